@@ -1,0 +1,2 @@
+//! Types that Remit's kernel programs and its daemon share.
+#![no_std]

@@ -1,0 +1,1 @@
+//! Remit: the reference monitor for AI agents on the host.

@@ -1,0 +1,2 @@
+//! Builds, boots, demonstrates and tests Remit.
+fn main() {}
