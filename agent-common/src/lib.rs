@@ -1,2 +1,24 @@
 //! Types that Remit's kernel programs and its daemon share.
-#![no_std]
+//!
+//! Everything here is plain data and pure functions: no maps, no kernel access, no allocation. Both
+//! sides compile the same source, so a layout that is asserted here holds on both.
+#![cfg_attr(not(test), no_std)]
+
+pub mod access;
+pub mod authority;
+pub mod decision;
+pub mod event;
+pub mod id;
+pub mod limits;
+pub mod rule;
+
+/// Asserts a type's size and alignment at compile time: the layout is a contract with the kernel side.
+#[macro_export]
+macro_rules! assert_layout {
+    ($type:ty, $size:expr, $align:expr) => {
+        const _: () = {
+            assert!(core::mem::size_of::<$type>() == $size);
+            assert!(core::mem::align_of::<$type>() == $align);
+        };
+    };
+}

@@ -1,0 +1,284 @@
+//! The decision itself: values in, verdict out. The kernel programs, the daemon's `explain` and the
+//! tests run this very function.
+
+use crate::{
+    access::Rights,
+    authority::{Expiries, Session, State, ToolSet, WORDS},
+    id::{BootNanos, SessionId, ToolBit},
+    rule::Label,
+};
+
+/// Why an operation is refused. The numbers are those of the event record.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No tool that the session holds covers it.
+    NoTool = 1,
+    /// The policy denies it to everybody.
+    ExplicitDeny = 2,
+    /// A tool that covers it was taken back.
+    Revoked = 3,
+    /// A tool that covers it, or the session itself, ran out.
+    Expired = 4,
+    /// An ancestor session does not hold a tool that covers it.
+    Ancestor = 5,
+    /// The tools that cover it exclude each other.
+    Conflict = 6,
+    /// What the session has touched forbids it.
+    Taint = 7,
+    /// The session is quarantined.
+    Quarantined = 8,
+    /// No session may do it: it would undo the confinement.
+    Guard = 9,
+    /// The object's path could not be established.
+    Unresolved = 10,
+}
+
+impl Reason {
+    /// The name that incidents use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoTool => "no_tool",
+            Self::ExplicitDeny => "explicit_deny",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::Ancestor => "ancestor",
+            Self::Conflict => "conflict",
+            Self::Taint => "taint",
+            Self::Quarantined => "quarantined",
+            Self::Guard => "guard",
+            Self::Unresolved => "unresolved",
+        }
+    }
+}
+
+impl TryFrom<u8> for Reason {
+    type Error = u8;
+
+    fn try_from(number: u8) -> Result<Self, u8> {
+        Ok(match number {
+            1 => Self::NoTool,
+            2 => Self::ExplicitDeny,
+            3 => Self::Revoked,
+            4 => Self::Expired,
+            5 => Self::Ancestor,
+            6 => Self::Conflict,
+            7 => Self::Taint,
+            8 => Self::Quarantined,
+            9 => Self::Guard,
+            10 => Self::Unresolved,
+            other => return Err(other),
+        })
+    }
+}
+
+/// One session's authority at the moment of a decision.
+#[derive(Clone, Copy)]
+pub struct Holder<'a> {
+    /// The entry at the tag's slot.
+    pub session: &'a Session,
+    /// The expiries at the same slot.
+    pub expiries: &'a Expiries,
+}
+
+/// Whether the session may use its authority at all.
+///
+/// # Errors
+/// The reason why everything is refused to it.
+#[inline(always)]
+pub fn standing(session: &Session, id: SessionId, now: BootNanos) -> Result<(), Reason> {
+    if session.id != id || session.state == State::Ended as u32 {
+        return Err(Reason::Expired);
+    }
+    if session.state != State::Active as u32 {
+        return Err(Reason::Quarantined);
+    }
+    if now >= session.expires {
+        return Err(Reason::Expired);
+    }
+    Ok(())
+}
+
+/// Decides whether the session may use every right in `rights` on an object.
+///
+/// `labels` are the object's labels: by the shared rules, and by the session's own. Each right needs a
+/// tool that covers it, is held, and is not past its expiry; different rights may be covered by
+/// different tools. An explicit denial of any of them beats every tool.
+///
+/// # Errors
+/// The reason of the refusal.
+#[inline(always)]
+pub fn decide(
+    rights: Rights,
+    labels: [&Label; 2],
+    holder: Holder<'_>,
+    now: BootNanos,
+) -> Result<(), Reason> {
+    if rights.meets(Rights(labels[0].denied | labels[1].denied)) {
+        return Err(Reason::ExplicitDeny);
+    }
+    let always = labels[0].always | labels[1].always;
+    let mut row = 0;
+    while row < labels[0].tools.len() {
+        let bit = 1u8 << row;
+        if rights.0 & bit != 0 && always & bit == 0 {
+            covered([&labels[0].tools[row], &labels[1].tools[row]], holder, now)?;
+        }
+        row += 1;
+    }
+    Ok(())
+}
+
+/// Whether one of the tools is held and not past its expiry.
+#[inline(always)]
+fn covered(tools: [&ToolSet; 2], holder: Holder<'_>, now: BootNanos) -> Result<(), Reason> {
+    let mut expired = false;
+    let mut word = 0;
+    while word < WORDS {
+        let mut held = (tools[0].0[word] | tools[1].0[word]) & holder.session.tools.0[word];
+        if held != 0 && now < holder.session.nearest_expiry {
+            return Ok(());
+        }
+        let mut tries = 0;
+        while held != 0 && tries < 64 {
+            let bit = held.trailing_zeros() as usize;
+            if now < holder.expiries[(word * 64 + bit) % (WORDS * 64)] {
+                return Ok(());
+            }
+            expired = true;
+            held &= held - 1;
+            tries += 1;
+        }
+        word += 1;
+    }
+    Err(if expired { Reason::Expired } else { Reason::NoTool })
+}
+
+/// The tools whose grant would let the session do it: those that cover every right asked for.
+pub fn would_allow(rights: Rights, labels: [&Label; 2]) -> ToolSet {
+    let mut tools = ToolSet([u64::MAX; WORDS]);
+    if rights.is_empty() || rights.meets(Rights(labels[0].denied | labels[1].denied)) {
+        return ToolSet::EMPTY;
+    }
+    for right in rights.iter() {
+        for word in 0..WORDS {
+            let row = right as usize;
+            tools.0[word] &= labels[0].tools[row].0[word] | labels[1].tools[row].0[word];
+        }
+    }
+    tools
+}
+
+/// The earliest expiry among the tools held.
+pub fn nearest_expiry(tools: &ToolSet, expiries: &Expiries) -> BootNanos {
+    tools
+        .iter()
+        .filter_map(|ToolBit(bit)| expiries.get(usize::from(bit)).copied())
+        .min()
+        .unwrap_or(BootNanos::NEVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{access::Right, authority::Mode, id::Slot};
+
+    fn session(tools: ToolSet, nearest: BootNanos) -> Session {
+        Session {
+            id: SessionId(7),
+            expires: BootNanos(1_000),
+            nearest_expiry: nearest,
+            tools,
+            parent_id: SessionId(0),
+            parent: Slot::NONE,
+            state: State::Active as u32,
+            mode: Mode::Enforce as u32,
+            reserved: 0,
+        }
+    }
+
+    fn label(right: Right, tool: u16) -> Label {
+        let mut label = Label::NONE;
+        label.tools[right as usize].insert(ToolBit(tool));
+        label
+    }
+
+    fn tools(bits: &[u16]) -> ToolSet {
+        bits.iter().copied().map(ToolBit).collect()
+    }
+
+    const READ: Rights = Rights::of(Right::Read);
+    const NOW: BootNanos = BootNanos(10);
+
+    #[test]
+    fn tool_held_allows_and_another_refuses() {
+        let expiries = [BootNanos::NEVER; 256];
+        for bit in [0, 63, 64, 255] {
+            let object = label(Right::Read, bit);
+            let labels = [&object, &Label::NONE];
+            let held = session(tools(&[bit]), BootNanos::NEVER);
+            let holder = Holder { session: &held, expiries: &expiries };
+            assert_eq!(decide(READ, labels, holder, NOW), Ok(()));
+            assert_eq!(decide(READ, [&Label::NONE, &object], holder, NOW), Ok(()));
+            let write = READ.with(Right::Write);
+            assert_eq!(decide(write, labels, holder, NOW), Err(Reason::NoTool));
+            let other = session(tools(&[bit ^ 1]), BootNanos::NEVER);
+            let holder = Holder { session: &other, expiries: &expiries };
+            assert_eq!(decide(READ, labels, holder, NOW), Err(Reason::NoTool));
+        }
+    }
+
+    #[test]
+    fn deny_beats_a_tool_and_only_the_right_it_names() {
+        let expiries = [BootNanos::NEVER; 256];
+        let mut object = label(Right::Read, 3);
+        object.tools[Right::Write as usize].insert(ToolBit(3));
+        object.denied = Rights::of(Right::Write).0;
+        let held = session(tools(&[3]), BootNanos::NEVER);
+        let holder = Holder { session: &held, expiries: &expiries };
+        let labels = [&object, &Label::NONE];
+        assert_eq!(decide(READ, labels, holder, NOW), Ok(()));
+        let both = READ.with(Right::Write);
+        assert_eq!(decide(both, labels, holder, NOW), Err(Reason::ExplicitDeny));
+    }
+
+    #[test]
+    fn expiry_ends_one_tool_and_leaves_another() {
+        let mut expiries = [BootNanos(0); 256];
+        expiries[5] = BootNanos(20);
+        expiries[70] = BootNanos::NEVER;
+        let held = session(tools(&[5, 70]), BootNanos(20));
+        let holder = Holder { session: &held, expiries: &expiries };
+        let short = label(Right::Read, 5);
+        let long = label(Right::Read, 70);
+        assert_eq!(decide(READ, [&short, &Label::NONE], holder, BootNanos(19)), Ok(()));
+        assert_eq!(
+            decide(READ, [&short, &Label::NONE], holder, BootNanos(20)),
+            Err(Reason::Expired)
+        );
+        assert_eq!(decide(READ, [&long, &Label::NONE], holder, BootNanos(20)), Ok(()));
+        assert_eq!(decide(READ, [&short, &long], holder, BootNanos(20)), Ok(()));
+    }
+
+    #[test]
+    fn standing_follows_identity_state_and_time() {
+        let mut entry = session(ToolSet::EMPTY, BootNanos::NEVER);
+        assert_eq!(standing(&entry, SessionId(7), NOW), Ok(()));
+        assert_eq!(standing(&entry, SessionId(8), NOW), Err(Reason::Expired));
+        assert_eq!(standing(&entry, SessionId(7), BootNanos(1_000)), Err(Reason::Expired));
+        entry.state = State::Quarantined as u32;
+        assert_eq!(standing(&entry, SessionId(7), NOW), Err(Reason::Quarantined));
+    }
+
+    #[test]
+    fn would_allow_names_tools_that_cover_all_rights() {
+        let mut object = label(Right::Read, 1);
+        object.tools[Right::Read as usize].insert(ToolBit(2));
+        object.tools[Right::Write as usize].insert(ToolBit(2));
+        let labels = [&object, &Label::NONE];
+        assert_eq!(would_allow(READ, labels), tools(&[1, 2]));
+        assert_eq!(would_allow(READ.with(Right::Write), labels), tools(&[2]));
+        object.denied = READ.0;
+        assert!(would_allow(READ, [&object, &Label::NONE]).is_empty());
+    }
+}

@@ -1,0 +1,81 @@
+//! The kernel side, from user space: loading, pinning and writing maps. The only user of aya.
+
+use std::os::fd::BorrowedFd;
+
+use agent_common::{
+    authority::{Expiries, Session},
+    id::{Generation, Slot, Tag},
+};
+
+use crate::policy::tables::{Rules, Tables};
+
+/// What the session registry and the policy store ask of the kernel. The real one writes BPF maps; a
+/// test double records the calls.
+///
+/// Each method is in force for every operation that begins after it returned.
+pub trait Enforcer: Send {
+    /// Puts whole tables in force, those of the live sessions' own rules included, by one switch.
+    ///
+    /// # Errors
+    /// What the kernel refused; the tables before stay in force.
+    fn activate(&mut self, generation: Generation, tables: &Tables) -> Result<(), KernelError>;
+
+    /// Adds a session's own rules (edges, affixes and the labels that they need) to the active tables.
+    ///
+    /// # Errors
+    /// What the kernel refused; nothing was added.
+    fn add_rules(&mut self, rules: &Rules) -> Result<(), KernelError>;
+
+    /// Takes a session's own rules out of the active tables. Labels stay.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    fn remove_rules(&mut self, rules: &Rules) -> Result<(), KernelError>;
+
+    /// Writes a session's entry and its expiries, in the order that never shows more than both the old
+    /// and the new allow.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    fn write_session(
+        &mut self,
+        slot: Slot,
+        session: &Session,
+        expiries: &Expiries,
+    ) -> Result<(), KernelError>;
+
+    /// Reads a session's entry and its expiries.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    fn read_session(&self, slot: Slot) -> Result<(Session, Box<Expiries>), KernelError>;
+
+    /// Tags the main thread of the process behind a pidfd.
+    ///
+    /// # Errors
+    /// What the kernel refused: the process is gone, or memory is short.
+    fn tag(&mut self, pidfd: BorrowedFd<'_>, tag: Tag) -> Result<(), KernelError>;
+
+    /// The tag of the main thread of the process behind a pidfd.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Result<Option<Tag>, KernelError>;
+
+    /// How many live tasks carry the session's tag, as far as the kernel counted.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    fn tasks_of(&self, slot: Slot) -> Result<u64, KernelError>;
+}
+
+/// A refusal by the kernel, with what was asked of it.
+#[derive(Debug, thiserror::Error)]
+#[error("can't {action}: {source}")]
+pub struct KernelError {
+    /// What was tried, as a verb phrase.
+    pub action: String,
+    /// What the kernel said.
+    #[source]
+    pub source: std::io::Error,
+}
