@@ -1,0 +1,234 @@
+//! From a path to its labels: down the trie of `agent_common::rule`, for the shared rules and the
+//! session's own at once.
+
+use agent_common::{
+    limits::{AFFIX_BYTES, CHUNK_BYTES, COMPONENTS, NAME_BYTES},
+    rule::{
+        AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, AffixKey, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST,
+        Edge, EdgeKey, NO_NODE, NODE_OWN_PROCESS, NODE_PATTERNS, SESSION_ROOT, SHARED_ROOT,
+    },
+};
+use aya_ebpf::btf_maps::lpm_trie::Key;
+
+use crate::{
+    kernel,
+    maps::{AFFIX_TABLES, EDGE_TABLES},
+    scratch::{Component, Position, Scratch},
+    subject,
+};
+
+/// Magic number of procfs (`PROC_SUPER_MAGIC`, include/uapi/linux/magic.h).
+const PROCFS: u64 = 0x9fa0;
+/// Edges that the longest name takes.
+const CHUNKS: u64 = NAME_BYTES.div_ceil(CHUNK_BYTES) as u64;
+
+/// Starts both matches at their roots.
+#[inline(always)]
+pub fn begin(area: *mut Scratch) {
+    // SAFETY: the area is ours until it is released.
+    let s = unsafe { &mut *area };
+    let slot = s.slot;
+    s.positions[0] = root(s, SHARED_ROOT);
+    s.positions[1] = root(s, SESSION_ROOT + slot);
+}
+
+/// The position at a root.
+#[inline(always)]
+fn root(s: &mut Scratch, node: u32) -> Position {
+    s.key = EdgeKey::root(node);
+    match find(s) {
+        Some(edge) => at(edge),
+        None => Position { node: NO_NODE, flags: 0, here: 0, below: 0, alive: 0 },
+    }
+}
+
+/// The position that an edge leads to.
+#[inline(always)]
+fn at(edge: &Edge) -> Position {
+    Position {
+        node: edge.node,
+        flags: edge.flags,
+        here: edge.here.0,
+        below: edge.below.0,
+        alive: 1,
+    }
+}
+
+/// Looks up the area's key.
+#[inline(always)]
+fn find(s: &Scratch) -> Option<&'static Edge> {
+    let edges = EDGE_TABLES.get(s.table)?;
+    // SAFETY: tables of a policy in force only grow and lose whole edges of ended sessions; a value that
+    // is reused meanwhile is another edge of the same table, whose session has ended.
+    unsafe { edges.get(&s.key) }
+}
+
+/// One component of the path, for both matches; non-zero when neither can go on.
+pub extern "C" fn descend(index: u64, context: *mut *mut Scratch) -> i64 {
+    // SAFETY: the context is `walk::repeat`'s.
+    let area = unsafe { *context };
+    // SAFETY: the area is ours until it is released.
+    let s = unsafe { &*area };
+    if index >= s.count {
+        return 1;
+    }
+    let which = s.count - 1 - index;
+    if which >= COMPONENTS as u64 {
+        return 1;
+    }
+    if s.positions[0].alive != 0 {
+        advance(area, 0, which);
+    }
+    if s.positions[1].alive != 0 {
+        advance(area, 1, which);
+    }
+    i64::from(s.positions[0].alive == 0 && s.positions[1].alive == 0)
+}
+
+/// Moves one position along one component, or ends it.
+#[inline(never)]
+fn advance(area: *mut Scratch, side: u64, which: u64) {
+    if which >= COMPONENTS as u64 || side > 1 {
+        return;
+    }
+    // SAFETY: the area is ours until it is released.
+    let s = unsafe { &mut *area };
+    let component = s.components[which as usize];
+    let position = s.positions[side as usize];
+    let next = step(s, &component, &position);
+    s.positions[side as usize] = match next {
+        Some(edge) => at(edge),
+        None => Position { alive: 0, here: position.below, ..position },
+    };
+}
+
+/// The edge that a component takes.
+#[inline(always)]
+fn step(s: &mut Scratch, component: &Component, from: &Position) -> Option<&'static Edge> {
+    if from.node == NO_NODE {
+        return None;
+    }
+    if from.flags & NODE_OWN_PROCESS != 0 && is_own_process(s, component) {
+        s.key = EdgeKey::own_process(from.node);
+        if let Some(edge) = find(s) {
+            return Some(edge);
+        }
+    }
+    if let Some(edge) = by_name(s, component, from.node) {
+        return Some(edge);
+    }
+    if from.flags & NODE_PATTERNS == 0 {
+        return None;
+    }
+    let prefix = affix(s, component, from.node, AFFIX_PREFIX)?;
+    let suffix = affix(s, component, from.node, AFFIX_SUFFIX)?;
+    let mut bytes = [0; CHUNK_BYTES];
+    bytes[..4].copy_from_slice(&prefix.to_ne_bytes());
+    bytes[4..8].copy_from_slice(&suffix.to_ne_bytes());
+    s.key = EdgeKey { node: from.node, kind: EDGE_AFFIXES, len: 8, reserved: [0; 2], bytes };
+    find(s)
+}
+
+/// The edge of the whole name, piece by piece.
+#[inline(always)]
+fn by_name(s: &mut Scratch, component: &Component, node: u32) -> Option<&'static Edge> {
+    let mut node = node;
+    let mut done = 0;
+    let mut chunk = 0;
+    while chunk < CHUNKS {
+        let rest = component.len - done;
+        let last = rest <= CHUNK_BYTES as u64;
+        let mut len = if last { rest as u32 } else { CHUNK_BYTES as u32 };
+        s.key = EdgeKey {
+            node,
+            kind: if last { EDGE_LAST } else { EDGE_CHUNK },
+            len: len as u8,
+            reserved: [0; 2],
+            bytes: [0; CHUNK_BYTES],
+        };
+        if len > CHUNK_BYTES as u32 {
+            len = CHUNK_BYTES as u32;
+        }
+        kernel::copy(s.key.bytes.as_mut_ptr().cast(), len, component.name + done);
+        let edge = find(s)?;
+        if last {
+            return Some(edge);
+        }
+        node = edge.node;
+        done += CHUNK_BYTES as u64;
+        chunk += 1;
+    }
+    None
+}
+
+/// Whether the component is the folder of a process of the running task's session, in procfs.
+#[inline(always)]
+fn is_own_process(s: &Scratch, component: &Component) -> bool {
+    if kernel::magic(component.dentry) != PROCFS {
+        return false;
+    }
+    let task = kernel::procfs_task(component.dentry);
+    match subject::current() {
+        // The tag of another session than the one that is asked about has no business here.
+        Some(tag) if tag.slot.0 == s.slot => subject::is_own_session(task, tag),
+        _ => false,
+    }
+}
+
+/// The number of the longest affix of the name at the node.
+#[inline(never)]
+fn affix_number(area: *mut Scratch, name: u64, len: u64, kind: u32) -> u64 {
+    // SAFETY: the area is ours until it is released.
+    let s = unsafe { &mut *area };
+    let taken = if len > AFFIX_BYTES as u64 { AFFIX_BYTES as u64 } else { len };
+    // The key is filled in place: it is too large for the stack.
+    let bytes = (&raw mut s.affix.data).cast::<u8>().wrapping_add(8);
+    if kind == AFFIX_PREFIX {
+        kernel::copy(bytes.cast(), taken as u32, name);
+    } else {
+        kernel::copy(s.tail.as_mut_ptr().cast(), taken as u32, name + len - taken);
+        let mut index = 0;
+        while index < AFFIX_BYTES as u64 && index < taken {
+            let from = s.tail[((taken - 1 - index) & 0xff) as usize];
+            // SAFETY: `index` is below `AFFIX_BYTES`, the length of the key's bytes.
+            unsafe { bytes.add(index as usize).write(from) };
+            index += 1;
+        }
+    }
+    let Some(table) = AFFIX_TABLES.get(s.table) else { return 0 };
+    match lookup(table, &s.affix, AFFIX_HEAD_BITS + 8 * taken as u32) {
+        Some(number) => u64::from(number) + 1,
+        None => 0,
+    }
+}
+
+/// The affix's number at the node.
+#[inline(always)]
+fn affix(s: &mut Scratch, component: &Component, node: u32, kind: u32) -> Option<u32> {
+    let area: *mut Scratch = s;
+    let head = (&raw mut s.affix.data).cast::<u32>();
+    // SAFETY: the key begins with node and kind.
+    unsafe {
+        head.write_unaligned(node);
+        head.add(1).write_unaligned(kind);
+    }
+    let found = affix_number(area, component.name, component.len, kind);
+    found.checked_sub(1).map(|number| number as u32)
+}
+
+/// Looks up a key in place, after setting how many of its bits count.
+#[inline(always)]
+fn lookup(table: &crate::maps::Affixes, key: &Key<AffixKey>, bits: u32) -> Option<u32> {
+    let prefix = core::ptr::from_ref(key).cast_mut().cast::<u32>();
+    // SAFETY: a key begins with its length in bits, and the area is ours.
+    unsafe { prefix.write_unaligned(bits) };
+    table.get(key).copied()
+}
+
+/// Whether the shared rules or the session's own say something of names below the path that was
+/// matched: then the whole folder can't be moved as one.
+#[inline(always)]
+pub fn has_rules_below(s: &Scratch) -> bool {
+    (s.positions[0].alive != 0 && s.positions[0].node != NO_NODE)
+        || (s.positions[1].alive != 0 && s.positions[1].node != NO_NODE)
+}
