@@ -1,2 +1,43 @@
 //! Builds, boots, demonstrates and tests Remit.
-fn main() {}
+
+mod apt;
+mod build;
+mod process;
+mod project;
+mod say;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Builds, boots, demonstrates and tests Remit; needs nothing but Rust and Debian's apt.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_version_flag = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Build(build::Build),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            say::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Build(build) => build.run()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
