@@ -1,5 +1,5 @@
-//! Debian's packages: of other releases downloaded and unpacked into the cache, never installed;
-//! of the machine's own release installed through its own apt.
+//! Debian's packages, downloaded and unpacked into the cache, never installed: nothing of the
+//! machine is upgraded, replaced or removed, and no root is needed.
 //!
 //! Owns the folder `apt` of the cache: a configuration with package lists of its own, so that the
 //! machine's set-up stays as it is. It must not know what the packages are for.
@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    process::{as_root, capture, capture_text, find, run, system},
+    process::{capture, capture_text, system},
     project::{cache, make_folder, write},
     say,
 };
@@ -43,12 +43,32 @@ impl Lists {
         }
         let stamp = lists.folder.join("fetched");
         if !is_younger(&stamp, LISTS_AGE) {
-            say::step(format!("fetching the package lists of {}", suites.join(", ")));
+            say::step(format!(
+                "fetching the package lists of {}",
+                suites.join(", ")
+            ));
             write(&lists.folder.join("sources.list"), sources::lines(suites)?)?;
-            capture(lists.command("apt-get").args(["update", "-qq", "--error-on=any"]))?;
+            capture(
+                lists
+                    .command("apt-get")
+                    .args(["update", "-qq", "--error-on=any"]),
+            )?;
             write(&stamp, "")?;
         }
         Ok(lists)
+    }
+
+    /// The lists of the machine's own release.
+    ///
+    /// # Errors
+    /// As [`Lists::of`], and when the machine is no Debian.
+    pub(crate) fn of_machine() -> Result<Self> {
+        let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let field = |name: &str| release.lines().find_map(|line| line.strip_prefix(name));
+        match (field("ID="), field("VERSION_CODENAME=")) {
+            (Some("debian"), Some(name)) => Self::of(&[name, &format!("{name}-security")]),
+            _ => bail!("this machine is no Debian: its packages can't be had for you"),
+        }
     }
 
     /// The names of packages that begin with `prefix`.
@@ -70,27 +90,51 @@ impl Lists {
         Ok(output.lines().filter_map(column).collect())
     }
 
-    /// Downloads a package (`name` or `name=version`) and unpacks it into `folder`.
+    /// Downloads packages (`name` or `name=version`) and unpacks them into `folder`.
     ///
     /// # Errors
     /// When apt or dpkg-deb fails.
-    pub(crate) fn unpack(&self, package: &str, folder: &Path) -> Result<()> {
-        let asked = ["download", "--print-uris", package];
-        let uris = capture_text(self.command("apt-get").args(asked))?;
-        let (file, size) = uris
-            .lines()
-            .find_map(uri_fields)
-            .with_context(|| format!("apt knows no package `{package}`"))?;
-        let path = self.folder.join(file);
-        if !path.exists() {
-            let name = package.split('=').next().unwrap_or(package);
-            say::step(format!("downloading {name} ({})", say::megabytes(size)));
-            let mut download = self.command("apt-get");
-            download.current_dir(&self.folder);
-            capture(download.args(["download", "-qq", package]))?;
+    pub(crate) fn unpack(&self, packages: &[&str], folder: &Path) -> Result<()> {
+        let mut print = self.command("apt-get");
+        let uris = capture_text(print.args(["download", "--print-uris"]).args(packages))?;
+        let files: Vec<(&str, u64)> = uris.lines().filter_map(uri_fields).collect();
+        let size = files.iter().map(|(_, size)| size).sum();
+        let what = match packages {
+            [first, _, _, _, ..] => format!("{first} and {} others", packages.len() - 1),
+            few => few.join(", "),
+        };
+        say::step(format!("downloading {what} ({})", say::megabytes(size)));
+        let mut download = self.command("apt-get");
+        download.current_dir(&self.folder);
+        capture(download.args(["download", "-qq"]).args(packages))?;
+        for (file, _) in files {
+            let path = self.folder.join(file);
+            capture(system("dpkg-deb").arg("-x").arg(&path).arg(folder))?;
+            fs::remove_file(&path)
+                .with_context(|| format!("cannot remove `{}`", path.display()))?;
         }
-        capture(system("dpkg-deb").arg("-x").arg(&path).arg(folder))?;
-        fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))
+        Ok(())
+    }
+
+    /// The same, with all that the packages need and the machine has not installed.
+    ///
+    /// # Errors
+    /// When apt or dpkg-deb fails.
+    pub(crate) fn unpack_with_needs(&self, packages: &[&str], folder: &Path) -> Result<()> {
+        let mut install = self.command("apt-get");
+        install.args([
+            "install",
+            "--print-uris",
+            "-qq",
+            "--yes",
+            "--no-install-recommends",
+        ]);
+        let uris = capture_text(install.args(["-o", "Debug::NoLocking=true"]).args(packages))?;
+        let needed = uris.lines().filter_map(uri_fields);
+        let names = needed.filter_map(|(file, _)| file.split('_').next());
+        let others = names.filter(|name| !packages.contains(name));
+        let all: Vec<&str> = packages.iter().copied().chain(others).collect();
+        self.unpack(&all, folder)
     }
 
     fn command(&self, program: &str) -> Command {
@@ -117,59 +161,6 @@ impl Lists {
 fn uri_fields(line: &str) -> Option<(&str, u64)> {
     let mut words = line.strip_prefix('\'')?.split(' ').skip(1);
     Some((words.next()?, words.next()?.parse().ok()?))
-}
-
-/// Installs what is missing of `wanted`, pairs of a program and the package that brings it.
-///
-/// # Errors
-/// When apt is not there or fails, or would remove or upgrade something.
-pub(crate) fn install_missing(wanted: &[(&str, &str)]) -> Result<()> {
-    let missing: Vec<&str> = wanted
-        .iter()
-        .filter(|(program, _)| find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    if find("apt-get").is_none() {
-        bail!("this machine has no apt: install {} yourself", missing.join(", "));
-    }
-    let plan = match plan(&missing) {
-        Ok(plan) => plan,
-        Err(_) => {
-            say::step("updating the machine's package lists (apt-get update)");
-            run(as_root("apt-get").args(["update", "-qq"]))?;
-            plan(&missing)?
-        }
-    };
-    say::step(format!(
-        "installing {} with apt ({} packages, {})",
-        missing.join(", "),
-        plan.packages,
-        say::megabytes(plan.bytes)
-    ));
-    let mut install = as_root("env");
-    install.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq"]);
-    install.args(["--yes", "--no-install-recommends", "--no-remove", "--no-upgrade"]);
-    capture(install.args(&missing)).map(drop)
-}
-
-/// What an installation would download.
-struct Plan {
-    packages: usize,
-    bytes: u64,
-}
-
-fn plan(packages: &[&str]) -> Result<Plan> {
-    let mut command = system("apt-get");
-    command.args(["install", "--print-uris", "-qq", "--yes", "--no-install-recommends"]);
-    let output = capture_text(command.args(packages))?;
-    let sizes: Vec<u64> = output.lines().filter_map(uri_fields).map(|(_, size)| size).collect();
-    Ok(Plan {
-        packages: sizes.len(),
-        bytes: sizes.iter().sum(),
-    })
 }
 
 /// Whether a file was written less than `age` ago.

@@ -69,8 +69,7 @@ pub(crate) fn object() -> Result<PathBuf> {
     say::step("building the kernel programs");
     run(command.arg("--release"))?;
     let built = target().join("bpf/bpfel-unknown-none/release/remit-ebpf");
-    let content =
-        fs::read(&built).with_context(|| format!("cannot read `{}`", built.display()))?;
+    let content = fs::read(&built).with_context(|| format!("cannot read `{}`", built.display()))?;
     let path = object_path();
     if fs::read(&path).is_ok_and(|old| old == content) {
         return Ok(path);
@@ -109,7 +108,12 @@ pub(crate) fn bpf_cargo(subcommand: &str) -> Result<Command> {
         "-Clink-arg=--btf".to_owned(),
     ];
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-    for name in ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS"] {
+    for name in [
+        "RUSTC",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTFLAGS",
+    ] {
         command.env_remove(name);
     }
     Ok(command)

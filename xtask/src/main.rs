@@ -6,6 +6,7 @@ mod process;
 mod project;
 mod say;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -14,7 +15,11 @@ use clap::{Parser, Subcommand};
 
 /// Builds, boots, demonstrates and tests Remit; needs nothing but Rust and Debian's apt.
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_version_flag = true)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_version_flag = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -23,6 +28,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Build(build::Build),
+    Vm(vm::Vm),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +44,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Build(build) => build.run()?,
+        Command::Vm(vm) => return vm.run().map(ExitCode::from),
     }
     Ok(ExitCode::SUCCESS)
 }

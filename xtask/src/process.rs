@@ -65,16 +65,6 @@ pub(crate) fn system(program: &str) -> Command {
     Command::new(find(program).unwrap_or_else(|| program.into()))
 }
 
-/// A command run as root: through sudo only where the user isn't.
-pub(crate) fn as_root(program: &str) -> Command {
-    if is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("sudo");
-    command.arg(program);
-    command
-}
-
 /// Whether the effective user is root.
 pub(crate) fn is_root() -> bool {
     // SAFETY: geteuid takes nothing, touches no memory and can't fail.
