@@ -1,7 +1,11 @@
 //! `cargo xtask build`: the toolchain parts, the kernel programs, the binaries.
 //! Owns the folder `target/bpf`.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -40,7 +44,11 @@ impl Build {
         target().join(if self.debug { "debug" } else { "release" })
     }
 
-    fn host(self, object: &PathBuf) -> Result<()> {
+    /// Builds the binaries, which embed `object`.
+    ///
+    /// # Errors
+    /// When they don't compile.
+    pub(crate) fn host(self, object: &Path) -> Result<()> {
         say::step("building remitd and remit");
         let mut command = cargo();
         command.args(["build", "--package", "agent"]);

@@ -51,6 +51,15 @@ pub(crate) fn capture_text(command: &mut Command) -> Result<String> {
     String::from_utf8(output).with_context(|| format!("`{}` wrote no UTF-8", name(command)))
 }
 
+/// The same as [`capture_text`], for a command whose stderr is the user's to see.
+///
+/// # Errors
+/// As [`capture_text`].
+pub(crate) fn capture_lines(command: &mut Command) -> Result<String> {
+    command.stderr(Stdio::inherit());
+    capture_text(command)
+}
+
 /// Where a program lies, by `PATH` and the folders of system programs.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();

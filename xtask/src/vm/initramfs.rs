@@ -137,7 +137,7 @@ fn kept(guest: &Guest, cached: [&Path; 2]) -> Result<BTreeSet<PathBuf>> {
     for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
         let folder = real(&folder)?;
         let is_below = |place: &&str| folder.starts_with(place) && folder != Path::new(place);
-        if EMPTY_PLACES.iter().any(|place| is_below(&place)) {
+        if EMPTY_PLACES.iter().any(|place| is_below(place)) {
             kept.insert(folder);
         }
     }
