@@ -35,11 +35,7 @@ Environment:
 
 /// Builds, boots, demonstrates and tests Remit; needs nothing but Rust and Debian's apt.
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    disable_version_flag = true
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

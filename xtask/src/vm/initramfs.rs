@@ -136,8 +136,8 @@ fn kept(guest: &Guest, cached: [&Path; 2]) -> Result<BTreeSet<PathBuf>> {
     let mut kept = BTreeSet::new();
     for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
         let folder = real(&folder)?;
-        let is_below = |place: &&str| folder.starts_with(place) && folder != Path::new(place);
-        if EMPTY_PLACES.iter().any(|place| is_below(place)) {
+        let is_below = |place: &&str| folder.starts_with(place) && folder != Path::new(*place);
+        if EMPTY_PLACES.iter().any(is_below) {
             kept.insert(folder);
         }
     }
