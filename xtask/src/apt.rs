@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     process::{capture, capture_text, system},
-    project::{cache, make_folder, write},
+    project::{cache, lock, make_folder, write},
     say,
 };
 
@@ -42,6 +42,7 @@ impl Lists {
             make_folder(&lists.folder.join(folder))?;
         }
         let stamp = lists.folder.join("fetched");
+        let _lock = lock(&stamp)?;
         if !is_younger(&stamp, LISTS_AGE) {
             say::step(format!(
                 "fetching the package lists of {}",

@@ -77,21 +77,44 @@ pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
 /// # Errors
 /// When the folder can't be written.
 pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
+    let part = neighbour(path, ".part");
     fs::write(&part, content)
         .and_then(|()| fs::rename(&part, path))
         .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-/// Makes a folder whole or not at all: `fill` fills a neighbour that then takes its name.
+/// Waits for the lock of `path`, which lasts until the file is dropped: the cache may be shared.
+///
+/// # Errors
+/// When the lock's file can't be made.
+pub(crate) fn lock(path: &Path) -> Result<fs::File> {
+    let path = neighbour(path, ".lock");
+    let file = fs::File::create(&path)
+        .and_then(|file| file.lock().map(|()| file))
+        .with_context(|| format!("cannot lock `{}`", path.display()))?;
+    Ok(file)
+}
+
+fn neighbour(path: &Path, extension: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(extension);
+    PathBuf::from(name)
+}
+
+/// Makes a folder whole or not at all: `fill` fills a neighbour that then takes its name. One that
+/// is there already is left as it is.
 ///
 /// # Errors
 /// When `fill` fails or the folder can't be renamed.
 pub(crate) fn make_whole(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let mut part = folder.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
+    if let Some(parent) = folder.parent() {
+        make_folder(parent)?;
+    }
+    let _lock = lock(folder)?;
+    if folder.exists() {
+        return Ok(());
+    }
+    let part = neighbour(folder, ".part");
     remove_folder(&part)?;
     make_folder(&part)?;
     fill(&part)?;

@@ -4,6 +4,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::Once,
 };
 
 use anyhow::{Context as _, Result};
@@ -31,7 +32,7 @@ pub(crate) struct RustSource {
 pub(crate) fn rust_source() -> Result<RustSource> {
     let own = sysroot()?.join("lib/rustlib/src/rust/library");
     if is_library(&own) {
-        say::step("rust-src: the toolchain's own component");
+        say_source("the toolchain's own component");
         return Ok(RustSource { elsewhere: None });
     }
     let version = compiler_version()?;
@@ -39,13 +40,13 @@ pub(crate) fn rust_source() -> Result<RustSource> {
     let library = folder.join(format!("usr/src/rustc-{version}/library"));
     if !is_library(&library) {
         if add_component() && is_library(&own) {
-            say::step("rust-src: added to the toolchain by rustup");
+            say_source("added to the toolchain by rustup");
             return Ok(RustSource { elsewhere: None });
         }
         unpack_debian(&version, &folder)?;
     }
-    say::step(format!(
-        "rust-src: Debian's package for {version}, unpacked in the cache"
+    say_source(&format!(
+        "Debian's package for {version}, unpacked in the cache"
     ));
     Ok(RustSource {
         elsewhere: Some(library),
@@ -72,6 +73,12 @@ pub(crate) fn bpf_linker() -> Result<PathBuf> {
         .arg(&tools);
     run(install.args(["bpf-linker", "--version", BPF_LINKER]))?;
     Ok(linker)
+}
+
+/// Says once where the source is from.
+fn say_source(source: &str) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| say::step(format!("rust-src: {source}")));
 }
 
 fn add_component() -> bool {

@@ -150,10 +150,9 @@ const GUEST_PATH: &str = "/run/xtask/bin";
 fn environment(binaries: &Path) -> Result<Vec<(OsString, OsString)>> {
     let host_path = env::var_os("PATH").unwrap_or_default();
     let mut path = vec![binaries.to_owned()];
-    let system = env::split_paths(SYSTEM_PATH);
-    // Last of all what the guest brings where the host lacks it.
-    let guest = env::split_paths(GUEST_PATH);
-    for folder in system.chain(env::split_paths(&host_path)).chain(guest) {
+    // The guest's `modprobe` finds the modules also where the host has no `/lib/modules`.
+    let guest = env::split_paths(GUEST_PATH).chain(env::split_paths(SYSTEM_PATH));
+    for folder in guest.chain(env::split_paths(&host_path)) {
         if folder.is_absolute() && !path.contains(&folder) {
             path.push(folder);
         }

@@ -1,10 +1,11 @@
 //! The kernel modules that the guest needs before it has its root, in the order of their need.
 //! Reads `modules.dep`; must not know what the modules do.
 
-use std::{collections::HashMap, fs, path::Path, process::Command};
+use std::{collections::HashMap, fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::programs;
 use crate::process::capture;
 
 /// The contents of the modules `wanted` and of all that they need, the needed ones first. One
@@ -59,8 +60,8 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     let extension = path.extension().and_then(|extension| extension.to_str());
     match extension {
         Some("ko") => fs::read(path).with_context(|| format!("cannot read `{}`", path.display())),
-        Some("xz") => capture(Command::new("xz").arg("-dc").arg(path)),
-        Some("zst") => capture(Command::new("zstd").arg("-dcq").arg(path)),
+        Some("xz") => capture(programs::command("xz")?.arg("-dc").arg(path)),
+        Some("zst") => capture(programs::command("zstd")?.arg("-dcq").arg(path)),
         _ => bail!("unknown compression of `{}`", path.display()),
     }
 }

@@ -25,7 +25,7 @@ use crate::{process::is_root, project::make_folder};
 const PORTS: [&str; 3] = ["stdout", "stderr", "status"];
 
 /// How many lines of the console an error shows.
-const TAIL_LINES: usize = 30;
+const TAIL_LINES: usize = 60;
 
 /// The files of one boot, removed when it is over.
 struct Files {
@@ -34,8 +34,10 @@ struct Files {
 
 impl Files {
     fn make(cache: &Path) -> Result<Self> {
-        let folder = cache.join("guests").join(std::process::id().to_string());
+        let guests = cache.join("guests");
+        let folder = guests.join(std::process::id().to_string());
         make_folder(&folder)?;
+        remove_orphans(&guests);
         Ok(Self { folder })
     }
 
@@ -52,6 +54,16 @@ impl Drop for Files {
     fn drop(&mut self) {
         // What can't be removed lies in the cache, where it harms nothing.
         let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Removes the files of boots whose process was killed before it could.
+fn remove_orphans(guests: &Path) {
+    for entry in fs::read_dir(guests).into_iter().flatten().flatten() {
+        if !Path::new("/proc").join(entry.file_name()).exists() {
+            // What can't be removed lies in the cache, where it harms nothing.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
