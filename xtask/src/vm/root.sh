@@ -17,11 +17,13 @@ mount --bind $root /plain
 mount -t tmpfs -o mode=755 memory /memory
 for place in etc var root opt; do
     [ -d /plain/$place ] || continue
-    mkdir -p /memory/$place/upper /memory/$place/work
+    upper=/memory/$place/upper work=/memory/$place/work
+    mkdir -p $upper $work
     # The upper folder becomes the place itself: it needs the same mode.
-    [ $place = root ] && chmod 700 /memory/$place/upper
-    mount -t overlay -o "lowerdir=/plain/$place,upperdir=/memory/$place/upper,workdir=/memory/$place/work" \
-        overlay $root/$place
+    [ $place = root ] && chmod 700 $upper
+    # What the host's user may not read, such as root's home, is empty in the guest.
+    mount -t overlay -o "lowerdir=/plain/$place,upperdir=$upper,workdir=$work" \
+        overlay $root/$place 2> /dev/null || mount -t tmpfs -o mode=700 tmpfs $root/$place
 done
 for place in run srv mnt home; do
     if [ -d /plain/$place ]; then mount -t tmpfs -o mode=755 tmpfs $root/$place; fi
