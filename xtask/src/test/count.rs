@@ -30,45 +30,78 @@ impl fmt::Display for Counts {
     }
 }
 
-/// The counts of a [`Counter`], read when it is done.
-pub(super) struct Shared(Arc<Mutex<Counts>>);
+/// Where the tests are.
+#[derive(Default)]
+struct State {
+    /// The runs that came to their closing line.
+    ended: Counts,
+    /// The tests of the run that has not.
+    running: Counts,
+    /// The line that is being written.
+    line: Vec<u8>,
+}
+
+impl State {
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let line = String::from_utf8_lossy(&line);
+        if let Some(counts) = closing(&line) {
+            self.ended += counts;
+            self.running = Counts::default();
+        } else if line.starts_with("test ") && line.ends_with(" ... ok") {
+            self.running.passed += 1;
+        } else if line.starts_with("test ") && line.ends_with(" ... FAILED") {
+            self.running.failed += 1;
+        }
+    }
+}
+
+/// What a [`Counter`] counted, read when it is done.
+pub(super) struct Shared(Arc<Mutex<State>>);
 
 impl Shared {
-    /// What was counted so far.
+    /// The tests that ended, those of a run without a closing line too.
     pub(super) fn get(&self) -> Counts {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = state.ended;
+        counts += state.running;
+        counts
+    }
+
+    /// The line that was begun and never ended: the name of a test that never did.
+    pub(super) fn unfinished(&self) -> Option<String> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = String::from_utf8_lossy(&state.line).into_owned();
+        (!line.is_empty()).then_some(line)
     }
 }
 
 /// A writer that passes on what it gets and counts libtest's closing lines.
 pub(super) struct Counter<W> {
     to: W,
-    line: Vec<u8>,
-    counts: Arc<Mutex<Counts>>,
+    state: Arc<Mutex<State>>,
 }
 
 impl<W: Write> Counter<W> {
     /// A counter in front of `to`, and its counts.
     pub(super) fn new(to: W) -> (Self, Shared) {
-        let counts = Arc::new(Mutex::new(Counts::default()));
-        let shared = Shared(Arc::clone(&counts));
-        let line = Vec::new();
-        (Self { to, line, counts }, shared)
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Shared(Arc::clone(&state));
+        (Self { to, state }, shared)
     }
 }
 
 impl<W: Write> Write for Counter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.to.write_all(bytes)?;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for byte in bytes {
-            if *byte != b'\n' {
-                self.line.push(*byte);
-                continue;
+            match byte {
+                b'\n' => state.end_line(),
+                byte => state.line.push(*byte),
             }
-            let counts = parse(&String::from_utf8_lossy(&self.line));
-            self.line.clear();
-            *self.counts.lock().unwrap_or_else(PoisonError::into_inner) += counts;
         }
+        drop(state);
         self.to.flush()?;
         Ok(bytes.len())
     }
@@ -79,13 +112,8 @@ impl<W: Write> Write for Counter<W> {
 }
 
 /// The numbers of a line `test result: ok. 3 passed; 1 failed; …`; none of any other.
-fn parse(line: &str) -> Counts {
-    let Some((_, numbers)) = line
-        .strip_prefix("test result: ")
-        .and_then(|rest| rest.split_once(". "))
-    else {
-        return Counts::default();
-    };
+fn closing(line: &str) -> Option<Counts> {
+    let (_, numbers) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let number = |name: &str| {
         let mut parts = numbers.split("; ").filter_map(|part| part.split_once(' '));
         let found = parts.find(|(_, word)| *word == name);
@@ -93,10 +121,10 @@ fn parse(line: &str) -> Counts {
             .and_then(|(number, _)| number.parse().ok())
             .unwrap_or(0)
     };
-    Counts {
+    Some(Counts {
         passed: number("passed"),
         failed: number("failed"),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -120,5 +148,21 @@ mod tests {
             }
         );
         assert_eq!(output, text.as_bytes());
+    }
+
+    #[test]
+    fn counter_run_without_its_end_counts_the_tests_that_ended() {
+        let (mut counter, counts) = Counter::new(io::sink());
+        let text = b"test a ... ok\ntest result: ok. 1 passed; 0 failed\n\
+                     test b ... ok\ntest c ... FAILED\ntest d ... ";
+        counter.write_all(text).expect("a sink takes all");
+        assert_eq!(
+            counts.get(),
+            Counts {
+                passed: 2,
+                failed: 1
+            }
+        );
+        assert_eq!(counts.unfinished().as_deref(), Some("test d ... "));
     }
 }
