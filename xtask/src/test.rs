@@ -152,17 +152,23 @@ impl Test {
         let ended = self
             .guest(series, executables, Box::new(counter))?
             .run(series);
-        let mut counts = counts.get();
+        let mut counted = counts.get();
+        if let Some(line) = counts.unfinished() {
+            println!();
+            say::warn(format!(
+                "`{}` never ended",
+                line.trim_end_matches([' ', '.'])
+            ));
+        }
         match ended {
-            Ok(0) => {}
-            Ok(status) if counts.failed == 0 => {
+            Ok(status) if status != 0 && counted.failed == 0 => {
                 say::warn(format!("the tests ended with status {status}"));
-                counts.failed += 1;
+                counted.failed += 1;
             }
             Ok(_) => {}
             Err(error) => {
                 say::error(&error);
-                counts.failed += 1;
+                counted.failed += 1;
             }
         }
         say::step(format!(
@@ -170,7 +176,7 @@ impl Test {
             series.name(),
             begin.elapsed().as_secs()
         ));
-        Ok(counts)
+        Ok(counted)
     }
 
     fn guest(
