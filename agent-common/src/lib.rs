@@ -12,6 +12,8 @@ pub mod event;
 pub mod id;
 pub mod limits;
 pub mod offsets;
+#[cfg(feature = "user")]
+mod pod;
 pub mod rule;
 
 /// Asserts a type's size and alignment at compile time: the layout is a contract with the kernel side.
