@@ -17,7 +17,7 @@ pub mod chain;
 pub mod files;
 mod tail;
 
-use chain::{GENESIS, hash, seal};
+use chain::{hash, seal};
 use tail::Tail;
 
 /// Permissions of the log: its owner writes, its group reads.

@@ -1,11 +1,13 @@
 //! The lines of the log. Names and meaning of the keys are a promise to scripts: keys may be added,
 //! none changes.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::{object::Object, time::Time};
+
+mod control;
+
+pub use control::{Act, Actor, Control, Outcome};
 
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -216,152 +218,6 @@ pub struct Rule {
     pub text: String,
 }
 
-/// An act of control.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Control {
-    /// A ULID.
-    pub id: String,
-    /// When.
-    pub time: Time,
-    /// The host's name.
-    pub host: String,
-    /// What was done.
-    pub act: Act,
-    /// By whom.
-    pub by: Actor,
-    /// To which session.
-    pub session: Option<Session>,
-    /// The tool, of acts that concern one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tool: Option<String>,
-    /// Until when it is granted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Time>,
-    /// The reason that was given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The generation of the policy in force after it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<u32>,
-    /// How it went.
-    pub outcome: Outcome,
-    /// More of how it went: the error's text, or what a reload changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-}
-
-impl Control {
-    /// An act that was done now, with nothing more to say of it.
-    pub fn new(host: impl Into<String>, act: Act, by: Actor) -> Self {
-        let time = Time::now();
-        Self {
-            id: new_id(time),
-            time,
-            host: host.into(),
-            act,
-            by,
-            session: None,
-            tool: None,
-            until: None,
-            reason: None,
-            policy: None,
-            outcome: Outcome::Done,
-            detail: None,
-        }
-    }
-}
-
-/// What was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Act {
-    /// A session was started.
-    Start,
-    /// A running process was made a session.
-    Attach,
-    /// A tool was granted.
-    Grant,
-    /// A tool was taken back.
-    Revoke,
-    /// A session asked for a tool.
-    Request,
-    /// A request was approved.
-    Approve,
-    /// A request was turned down.
-    Deny,
-    /// A session was ended.
-    End,
-    /// A session was put in quarantine.
-    Quarantine,
-    /// A session was let out of quarantine.
-    Resume,
-    /// The policy was read again.
-    Reload,
-    /// Policy files were sent.
-    Push,
-    /// The daemon started.
-    DaemonStart,
-    /// The daemon stopped.
-    DaemonStop,
-    /// Enforcement was taken off the host.
-    Teardown,
-}
-
-impl Act {
-    /// The name in the log.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Attach => "attach",
-            Self::Grant => "grant",
-            Self::Revoke => "revoke",
-            Self::Request => "request",
-            Self::Approve => "approve",
-            Self::Deny => "deny",
-            Self::End => "end",
-            Self::Quarantine => "quarantine",
-            Self::Resume => "resume",
-            Self::Reload => "reload",
-            Self::Push => "push",
-            Self::DaemonStart => "daemon_start",
-            Self::DaemonStop => "daemon_stop",
-            Self::Teardown => "teardown",
-        }
-    }
-}
-
-impl fmt::Display for Act {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.name())
-    }
-}
-
-/// How an act of control went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It is in force.
-    Done,
-    /// Whoever asked may not.
-    Refused,
-    /// It could not be done; nothing changed.
-    Failed,
-}
-
-/// Who did something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Actor {
-    /// User id.
-    pub uid: u32,
-    /// User name, where the id has one.
-    pub user: Option<String>,
-    /// Process id.
-    pub pid: u32,
-    /// The identity of the session that the process belongs to, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session: Option<String>,
-}
-
 /// Refusals that happened and are not in the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lost {
@@ -411,7 +267,53 @@ pub fn new_id(time: Time) -> String {
 
 #[cfg(test)]
 mod tests {
+    use agent_common::decision::Reason;
+
     use super::*;
+    use crate::incident::{
+        enrich::enrich,
+        fold::fold,
+        testing::{TestContext, event, session},
+    };
+
+    /// A line of each kind with every key that it can have.
+    fn samples() -> Vec<Record> {
+        let time = Time::now();
+        let by = Actor { uid: 0, user: Some("root".into()), pid: 7, session: Some("s".into()) };
+        let folded = fold([event(1), event(3)]);
+        let text = String::new;
+        vec![
+            Record::Incident(Box::new(enrich(&folded[0], "boot", &mut TestContext))),
+            Record::Control(Box::new(Control {
+                session: Some(session()),
+                tool: Some(text()),
+                until: Some(time),
+                reason: Some(text()),
+                policy: Some(1),
+                detail: Some(text()),
+                ..Control::new("h1", Act::Grant, by)
+            })),
+            Record::Lost(Box::new(Lost {
+                id: text(),
+                time,
+                host: text(),
+                session: None,
+                count: 1,
+                since: time,
+                reason: text(),
+                slot: Some(1),
+                total: Some(1),
+                epoch: text(),
+            })),
+            Record::Repaired(Box::new(Repaired {
+                id: text(),
+                time,
+                bytes: 1,
+                sha256: text(),
+                text: text(),
+            })),
+        ]
+    }
 
     #[test]
     fn control_line_reads_back_and_leaves_out_what_it_has_not() {
@@ -425,6 +327,50 @@ mod tests {
         assert_eq!(json["outcome"], "done");
         assert!(json.get("until").is_none());
         assert_eq!(Record::parse(&json.to_string()).unwrap(), record);
+    }
+
+    #[test]
+    fn schema_and_documentation_know_every_name() {
+        let page = include_str!("../../../docs/incidents.md");
+        let schema = include_str!("../../../docs/incident.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        let listed = |kind: &str, key: &str| {
+            let list = &schema["$defs"][kind]["properties"][key]["enum"];
+            list.as_array().unwrap().clone()
+        };
+        let (operations, reasons) = (listed("incident", "operation"), listed("incident", "reason"));
+        for operation in agent_common::event::Operation::ALL {
+            assert!(page.contains(&format!("| `{}` |", operation.name())), "{operation:?}");
+            assert!(operations.contains(&operation.name().into()), "{operation:?}");
+        }
+        for reason in (1..=10).map(|number| Reason::try_from(number).unwrap()) {
+            assert!(page.contains(&format!("| `{}` |", reason.name())), "{reason:?}");
+            assert!(reasons.contains(&reason.name().into()), "{reason:?}");
+        }
+        for act in listed("control", "act") {
+            assert!(page.contains(&format!("`{}`", act.as_str().unwrap())), "{act}");
+            serde_json::from_value::<Act>(act).unwrap();
+        }
+    }
+
+    #[test]
+    fn schema_has_just_the_keys_of_each_line() {
+        let schema = include_str!("../../../docs/incident.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        let page = include_str!("../../../docs/incidents.md");
+        for record in samples() {
+            let kind = record.kind().name();
+            let line = serde_json::to_value(&record).unwrap();
+            let properties = schema["$defs"][kind]["properties"].as_object().unwrap();
+            let mut known: Vec<_> = properties.keys().filter(|key| *key != "prev").collect();
+            let mut written: Vec<_> = line.as_object().unwrap().keys().collect();
+            known.sort();
+            written.sort();
+            assert_eq!(written, known, "{kind}");
+            for key in written {
+                assert!(page.contains(&format!("`{key}`")), "{kind}: {key}");
+            }
+        }
     }
 
     #[test]

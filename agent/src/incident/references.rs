@@ -8,7 +8,7 @@
 //! | `owasp-nhi:` | OWASP Non-Human Identities Top 10, 2025, `NHI1` to `NHI10` |
 //! | `maestro:` | CSA MAESTRO (February 2025), its seven layers, `L1` to `L7` |
 //! | `nist-ai-rmf:` | NIST AI Risk Management Framework 1.0 (AI 100-1, January 2023), its functions |
-//! | `mitre-attack:` | MITRE ATT&CK Enterprise v19 (April 2026), techniques |
+//! | `mitre-attack:` | MITRE ATT&CK Enterprise v19.2 (v19: April 2026), techniques |
 //! | `mitre-atlas:` | MITRE ATLAS 2026.09, techniques |
 //!
 //! ATT&CK v19 revoked T1562 (Impair Defenses) in favour of T1685 (Disable or Modify Tools), so that is
@@ -230,6 +230,12 @@ mod tests {
     fn refined_reason_decides_and_not_the_kernels() {
         let found = references(&event(1), Reason::Revoked);
         assert!(found.contains(&"owasp-nhi:NHI1") && !found.contains(&"maestro:L3"));
+    }
+
+    #[test]
+    fn table_in_the_documentation_is_this_one() {
+        let page = include_str!("../../../docs/incidents.md");
+        assert!(page.contains(&markdown()), "put this into docs/incidents.md:\n{}", markdown());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::*;
+use super::{chain::GENESIS, *};
 use crate::incident::{
     enrich::enrich,
     fold::fold,

@@ -97,12 +97,14 @@ pub fn follow(
     most: usize,
 ) -> Result<Followed, QueryError> {
     let files = files::open_all(dir).map_err(QueryError::at(dir))?;
-    let place = files.iter().position(|log| log.inode == from.inode && from.offset <= log.length);
+    let place = files.iter().position(|log| log.inode == from.inode);
     let missed = place.is_none() && from.inode != 0;
     let mut followed = Followed { entries: Vec::new(), cursor: from, missed };
     let unread = files.into_iter().skip(place.unwrap_or(0));
     for (index, log) in unread.enumerate() {
-        let begin = if index == 0 && place.is_some() { from.offset } else { 0 };
+        // Lines that could not be written whole are taken back, so the place may lie behind the end.
+        let known = index == 0 && place.is_some();
+        let begin = if known { from.offset.min(log.length) } else { 0 };
         followed.cursor = Cursor { inode: log.inode, offset: begin };
         if !read_on(log, filter, most, &mut followed).map_err(QueryError::at(dir))? {
             break;

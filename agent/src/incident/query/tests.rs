@@ -172,6 +172,17 @@ fn follow_leaves_a_line_that_is_being_written_for_later() {
 }
 
 #[test]
+fn follow_from_behind_the_end_goes_on_at_the_end() {
+    let (dir, mut journal) = log();
+    let last = end(dir.path()).unwrap();
+    let behind = Cursor { offset: last.offset + 500, ..last };
+    let followed = follow(dir.path(), behind, &Filter::default(), 9).unwrap();
+    assert_eq!((followed.entries.len(), followed.cursor, followed.missed), (0, last, false));
+    journal.append(&[incident(event(20))]).unwrap();
+    assert_eq!(follow(dir.path(), last, &Filter::default(), 9).unwrap().entries.len(), 1);
+}
+
+#[test]
 fn follow_from_a_file_that_is_gone_says_that_lines_were_missed() {
     let (dir, _journal) = log();
     let gone = Cursor { inode: u64::MAX, offset: 0 };
