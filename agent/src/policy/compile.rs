@@ -143,9 +143,8 @@ impl Compiled {
         for (name, tool) in &policy.tools {
             let bit = bits.bit(name).ok_or_else(|| LimitError::NoBit { tool: name.clone() })?;
             rules.extend(tool.network.iter().map(|rule| (bit, rule)));
-            let tool = || name.clone();
-            self.endpoints
-                .extend(policy_endpoints(policy, name).map(|rule| Endpoint { tool: tool(), rule }));
+            let endpoint = |rule: &NetworkRule| Endpoint { tool: name.clone(), rule: rule.clone() };
+            self.endpoints.extend(tool.network.iter().map(endpoint));
         }
         (self.tables.addresses, self.tables.ports) =
             network::compile(rules.into_iter(), &mut self.mixer)?;
@@ -213,10 +212,6 @@ impl Compiled {
     }
 }
 
-fn policy_endpoints(policy: &Policy, tool: &str) -> impl Iterator<Item = NetworkRule> {
-    policy.tools.get(tool).into_iter().flat_map(|tool| tool.network.iter().cloned())
-}
-
 /// Edges and affixes in use, without those of a slot.
 fn used<'s>(
     shared: &Rules,
@@ -262,19 +257,16 @@ fn path_rules(policy: &Policy, bits: &ToolBits) -> Result<Vec<PathRule>, LimitEr
 /// Remit's own paths.
 fn builtin_rules(builtin: &Builtin, rules: &mut Vec<PathRule>) -> Result<(), LimitError> {
     let place = Place { file: std::sync::Arc::default(), line: 0, column: 0 };
-    let effect: [(_, fn(Rights) -> Effect); 2] =
-        [(&builtin.deny, Effect::Guard), (&builtin.always, Effect::Always)];
-    for (paths, effect) in effect {
-        for (text, rights) in paths {
-            let wrong = |Problem { message, .. }| LimitError::Builtin { problem: message };
-            let path = PathPattern::parse(text, place.clone()).map_err(wrong)?;
-            if path.has_variables() {
-                let problem = format!("`{text}` has variables");
-                return Err(LimitError::Builtin { problem });
-            }
-            let (rights, effect) = (*rights, effect(*rights));
-            rules.push(PathRule { path, owner: RuleOwner::Builtin, rights, effect });
+    let deny = builtin.deny.iter().map(|(path, rights)| (path, *rights, Effect::Guard(*rights)));
+    let always =
+        builtin.always.iter().map(|(path, rights)| (path, *rights, Effect::Always(*rights)));
+    for (text, rights, effect) in deny.chain(always) {
+        let wrong = |Problem { message, .. }| LimitError::Builtin { problem: message };
+        let path = PathPattern::parse(text, place.clone()).map_err(wrong)?;
+        if path.has_variables() {
+            return Err(LimitError::Builtin { problem: format!("`{text}` has variables") });
         }
+        rules.push(PathRule { path, owner: RuleOwner::Builtin, rights, effect });
     }
     Ok(())
 }

@@ -113,7 +113,7 @@ impl<'t, 'a> Automaton<'t, 'a> {
         }
         let mut rules = automaton.rules;
         rules.edges.sort_unstable_by(|(one, _), (other, _)| super::walk::edge_order(one, other));
-        rules.affixes.sort_unstable_by(|one, other| super::walk::affix_order(one, other));
+        rules.affixes.sort_unstable_by(super::walk::affix_order);
         Ok(rules)
     }
 

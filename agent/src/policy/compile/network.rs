@@ -39,8 +39,12 @@ const MAPPED_BITS: u32 = 96;
 
 /// A prefix of some bits.
 type Prefix = (u128, u32);
-/// Ports by flow, first port and bits of it that count.
-type Ports = BTreeMap<(u16, u16, u32), MixId>;
+/// What is said of ports.
+type Ports = BTreeMap<PortPrefix, MixId>;
+/// Flow, first port and bits of it that count.
+type PortPrefix = (u16, u16, u32);
+/// What makes a class: the class around it, and what is said of its own ports.
+type ClassKey = (u32, Vec<(PortPrefix, MixId)>);
 /// Addresses and ports, as in `Tables`.
 type Compiled = (Vec<(AddressKey, u32, u32)>, Vec<(PortKey, u32, LabelId)>);
 
@@ -119,7 +123,7 @@ pub(super) fn compile<'r>(
 fn classes(own: BTreeMap<Prefix, Ports>, mixer: &mut Mixer) -> Result<Compiled, LimitError> {
     let mut addresses = Vec::with_capacity(own.len());
     let mut ports = Vec::new();
-    let mut known: HashMap<(u32, Vec<((u16, u16, u32), MixId)>), u32> = HashMap::new();
+    let mut known: HashMap<ClassKey, u32> = HashMap::new();
     // The full rules of each class, by number from 1.
     let mut all: Vec<Ports> = Vec::new();
     // The prefixes around the current one: in this order each comes before those that it contains.
