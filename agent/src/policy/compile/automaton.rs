@@ -226,12 +226,15 @@ impl<'t, 'a> Automaton<'t, 'a> {
         literals: &mut BTreeMap<Vec<u8>, Vec<u32>>,
     ) -> Result<(), LimitError> {
         for (kind, affixes) in [(AFFIX_PREFIX, &names.prefixes), (AFFIX_SUFFIX, &names.suffixes)] {
-            for (affix, number) in affixes.iter().zip(0..) {
+            for (affix, number) in affixes.texts().iter().zip(0..) {
                 self.affix(state.node, kind, affix, number)?;
             }
         }
-        for (pair, members) in names.pairs(self.room.0) {
-            let set = Set::new(members);
+        if names.more_pairs_than(self.room.0) {
+            return Err(LimitError::Edges);
+        }
+        for pair in names.pairs() {
+            let set = Set::new(names.pair(pair));
             for name in names.overlaps(pair) {
                 if Set::new(names.matching(&name)) != set {
                     literals.entry(name).or_default();

@@ -5,21 +5,63 @@
 //! suffix, provided that prefix and suffix don't overlap in the name. Names in which they do are
 //! finitely many, and are listed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use agent_common::limits::NAME_BYTES;
+
+/// Affixes of one kind, each with a number: its place in order.
+#[derive(Default)]
+pub(super) struct Affixes {
+    texts: Vec<Vec<u8>>,
+    numbers: HashMap<Vec<u8>, u32>,
+    /// For each, the numbers of those that begin it: from the empty one to itself.
+    chains: Vec<Vec<u32>>,
+    /// For each, the number after the last that it begins. They follow it in order.
+    ends: Vec<u32>,
+}
+
+impl Affixes {
+    fn new(texts: BTreeSet<Vec<u8>>) -> Self {
+        let texts: Vec<_> = texts.into_iter().collect();
+        let numbers: HashMap<_, _> = texts.iter().cloned().zip(0..).collect();
+        let mut affixes =
+            Self { chains: Vec::new(), ends: (1..).take(texts.len()).collect(), texts, numbers };
+        for number in 0..affixes.texts.len() {
+            let chain: Vec<_> = affixes.texts.get(number).map_or_else(Vec::new, |text| {
+                affixes.beginning(text).map(|(_, number)| number).collect()
+            });
+            for outer in &chain {
+                if let Some(end) = affixes.ends.get_mut(*outer as usize) {
+                    *end = number as u32 + 1;
+                }
+            }
+            affixes.chains.push(chain);
+        }
+        affixes
+    }
+
+    /// The affixes that a text begins with: length and number.
+    fn beginning<'n>(&'n self, text: &'n [u8]) -> impl Iterator<Item = (usize, u32)> + 'n {
+        (0..=text.len()).filter_map(|len| Some((len, *self.numbers.get(text.get(..len)?)?)))
+    }
+
+    /// Every affix, by number.
+    pub(super) fn texts(&self) -> &[Vec<u8>] {
+        &self.texts
+    }
+}
 
 /// Patterns `prefix*suffix` and where each leads.
 #[derive(Default)]
 pub(super) struct Names {
-    /// Every prefix, the empty one included, in order; the place is its number.
-    pub(super) prefixes: Vec<Vec<u8>>,
-    /// Every suffix, last byte first, likewise.
-    pub(super) suffixes: Vec<Vec<u8>>,
-    prefix_numbers: HashMap<Vec<u8>, u32>,
-    suffix_numbers: HashMap<Vec<u8>, u32>,
+    /// The prefixes, the empty one included.
+    pub(super) prefixes: Affixes,
+    /// The suffixes, last byte first, the empty one included.
+    pub(super) suffixes: Affixes,
     /// Targets by the numbers of prefix and suffix.
     targets: HashMap<(u32, u32), Vec<u32>>,
+    /// The suffixes that stand with each prefix.
+    partners: HashMap<u32, Vec<u32>>,
 }
 
 impl Names {
@@ -27,30 +69,21 @@ impl Names {
     pub(super) fn new<'p>(patterns: impl Iterator<Item = (&'p str, &'p str, u32)> + Clone) -> Self {
         let reversed = |text: &str| text.bytes().rev().collect::<Vec<_>>();
         let empty = || std::iter::once(Vec::new());
-        let prefixes: BTreeSet<Vec<u8>> = empty()
-            .chain(patterns.clone().map(|(prefix, ..)| prefix.as_bytes().to_vec()))
-            .collect();
-        let suffixes: BTreeSet<Vec<u8>> =
-            empty().chain(patterns.clone().map(|(_, suffix, _)| reversed(suffix))).collect();
-        let number = |affixes: &BTreeSet<Vec<u8>>| -> HashMap<Vec<u8>, u32> {
-            affixes.iter().cloned().zip(0..).collect()
-        };
-        let (prefix_numbers, suffix_numbers) = (number(&prefixes), number(&suffixes));
+        let prefixes = patterns.clone().map(|(prefix, ..)| prefix.as_bytes().to_vec());
+        let suffixes = patterns.clone().map(|(_, suffix, _)| reversed(suffix));
+        let prefixes = Affixes::new(empty().chain(prefixes).collect());
+        let suffixes = Affixes::new(empty().chain(suffixes).collect());
         let mut targets: HashMap<(u32, u32), Vec<u32>> = HashMap::new();
+        let mut partners: HashMap<u32, Vec<u32>> = HashMap::new();
         for (prefix, suffix, target) in patterns {
-            let prefix = prefix_numbers.get(prefix.as_bytes());
-            let suffix = suffix_numbers.get(&reversed(suffix));
+            let prefix = prefixes.numbers.get(prefix.as_bytes());
+            let suffix = suffixes.numbers.get(&reversed(suffix));
             if let (Some(prefix), Some(suffix)) = (prefix, suffix) {
                 targets.entry((*prefix, *suffix)).or_default().push(target);
+                partners.entry(*prefix).or_default().push(*suffix);
             }
         }
-        Self {
-            prefixes: prefixes.into_iter().collect(),
-            suffixes: suffixes.into_iter().collect(),
-            prefix_numbers,
-            suffix_numbers,
-            targets,
-        }
+        Self { prefixes, suffixes, targets, partners }
     }
 
     /// Whether there are none.
@@ -60,27 +93,15 @@ impl Names {
 
     /// The targets of the patterns that a name matches.
     pub(super) fn matching(&self, name: &[u8]) -> Vec<u32> {
+        if self.is_empty() {
+            return Vec::new();
+        }
         let reversed: Vec<u8> = name.iter().rev().copied().collect();
-        self.collect(name, &reversed, name.len())
-    }
-
-    /// The targets of the patterns that a long enough name with these longest affixes matches.
-    fn pair(&self, prefix: &[u8], suffix: &[u8]) -> Vec<u32> {
-        self.collect(prefix, suffix, usize::MAX)
-    }
-
-    /// The targets of patterns whose affixes begin the given ones and have `room` together.
-    fn collect(&self, prefix: &[u8], suffix: &[u8], room: usize) -> Vec<u32> {
-        let begins = |text: &[u8], numbers: &HashMap<Vec<u8>, u32>| -> Vec<(usize, u32)> {
-            (0..=text.len())
-                .filter_map(|len| Some((len, *numbers.get(text.get(..len)?)?)))
-                .collect()
-        };
-        let suffixes = begins(suffix, &self.suffix_numbers);
+        let suffixes: Vec<_> = self.suffixes.beginning(&reversed).collect();
         let mut found = Vec::new();
-        for (prefix_len, prefix) in begins(prefix, &self.prefix_numbers) {
+        for (prefix_len, prefix) in self.prefixes.beginning(name) {
             for (suffix_len, suffix) in &suffixes {
-                if prefix_len + suffix_len <= room {
+                if prefix_len + suffix_len <= name.len() {
                     found.extend(self.targets.get(&(prefix, *suffix)).into_iter().flatten());
                 }
             }
@@ -88,39 +109,70 @@ impl Names {
         found
     }
 
-    /// Every pair of affixes that some pattern matches, with its targets. Stops after `most`.
-    pub(super) fn pairs(&self, most: usize) -> BTreeMap<(u32, u32), Vec<u32>> {
-        let mut pairs = BTreeMap::new();
-        let mut keys: Vec<_> = self.targets.keys().copied().collect();
-        keys.sort_unstable();
-        for (prefix, suffix) in keys {
-            for longer_prefix in extensions(&self.prefixes, prefix) {
-                for longer_suffix in extensions(&self.suffixes, suffix) {
-                    if pairs.len() > most {
-                        return pairs;
-                    }
-                    pairs.entry((longer_prefix, longer_suffix)).or_insert_with(|| {
-                        match (
-                            self.prefixes.get(longer_prefix as usize),
-                            self.suffixes.get(longer_suffix as usize),
-                        ) {
-                            (Some(prefix), Some(suffix)) => self.pair(prefix, suffix),
-                            _ => Vec::new(),
-                        }
-                    });
-                }
+    /// The targets of the patterns that a name matches which has these longest affixes, and room for
+    /// both.
+    pub(super) fn pair(&self, (prefix, suffix): (u32, u32)) -> Vec<u32> {
+        let chain =
+            |affixes: &'_ Affixes, number: u32| affixes.chains.get(number as usize).cloned();
+        let suffixes = chain(&self.suffixes, suffix).unwrap_or_default();
+        let mut found = Vec::new();
+        for prefix in chain(&self.prefixes, prefix).unwrap_or_default() {
+            for suffix in &suffixes {
+                found.extend(self.targets.get(&(prefix, *suffix)).into_iter().flatten());
             }
         }
-        pairs
+        found
+    }
+
+    /// The suffixes that make a pair with a prefix which some pattern matches: ranges of numbers that
+    /// don't overlap.
+    fn partners(&self, chain: &[u32]) -> Vec<(u32, u32)> {
+        let mut starts: Vec<u32> = chain
+            .iter()
+            .filter_map(|prefix| self.partners.get(prefix))
+            .flatten()
+            .copied()
+            .collect();
+        starts.sort_unstable();
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        for start in starts {
+            // Ranges lie within each other or apart.
+            if ranges.last().is_none_or(|(_, end)| *end <= start) {
+                let end = self.suffixes.ends.get(start as usize).copied().unwrap_or(start);
+                ranges.push((start, end));
+            }
+        }
+        ranges
+    }
+
+    /// Whether there are more pairs than this.
+    pub(super) fn more_pairs_than(&self, most: usize) -> bool {
+        let mut count = 0;
+        self.prefixes.chains.iter().any(|chain| {
+            let ranges = self.partners(chain);
+            count += ranges.iter().map(|(start, end)| (end - start) as usize).sum::<usize>();
+            count > most
+        })
+    }
+
+    /// Every pair of affixes that some pattern matches.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.prefixes.chains.iter().zip(0..).flat_map(|(chain, prefix)| {
+            let ranges = self.partners(chain).into_iter();
+            ranges.flat_map(move |(start, end)| (start..end).map(move |suffix| (prefix, suffix)))
+        })
     }
 
     /// The names in which the two affixes of a pair overlap.
     pub(super) fn overlaps(&self, (prefix, suffix): (u32, u32)) -> Vec<Vec<u8>> {
         let (Some(prefix), Some(suffix)) =
-            (self.prefixes.get(prefix as usize), self.suffixes.get(suffix as usize))
+            (self.prefixes.texts.get(prefix as usize), self.suffixes.texts.get(suffix as usize))
         else {
             return Vec::new();
         };
+        if prefix.is_empty() || suffix.is_empty() {
+            return Vec::new();
+        }
         let suffix: Vec<u8> = suffix.iter().rev().copied().collect();
         (1..=prefix.len().min(suffix.len()))
             .filter_map(|shared| {
@@ -130,15 +182,4 @@ impl Names {
             .filter(|name| name.len() <= NAME_BYTES)
             .collect()
     }
-}
-
-/// The numbers of the affixes that begin like one of them: they follow it in order.
-fn extensions(affixes: &[Vec<u8>], number: u32) -> impl Iterator<Item = u32> + '_ {
-    let first = affixes.get(number as usize);
-    affixes
-        .iter()
-        .enumerate()
-        .skip(number as usize)
-        .take_while(move |(_, affix)| first.is_some_and(|first| affix.starts_with(first)))
-        .map(|(number, _)| number as u32)
 }

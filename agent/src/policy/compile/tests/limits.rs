@@ -113,7 +113,8 @@ fn labels_up_to_the_limit_compile_and_one_more_is_refused() {
         for tool in 0..256 {
             let _ = write!(text, "[tool.t{tool:03}]\nfiles = [");
             for set in (1..=64_usize).filter(|set| tool * 64 + set <= count) {
-                let access: Vec<_> = (0..7).filter(|n| set >> n & 1 == 1).map(|n| &*names[n]).collect();
+                let access: Vec<_> =
+                    (0..7).filter(|n| set >> n & 1 == 1).map(|n| &*names[n]).collect();
                 let access = access.join(", ");
                 let _ = write!(text, "{{ paths = [\"/f{tool}-{set}\"], access = [{access}] }},");
             }
@@ -134,7 +135,8 @@ fn endpoints_up_to_the_limit_compile_and_one_more_is_refused() {
             let _ = write!(text, "[tool.t{tool:02}]\nnetwork = [");
             for number in (tool..count).step_by(100) {
                 let (a, b) = (number / 200, number % 200);
-                let _ = write!(text, "{{ cidrs = [\"10.{a}.{b}.0/24\"], ports = [\"1-{}\"] }},", b + 1);
+                let _ =
+                    write!(text, "{{ cidrs = [\"10.{a}.{b}.0/24\"], ports = [\"1-{}\"] }},", b + 1);
             }
             text.push_str("]\n");
         }

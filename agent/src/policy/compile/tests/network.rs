@@ -16,9 +16,10 @@ fn tools(compiled: &Compiled, address: &str, port: u16, flow: u16) -> Vec<u16> {
 }
 
 fn endpoints(entries: &[&str]) -> Compiled {
-    let tools = entries.iter().enumerate().map(|(number, entry)| {
-        format!("[tool.t{number:02}]\nnetwork = [{{ {entry} }}]\n")
-    });
+    let tools = entries
+        .iter()
+        .enumerate()
+        .map(|(number, entry)| format!("[tool.t{number:02}]\nnetwork = [{{ {entry} }}]\n"));
     compile(&policy(&tools.collect::<String>()))
 }
 
@@ -48,7 +49,7 @@ fn endpoints_by_rule_are_covered_or_not() {
         ("fd00::1", 0, FLOW_TCP_CONNECT, &[]),
         ("0.0.0.0", 8080, FLOW_TCP_LISTEN, &[4]),
         ("::", 8080, FLOW_TCP_LISTEN, &[]),
-        ("10.20.1.1", 8080, FLOW_TCP_CONNECT, &[0]),
+        ("10.20.1.1", 8100, FLOW_TCP_CONNECT, &[0]),
     ];
     for (address, port, flow, expected) in cases {
         assert_eq!(tools(&compiled, address, *port, *flow), *expected, "{address} {port} {flow}");

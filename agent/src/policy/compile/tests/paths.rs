@@ -9,8 +9,17 @@ use crate::policy::compile::explain::RuleOwner;
 #[test]
 fn paths_by_pattern_are_covered_or_not() {
     let patterns = [
-        "/usr/**", "/usr/lib", "/home/*/x", "/srv/*.log", "/srv/app*", "/srv/app.log", "/**", "/",
-        "/proc/self/**", "/proc/*/stat", "/opt/a*a",
+        "/usr/**",
+        "/usr/lib",
+        "/home/*/x",
+        "/srv/*.log",
+        "/srv/app*",
+        "/srv/app.log",
+        "/**",
+        "/",
+        "/proc/self/**",
+        "/proc/*/stat",
+        "/opt/a*a",
     ];
     let compiled = compile(&readers(&patterns));
     let cases: &[(&str, bool, &[u16])] = &[
@@ -61,13 +70,17 @@ fn session_rules_of_one_folder_do_not_reach_another() {
     assert_eq!(reads(2, "/shared/f"), [true, false]);
     assert_eq!(reads(9, "/home/a"), [false, false]);
 
-    let nodes = |rules: &Rules| -> BTreeSet<u32> {
-        rules.edges.iter().map(|(key, _)| key.node).collect()
-    };
+    let nodes =
+        |rules: &Rules| -> BTreeSet<u32> { rules.edges.iter().map(|(key, _)| key.node).collect() };
     assert!(nodes(&one).is_disjoint(&nodes(&two)));
     let tables = compiled.tables(&[&one, &two]);
-    let roots: Vec<_> =
-        tables.rules.edges.iter().filter(|(key, _)| key.kind == EDGE_ROOT).map(|(k, _)| *k).collect();
+    let roots: Vec<_> = tables
+        .rules
+        .edges
+        .iter()
+        .filter(|(key, _)| key.kind == EDGE_ROOT)
+        .map(|(k, _)| *k)
+        .collect();
     let root = EdgeKey::root;
     assert_eq!(roots, [root(SHARED_ROOT), root(SESSION_ROOT + 1), root(SESSION_ROOT + 2)]);
     for (label, _) in one.labels.iter().chain(&two.labels) {
@@ -162,7 +175,8 @@ fn builtin_path_that_is_none_is_refused() {
 
 #[test]
 fn reload_keeps_the_bits_of_the_tools_that_stay() {
-    let before = policy("[tool.b]\n[tool.c]\nfiles = [{ paths = [\"/c\"], access = [\"read\"] }]\n");
+    let before =
+        policy("[tool.b]\n[tool.c]\nfiles = [{ paths = [\"/c\"], access = [\"read\"] }]\n");
     let mut bits = bits(&before);
     let after = policy("[tool.a]\n[tool.c]\nfiles = [{ paths = [\"/c\"], access = [\"read\"] }]\n");
     bits.assign(after.tools.keys(), &ToolSet::EMPTY).unwrap();
