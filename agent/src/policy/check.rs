@@ -1,0 +1,82 @@
+//! From files to a checked policy, or to everything that is wrong with them.
+//!
+//! Each file is read by itself first; names are looked up when all files have been read. A file that is
+//! malformed hides the names it defines, so then names are not looked up at all.
+
+mod document;
+mod profile;
+mod reference;
+mod tool;
+
+use std::collections::BTreeMap;
+
+use super::{
+    diagnostic::{Diagnostic, Severity},
+    model::Policy,
+    source::{self, Source},
+    syntax::File,
+};
+
+/// Reads a policy's files together.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the files.
+pub fn check(sources: &[Source]) -> Result<Policy, Vec<Diagnostic>> {
+    let mut out = Vec::new();
+    let files: Vec<_> = sources
+        .iter()
+        .enumerate()
+        .map(|(number, source)| File::parse(number, source, &mut out))
+        .collect();
+    let mut draft = document::Draft::default();
+    for file in &files {
+        if let Some(table) = &file.table {
+            draft.read(file, table, &mut out);
+        }
+    }
+    if files.iter().all(|file| file.table.is_some()) {
+        reference::resolve(&draft, &files, &mut out);
+    }
+    out.sort_by_key(|(file, diagnostic)| (*file, diagnostic.span.start, diagnostic.span.end));
+    let (errors, warnings): (Vec<_>, Vec<_>) = out
+        .into_iter()
+        .map(|(_, diagnostic)| diagnostic)
+        .partition(|diagnostic| diagnostic.severity == Severity::Error);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(finish(draft, warnings, source::digest(sources)))
+}
+
+/// Puts the pieces together, with what only the whole shows.
+fn finish(draft: document::Draft, warnings: Vec<Diagnostic>, digest: String) -> Policy {
+    let document::Draft { tools, mut profiles, denials, data, conflicts, .. } = draft;
+    let always = denials.iter().flat_map(|denial| &denial.paths);
+    let always: Vec<_> = always.chain(data.iter().flat_map(|data| &data.paths)).collect();
+    let tools: BTreeMap<_, _> = tools.into_iter().map(|(name, entry)| (name, entry.item)).collect();
+    let paths_of = |tool: &String| {
+        tools.get(tool).into_iter().flat_map(|tool| tool.files.iter().flat_map(|rule| &rule.paths))
+    };
+    for entry in profiles.values_mut() {
+        let profile = &mut entry.item;
+        let held = profile.tools.iter().chain(profile.requests.keys()).flat_map(paths_of);
+        let used = held.chain(always.iter().copied()).filter(|path| path.has_variables());
+        profile.variables = used.flat_map(|path| path.variables()).map(str::to_owned).collect();
+    }
+    let mut sensitivities: Vec<_> = data.iter().map(|data| data.sensitivity.clone()).collect();
+    sensitivities.sort();
+    sensitivities.dedup();
+    Policy {
+        profiles: profiles.into_iter().map(|(name, entry)| (name, entry.item)).collect(),
+        tools,
+        denials,
+        data,
+        conflicts,
+        sensitivities,
+        warnings,
+        digest,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! A file's top level: which tables there are, and the ones that are neither tool nor profile.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use toml::de::{DeTable, DeValue};
+
+use crate::policy::{
+    diagnostic::{Diagnostic, quote},
+    model::{Conflict, Data, Denial, Profile, Tool},
+    syntax::{File, Key, Reader, Value},
+    value::{self, Problem},
+};
+
+/// What is named somewhere and defined elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Tool,
+    Profile,
+    Sensitivity,
+}
+
+/// A name that has to be defined somewhere.
+#[derive(Debug)]
+pub(super) struct Reference {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    pub(super) file: usize,
+    pub(super) span: Range<usize>,
+}
+
+/// A definition, and where its name stands.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) item: T,
+    pub(super) file: usize,
+    pub(super) span: Range<usize>,
+}
+
+/// What the files say so far.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) tools: BTreeMap<String, Entry<Tool>>,
+    pub(super) profiles: BTreeMap<String, Entry<Profile>>,
+    pub(super) denials: Vec<Denial>,
+    pub(super) data: Vec<Data>,
+    pub(super) conflicts: Vec<Conflict>,
+    pub(super) references: Vec<Reference>,
+}
+
+const TOP: &[&str] = &["schema", "tool", "profile", "deny", "data", "conflict"];
+const DENY: &[&str] = &["paths", "access", "unless"];
+const DATA: &[&str] = &["paths", "sensitivity"];
+const CONFLICT: &[&str] = &["tools"];
+
+impl Draft {
+    /// Adds one file.
+    pub(super) fn read(
+        &mut self,
+        file: &File<'_>,
+        table: &DeTable<'_>,
+        out: &mut Vec<(usize, Diagnostic)>,
+    ) {
+        let mut reader = Reader { file, out };
+        schema(&mut reader, table);
+        for (key, value) in table.iter() {
+            match &**key.get_ref() {
+                "schema" => {}
+                "tool" => self.named(&mut reader, value, "tool", |draft, reader, key, table| {
+                    let item = draft.tool(reader, key, table);
+                    define(&mut draft.tools, reader, key, item, "tool");
+                }),
+                "profile" => {
+                    self.named(&mut reader, value, "profile", |draft, reader, key, table| {
+                        let item = draft.profile(reader, key, table);
+                        define(&mut draft.profiles, reader, key, item, "profile");
+                    })
+                }
+                "deny" => self.denials(&mut reader, value),
+                "data" => self.data(&mut reader, value),
+                "conflict" => self.conflicts(&mut reader, value),
+                _ => reader.unknown_key(key, TOP, "a policy file"),
+            }
+        }
+    }
+
+    /// Tables by name.
+    fn named<'r, 'a>(
+        &mut self,
+        reader: &mut Reader<'r, 'a>,
+        value: &'r Value<'a>,
+        kind: &str,
+        mut read: impl FnMut(&mut Self, &mut Reader<'r, 'a>, &'r Key<'a>, &'r DeTable<'a>),
+    ) {
+        let Some(tables) = reader.table(value, kind) else { return };
+        for (key, value) in tables.iter() {
+            reader.accept("policy::name", key.span(), value::name(key.get_ref()));
+            if let Some(table) = reader.table(value, &format!("{kind}.{}", key.get_ref())) {
+                read(self, reader, key, table);
+            }
+        }
+    }
+
+    fn denials<'r>(&mut self, reader: &mut Reader<'r, '_>, value: &'r Value<'_>) {
+        for (table, span) in reader.tables(value, "deny") {
+            let (mut paths, mut access) = (None, None);
+            for (key, value) in table.iter() {
+                match &**key.get_ref() {
+                    "paths" => paths = Some(reader.paths(value)),
+                    "access" => access = Some(reader.access(value)),
+                    "unless" => reader.not_in_force(
+                        key.span(),
+                        "`unless`",
+                        "the denial holds without exception",
+                    ),
+                    _ => reader.unknown_key(key, DENY, "a denial"),
+                }
+            }
+            reader.need(&paths, &span, "paths", "a denial", "paths = [\"/etc/shadow\"]");
+            reader.need(&access, &span, "access", "a denial", "access = [\"read\", \"write\"]");
+            if let (Some(paths), Some(access)) = (paths, access) {
+                self.denials.push(Denial { place: reader.place(&span), paths, access });
+            }
+        }
+    }
+
+    fn data<'r>(&mut self, reader: &mut Reader<'r, '_>, value: &'r Value<'_>) {
+        for (table, span) in reader.tables(value, "data") {
+            let (mut paths, mut sensitivity) = (None, None);
+            let mut named = false;
+            for (key, value) in table.iter() {
+                match &**key.get_ref() {
+                    "paths" => paths = Some(reader.paths(value)),
+                    "sensitivity" => {
+                        named = true;
+                        sensitivity = reader.parsed(value, "sensitivity", "policy::name", |text| {
+                            value::name(text).map(|()| text.to_owned())
+                        });
+                        reader.not_in_force(
+                            key.span(),
+                            "`sensitivity`",
+                            "it is recorded; what a session touches does not change what it holds",
+                        );
+                    }
+                    _ => reader.unknown_key(key, DATA, "data"),
+                }
+            }
+            reader.need(&paths, &span, "paths", "data", "paths = [\"/srv/customers/**\"]");
+            let example = "sensitivity = \"confidential\"";
+            reader.need(&named.then_some(()), &span, "sensitivity", "data", example);
+            let (Some(paths), Some(sensitivity)) = (paths, sensitivity) else { continue };
+            self.data.push(Data { place: reader.place(&span), paths, sensitivity });
+            self.count_sensitivities(reader, span);
+        }
+    }
+
+    /// A label has 32 bits for them.
+    fn count_sensitivities(&self, reader: &mut Reader<'_, '_>, span: Range<usize>) {
+        let mut names: Vec<_> = self.data.iter().map(|data| &data.sensitivity).collect();
+        let last = names.pop();
+        if last.is_none_or(|last| names.contains(&last)) {
+            return;
+        }
+        names.sort();
+        names.dedup();
+        if names.len() == 32 {
+            let message = "the policy names 33 sensitivities, one more than a label holds: 32";
+            reader.error("policy::limit", span, Problem::new(message));
+        }
+    }
+
+    fn conflicts<'r>(&mut self, reader: &mut Reader<'r, '_>, value: &'r Value<'_>) {
+        for (table, span) in reader.tables(value, "conflict") {
+            let mut tools = None;
+            for (key, value) in table.iter() {
+                match &**key.get_ref() {
+                    "tools" => tools = Some(self.names(reader, value, "tools", Kind::Tool, 2)),
+                    _ => reader.unknown_key(key, CONFLICT, "a conflict"),
+                }
+            }
+            reader.need(
+                &tools,
+                &span,
+                "tools",
+                "a conflict",
+                "tools = [\"customers\", \"github\"]",
+            );
+            reader.not_in_force(
+                span.clone(),
+                "`[[conflict]]`",
+                "grants are not held against it; what profiles hold from the start is",
+            );
+            if let Some(tools) = tools {
+                self.conflicts.push(Conflict { place: reader.place(&span), tools });
+            }
+        }
+    }
+
+    /// A list of names that have to be defined somewhere.
+    pub(super) fn names<'r>(
+        &mut self,
+        reader: &mut Reader<'r, '_>,
+        value: &'r Value<'_>,
+        key: &str,
+        kind: Kind,
+        least: usize,
+    ) -> Vec<String> {
+        let texts = reader.strings(value, key, least);
+        let names = texts.iter().map(|text| text.text.to_owned()).collect();
+        for text in texts {
+            self.refer(reader, kind, text.text, text.span);
+        }
+        names
+    }
+
+    /// Notes a name that has to be defined somewhere.
+    pub(super) fn refer(
+        &mut self,
+        reader: &Reader<'_, '_>,
+        kind: Kind,
+        name: &str,
+        span: Range<usize>,
+    ) {
+        let file = reader.file.number;
+        self.references.push(Reference { kind, name: name.to_owned(), file, span });
+    }
+}
+
+/// Adds a definition, if its name is new.
+fn define<T>(
+    defined: &mut BTreeMap<String, Entry<T>>,
+    reader: &mut Reader<'_, '_>,
+    key: &Key<'_>,
+    item: T,
+    kind: &str,
+) where
+    T: Placed,
+{
+    let name = key.get_ref();
+    if let Some(first) = defined.get(&**name) {
+        let place = first.item.place();
+        let (file, line, column) = (place.file.display(), place.line, place.column);
+        let problem = Problem::new(format!("{kind} {} is defined twice", quote(name)))
+            .help(format!("the first is at {file}:{line}:{column}; every name is unique"));
+        reader.error("policy::duplicate", key.span(), problem);
+        return;
+    }
+    let entry = Entry { item, file: reader.file.number, span: key.span() };
+    defined.insert(name.to_string(), entry);
+}
+
+/// What knows where it is defined.
+pub(super) trait Placed {
+    /// Where.
+    fn place(&self) -> &crate::policy::model::Place;
+}
+
+impl Placed for Tool {
+    fn place(&self) -> &crate::policy::model::Place {
+        &self.place
+    }
+}
+
+impl Placed for Profile {
+    fn place(&self) -> &crate::policy::model::Place {
+        &self.place
+    }
+}
+
+/// A file that says something says first by which rules it is to be read.
+fn schema(reader: &mut Reader<'_, '_>, table: &DeTable<'_>) {
+    const HELP: &str = "`schema = 1` is what this version reads";
+    let Some((_, value)) = table.iter().find(|(key, _)| key.get_ref() == "schema") else {
+        if let Some(first) = table.keys().map(|key| key.span()).min_by_key(|span| span.start) {
+            let problem = Problem::new("the file has no `schema`")
+                .help("begin it with `schema = 1`, before the first table");
+            reader.error("policy::schema", first, problem);
+        }
+        return;
+    };
+    match value.get_ref() {
+        DeValue::Integer(number) if number.as_str() == "1" => {}
+        DeValue::Integer(number) => {
+            let problem = Problem::new(format!("unknown schema `{number}`")).help(HELP);
+            reader.error("policy::schema", value.span(), problem);
+        }
+        _ => reader.wrong_type(value, "schema", "the number 1"),
+    }
+}

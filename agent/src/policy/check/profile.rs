@@ -1,0 +1,237 @@
+//! `[profile.NAME]`: what a kind of agent holds, may request, and how it is started.
+
+use std::{collections::BTreeSet, ops::Range, time::Duration};
+
+use agent_common::authority::Mode;
+use toml::de::DeTable;
+
+use super::document::{Draft, Kind};
+use crate::policy::{
+    model::{Approval, MayStart, Profile, Request, When},
+    pattern::PathPattern,
+    syntax::{Key, Reader, Value},
+    value::{self, Problem},
+};
+
+const PROFILE: &[&str] = &[
+    "description",
+    "match",
+    "may_delegate",
+    "may_start",
+    "mode",
+    "recall",
+    "request",
+    "session_ttl",
+    "tools",
+    "when",
+];
+const REQUEST: &[&str] = &["max_ttl", "approval", "reason"];
+const MAY_START: &[&str] = &["users", "groups"];
+const MATCH: &[&str] = &["exe"];
+const WHEN: &[&str] = &["tainted", "lose"];
+
+/// How long a session lasts if the profile does not say.
+const SESSION_TTL: Duration = Duration::from_secs(8 * 3_600);
+
+impl Draft {
+    /// Reads one profile.
+    pub(super) fn profile<'r>(
+        &mut self,
+        reader: &mut Reader<'r, '_>,
+        key: &Key<'_>,
+        table: &'r DeTable<'_>,
+    ) -> Profile {
+        let mut profile = Profile {
+            place: reader.place(&key.span()),
+            mode: Mode::Enforce,
+            description: None,
+            tools: Vec::new(),
+            session_ttl: SESSION_TTL,
+            requests: Default::default(),
+            may_start: MayStart::default(),
+            match_exe: None,
+            when: Vec::new(),
+            variables: BTreeSet::new(),
+        };
+        for (key, value) in table.iter() {
+            match &**key.get_ref() {
+                "mode" => {
+                    let words = [("enforce", Mode::Enforce), ("audit", Mode::Audit)];
+                    profile.mode = reader.choice(value, "mode", &words).unwrap_or(Mode::Enforce);
+                }
+                "description" => {
+                    profile.description =
+                        reader.string(value, "description").map(|text| text.text.to_owned());
+                }
+                "tools" => profile.tools = self.names(reader, value, "tools", Kind::Tool, 0),
+                "session_ttl" => {
+                    let ttl =
+                        reader.parsed(value, "session_ttl", "policy::duration", value::duration);
+                    profile.session_ttl = ttl.unwrap_or(SESSION_TTL);
+                }
+                "request" => self.requests(reader, value, &mut profile),
+                "match" => profile.match_exe = match_exe(reader, key, value),
+                "may_start" => profile.may_start = may_start(reader, value),
+                "when" => profile.when = self.when(reader, value),
+                "may_delegate" => {
+                    if value.get_ref().is_array() {
+                        self.names(reader, value, "may_delegate", Kind::Profile, 0);
+                    }
+                    let instead = "an agent's children stay in its own session";
+                    reader.not_in_force(key.span(), "`may_delegate`", instead);
+                }
+                "recall" => reader.not_in_force(key.span(), "`recall`", "nothing follows from it"),
+                _ => reader.unknown_key(key, PROFILE, "a profile"),
+            }
+        }
+        profile
+    }
+
+    fn requests<'r>(
+        &mut self,
+        reader: &mut Reader<'r, '_>,
+        value: &'r Value<'_>,
+        profile: &mut Profile,
+    ) {
+        let Some(table) = reader.table(value, "request") else { return };
+        for (key, value) in table.iter() {
+            let tool = key.get_ref();
+            self.refer(reader, Kind::Tool, tool, key.span());
+            reader.not_in_force(
+                key.span(),
+                &format!("`request.{tool}`"),
+                "an operator can `remit grant` the tool",
+            );
+            let Some(table) = reader.table(value, &format!("request.{tool}")) else { continue };
+            if let Some(request) = request(reader, key, table) {
+                profile.requests.insert(tool.to_string(), request);
+            }
+        }
+    }
+
+    fn when<'r>(&mut self, reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<When> {
+        let mut all = Vec::new();
+        for (table, span) in reader.tables(value, "when") {
+            let (mut tainted, mut lose) = (None, None);
+            for (key, value) in table.iter() {
+                match &**key.get_ref() {
+                    "tainted" => {
+                        let text = reader.string(value, "tainted");
+                        tainted = Some(text.as_ref().map_or("", |text| text.text).to_owned());
+                        if let Some(text) = text {
+                            self.refer(reader, Kind::Sensitivity, text.text, text.span);
+                        }
+                    }
+                    "lose" => lose = Some(self.names(reader, value, "lose", Kind::Tool, 1)),
+                    _ => reader.unknown_key(key, WHEN, "a `when`"),
+                }
+            }
+            reader.need(&tainted, &span, "tainted", "a `when`", "tainted = \"confidential\"");
+            reader.need(&lose, &span, "lose", "a `when`", "lose = [\"github\"]");
+            let instead = "what a session has touched does not change what it holds";
+            reader.not_in_force(span.clone(), "`when`", instead);
+            if let (Some(tainted), Some(lose)) = (tainted, lose) {
+                all.push(When { place: reader.place(&span), tainted, lose });
+            }
+        }
+        all
+    }
+}
+
+fn request<'r>(
+    reader: &mut Reader<'r, '_>,
+    key: &Key<'_>,
+    table: &'r DeTable<'_>,
+) -> Option<Request> {
+    let mut max_ttl = None;
+    let mut given = None;
+    let mut approval = Approval::default();
+    let mut reason_required = false;
+    for (key, value) in table.iter() {
+        match &**key.get_ref() {
+            "max_ttl" => {
+                given = Some(());
+                max_ttl = reader.parsed(value, "max_ttl", "policy::duration", value::duration);
+            }
+            "approval" => {
+                let words = [("automatic", Approval::Automatic), ("operator", Approval::Operator)];
+                approval = reader.choice(value, "approval", &words).unwrap_or_default();
+            }
+            "reason" => {
+                let words = [("required", true), ("optional", false)];
+                reason_required = reader.choice(value, "reason", &words).unwrap_or_default();
+            }
+            _ => reader.unknown_key(key, REQUEST, "a request"),
+        }
+    }
+    reader.need(&given, &key.span(), "max_ttl", "a request", "max_ttl = \"15m\"");
+    Some(Request { place: reader.place(&key.span()), max_ttl: max_ttl?, approval, reason_required })
+}
+
+fn may_start<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> MayStart {
+    let mut may_start = MayStart::default();
+    let Some(table) = reader.table(value, "may_start") else { return may_start };
+    for (key, value) in table.iter() {
+        match &**key.get_ref() {
+            "users" => may_start.users = accounts(reader, value, "users"),
+            "groups" => may_start.groups = accounts(reader, value, "groups"),
+            _ => reader.unknown_key(key, MAY_START, "`may_start`"),
+        }
+    }
+    may_start
+}
+
+/// Names of users or groups: whatever the system may know.
+fn accounts<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>, key: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for text in reader.strings(value, key, 0) {
+        if text.text.is_empty() || text.text.contains([':', '\0', '\n', '/']) {
+            let message = format!(
+                "{} can't be a name in `{key}`",
+                crate::policy::diagnostic::quote(text.text)
+            );
+            reader.error("policy::name", text.span, Problem::new(message));
+        } else {
+            names.push(text.text.to_owned());
+        }
+    }
+    names
+}
+
+fn match_exe<'r>(
+    reader: &mut Reader<'r, '_>,
+    key: &Key<'_>,
+    value: &'r Value<'_>,
+) -> Option<String> {
+    let instead = "sessions start by `remit run`";
+    reader.not_in_force(key.span(), "`match`", instead);
+    let table = reader.table(value, "match")?;
+    let mut exe = None;
+    let mut given = None;
+    for (key, value) in table.iter() {
+        match &**key.get_ref() {
+            "exe" => {
+                given = Some(());
+                exe = program(reader, value);
+            }
+            _ => reader.unknown_key(key, MATCH, "`match`"),
+        }
+    }
+    let span: Range<usize> = key.span();
+    reader.need(&given, &span, "exe", "`match`", "exe = \"/usr/bin/claude\"");
+    exe
+}
+
+/// One program's path.
+fn program<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Option<String> {
+    let text = reader.string(value, "exe")?;
+    let place = reader.place(&text.span);
+    let path =
+        reader.accept("policy::path", text.span.clone(), PathPattern::parse(text.text, place))?;
+    if path.has_variables() || path.text.contains('*') {
+        let problem = Problem::new("`exe` must be one program's path, without `*` and variables");
+        reader.error("policy::path", text.span, problem);
+        return None;
+    }
+    Some(path.text.to_string())
+}

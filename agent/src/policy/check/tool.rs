@@ -1,0 +1,229 @@
+//! `[tool.NAME]`: files and endpoints.
+
+use std::ops::Range;
+
+use agent_common::access::{Right, Rights};
+use toml::de::{DeTable, DeValue};
+
+use super::document::Draft;
+use crate::policy::{
+    diagnostic::quote,
+    model::{Cidr, Direction, FileRule, NetworkRule, OnRevoke, Protocol, Tool},
+    pattern::PathPattern,
+    syntax::{Key, Reader, Text, Value},
+    value::{self, Host, PortRange, Problem},
+};
+
+const TOOL: &[&str] = &["description", "files", "network", "on_revoke", "setid", "recall"];
+const FILES: &[&str] = &["paths", "access"];
+const NETWORK: &[&str] = &["cidrs", "hosts", "ports", "protocol", "direction"];
+
+const RIGHTS: &[(&str, Right)] = &[
+    ("read", Right::Read),
+    ("write", Right::Write),
+    ("create", Right::Create),
+    ("delete", Right::Delete),
+    ("exec", Right::Exec),
+    ("connect", Right::Connect),
+    ("ioctl", Right::Ioctl),
+];
+
+impl Draft {
+    /// Reads one tool.
+    pub(super) fn tool<'r>(
+        &mut self,
+        reader: &mut Reader<'r, '_>,
+        key: &Key<'_>,
+        table: &'r DeTable<'_>,
+    ) -> Tool {
+        let mut tool = Tool {
+            place: reader.place(&key.span()),
+            description: None,
+            files: Vec::new(),
+            network: Vec::new(),
+            on_revoke: OnRevoke::default(),
+            setid: false,
+        };
+        for (key, value) in table.iter() {
+            match &**key.get_ref() {
+                "description" => {
+                    tool.description =
+                        reader.string(value, "description").map(|text| text.text.to_owned());
+                }
+                "files" => tool.files = files(reader, value),
+                "network" => tool.network = network(reader, value),
+                "on_revoke" => {
+                    let words = [("block", OnRevoke::Block), ("kill", OnRevoke::Kill)];
+                    tool.on_revoke = reader.choice(value, "on_revoke", &words).unwrap_or_default();
+                    reader.not_in_force(key.span(), "`on_revoke`", "mappings outlast a revocation");
+                }
+                "setid" => {
+                    tool.setid = reader.boolean(value, "setid").unwrap_or_default();
+                    reader.not_in_force(key.span(), "`setid`", "set-id programs are treated alike");
+                }
+                "recall" => reader.not_in_force(key.span(), "`recall`", "nothing follows from it"),
+                _ => reader.unknown_key(key, TOOL, "a tool"),
+            }
+        }
+        tool
+    }
+}
+
+impl<'r> Reader<'r, '_> {
+    /// A list of path patterns.
+    pub(super) fn paths(&mut self, value: &'r Value<'_>) -> Vec<PathPattern> {
+        let texts = self.strings(value, "paths", 1);
+        let mut paths = Vec::with_capacity(texts.len());
+        for Text { text, span } in texts {
+            let place = self.place(&span);
+            paths.extend(self.accept("policy::path", span, PathPattern::parse(text, place)));
+        }
+        paths
+    }
+
+    /// A list of access rights.
+    pub(super) fn access(&mut self, value: &'r Value<'_>) -> Rights {
+        let texts = self.strings(value, "access", 1);
+        texts.into_iter().fold(Rights::NONE, |rights, text| {
+            self.word(&text, "access right", RIGHTS).map_or(rights, |right| rights.with(right))
+        })
+    }
+
+    /// Complains if a key that has to be there is not.
+    pub(super) fn need<T>(
+        &mut self,
+        found: &Option<T>,
+        span: &Range<usize>,
+        key: &str,
+        of: &str,
+        example: &str,
+    ) {
+        if found.is_none() {
+            self.missing(span.clone(), key, of, example);
+        }
+    }
+}
+
+fn files<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<FileRule> {
+    let mut rules = Vec::new();
+    for (table, span) in reader.tables(value, "files") {
+        let (mut paths, mut access) = (None, None);
+        for (key, value) in table.iter() {
+            match &**key.get_ref() {
+                "paths" => paths = Some(reader.paths(value)),
+                "access" => access = Some(reader.access(value)),
+                _ => reader.unknown_key(key, FILES, "a tool's `files`"),
+            }
+        }
+        let of = "an entry of `files`";
+        reader.need(&paths, &span, "paths", of, "paths = [\"/usr/**\"]");
+        reader.need(&access, &span, "access", of, "access = [\"read\"]");
+        if let (Some(paths), Some(access)) = (paths, access) {
+            rules.push(FileRule { paths, access });
+        }
+    }
+    rules
+}
+
+fn network<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<NetworkRule> {
+    let mut rules = Vec::new();
+    for (table, span) in reader.tables(value, "network") {
+        let mut rule = NetworkRule {
+            cidrs: Vec::new(),
+            hosts: Vec::new(),
+            ports: vec![PortRange::ALL],
+            protocol: Protocol::default(),
+            direction: Direction::default(),
+        };
+        let mut object = None;
+        for (key, value) in table.iter() {
+            match &**key.get_ref() {
+                "cidrs" => {
+                    object = Some(());
+                    rule.cidrs = cidrs(reader, value);
+                }
+                "hosts" => {
+                    object = Some(());
+                    rule.hosts = hosts(reader, value);
+                    reader.not_in_force(
+                        key.span(),
+                        "`hosts`",
+                        "only `cidrs` open anything: names are not looked up",
+                    );
+                }
+                "ports" => rule.ports = ports(reader, value),
+                "protocol" => {
+                    let words = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
+                    rule.protocol = reader.choice(value, "protocol", &words).unwrap_or_default();
+                }
+                "direction" => {
+                    let words = [("connect", Direction::Connect), ("listen", Direction::Listen)];
+                    rule.direction = reader.choice(value, "direction", &words).unwrap_or_default();
+                }
+                _ => reader.unknown_key(key, NETWORK, "a tool's `network`"),
+            }
+        }
+        let example = "cidrs = [\"10.20.0.0/16\"]";
+        reader.need(&object, &span, "cidrs", "an entry of `network`", example);
+        rules.push(rule);
+    }
+    rules
+}
+
+fn cidrs<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<Cidr> {
+    let mut cidrs: Vec<Cidr> = Vec::new();
+    for Text { text, span } in reader.strings(value, "cidrs", 1) {
+        let place = reader.place(&span);
+        let net = reader.accept("policy::cidr", span, value::cidr(text));
+        cidrs.extend(net.map(|net| Cidr { net, place }));
+    }
+    cidrs
+}
+
+fn hosts<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<Host> {
+    let mut hosts = Vec::new();
+    for Text { text, span } in reader.strings(value, "hosts", 1) {
+        hosts.extend(reader.accept("policy::host", span, value::host(text)));
+    }
+    hosts
+}
+
+/// Numbers, and ranges as strings.
+fn ports(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Vec<PortRange> {
+    let Some(array) = value.get_ref().as_array() else {
+        reader.wrong_type(value, "ports", "an array of numbers and ranges");
+        return Vec::new();
+    };
+    if array.is_empty() {
+        let problem = Problem::new("`ports` is empty").help("without `ports`, all are meant");
+        reader.error("policy::empty", value.span(), problem);
+    }
+    let mut ranges = Vec::with_capacity(array.len());
+    let mut seen = std::collections::HashSet::new();
+    for entry in array.iter() {
+        let range = match entry.get_ref() {
+            DeValue::Integer(number) => {
+                value::port(&number.to_string()).map(|port| PortRange { first: port, last: port })
+            }
+            DeValue::String(text) => value::ports(text),
+            _ => {
+                reader.wrong_type(entry, "ports", "an array of numbers and ranges, each entry");
+                continue;
+            }
+        };
+        let Some(range) = reader.accept("policy::port", entry.span(), range) else { continue };
+        if !seen.insert(range) {
+            let written = if range.first == range.last {
+                range.first.to_string()
+            } else {
+                format!("{}-{}", range.first, range.last)
+            };
+            let problem = Problem::new(format!("{} stands twice in `ports`", quote(&written)))
+                .help("once is enough");
+            reader.error("policy::duplicate", entry.span(), problem);
+            continue;
+        }
+        ranges.push(range);
+    }
+    ranges
+}

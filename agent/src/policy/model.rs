@@ -1,0 +1,229 @@
+//! A checked policy: every reference resolves, every value is in range. Built by `check` alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use agent_common::{access::Rights, authority::Mode};
+use ipnet::IpNet;
+
+use super::{
+    diagnostic::Diagnostic,
+    pattern::PathPattern,
+    value::{Host, PortRange},
+};
+
+/// Where something stands: file, line and column.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<PathBuf>,
+    /// Its line, from 1.
+    pub line: u32,
+    /// The character in that line, from 1.
+    pub column: u32,
+}
+
+/// A whole policy: all files together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// The tools, by name.
+    pub tools: BTreeMap<String, Tool>,
+    /// The profiles, by name.
+    pub profiles: BTreeMap<String, Profile>,
+    /// What is denied, whatever is held.
+    pub denials: Vec<Denial>,
+    /// Sensitivity of data.
+    pub data: Vec<Data>,
+    /// Tools that are never held together.
+    pub conflicts: Vec<Conflict>,
+    /// The sensitivities that `data` names; the place is the bit in a label.
+    pub sensitivities: Vec<String>,
+    /// What the policy says that is not in force.
+    pub warnings: Vec<Diagnostic>,
+    /// SHA-256 of the sources, in hexadecimal.
+    pub digest: String,
+}
+
+/// A named bundle of authority.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tool {
+    /// Where its table is.
+    pub place: Place,
+    /// For people.
+    pub description: Option<String>,
+    /// Files, and the rights on them.
+    pub files: Vec<FileRule>,
+    /// Endpoints.
+    pub network: Vec<NetworkRule>,
+    /// What happens to a mapping made before a revocation. Not in force yet.
+    pub on_revoke: OnRevoke,
+    /// Whether set-id programs keep their privilege. Not in force yet.
+    pub setid: bool,
+}
+
+/// What happens to a process that mapped a file which its session may no longer use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRevoke {
+    /// New uses are refused.
+    #[default]
+    Block,
+    /// It is killed.
+    Kill,
+}
+
+/// Paths, and the rights that the tool has on them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileRule {
+    /// The paths.
+    pub paths: Vec<PathPattern>,
+    /// The rights on each.
+    pub access: Rights,
+}
+
+/// Endpoints that the tool may use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkRule {
+    /// Address ranges.
+    pub cidrs: Vec<Cidr>,
+    /// Host names. Not in force yet.
+    pub hosts: Vec<Host>,
+    /// Ports; never empty.
+    pub ports: Vec<PortRange>,
+    /// The transport.
+    pub protocol: Protocol,
+    /// Who opens the connection.
+    pub direction: Direction,
+}
+
+/// An address range, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    /// The range. A range of IPv4-mapped IPv6 addresses is given as the IPv4 range.
+    pub net: IpNet,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// Who opens the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    /// The session.
+    #[default]
+    Connect,
+    /// The other side.
+    Listen,
+}
+
+/// Paths that are denied, whatever is held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Denial {
+    /// Where its table is.
+    pub place: Place,
+    /// The paths.
+    pub paths: Vec<PathPattern>,
+    /// The rights that are denied.
+    pub access: Rights,
+}
+
+/// Sensitivity of data, whichever tool reaches it. Recorded in labels; nothing follows from it yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Data {
+    /// Where its table is.
+    pub place: Place,
+    /// The paths.
+    pub paths: Vec<PathPattern>,
+    /// One of [`Policy::sensitivities`].
+    pub sensitivity: String,
+}
+
+/// Tools that are never held together. Not in force yet, but for what a profile holds from the start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conflict {
+    /// Where its table is.
+    pub place: Place,
+    /// The tools, at least two.
+    pub tools: Vec<String>,
+}
+
+/// A kind of agent or task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// Where its table is.
+    pub place: Place,
+    /// Whether refusals are carried out.
+    pub mode: Mode,
+    /// For people.
+    pub description: Option<String>,
+    /// The tools held from the start.
+    pub tools: Vec<String>,
+    /// How long a session lasts at most.
+    pub session_ttl: Duration,
+    /// What may be requested, by tool. Not in force yet.
+    pub requests: BTreeMap<String, Request>,
+    /// Who, besides operators, may start a session.
+    pub may_start: MayStart,
+    /// The program whose start starts a session. Not in force yet.
+    pub match_exe: Option<String>,
+    /// What follows from what a session has done. Not in force yet.
+    pub when: Vec<When>,
+    /// The variables that the paths use of any tool that the profile can ever hold, of any denial or
+    /// of any data.
+    pub variables: BTreeSet<String>,
+}
+
+/// How a tool may be requested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Where it stands.
+    pub place: Place,
+    /// How long a grant lasts at most.
+    pub max_ttl: Duration,
+    /// Who decides.
+    pub approval: Approval,
+    /// Whether a reason must be given.
+    pub reason_required: bool,
+}
+
+/// Who decides on a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Approval {
+    /// The daemon, at once.
+    Automatic,
+    /// An operator.
+    #[default]
+    Operator,
+}
+
+/// Who may start a session; it gives no other right.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MayStart {
+    /// Users, by name.
+    pub users: Vec<String>,
+    /// Groups, by name.
+    pub groups: Vec<String>,
+}
+
+/// What a session loses by what it has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct When {
+    /// Where its table is.
+    pub place: Place,
+    /// The sensitivity touched.
+    pub tainted: String,
+    /// The tools that are lost.
+    pub lose: Vec<String>,
+}

@@ -1,0 +1,275 @@
+//! Path patterns: what may be written, what its variables stand for, and what it matches.
+//!
+//! A pattern is kept as the text that the user wrote, which was checked once; its components are read
+//! off that text when they are needed. `check` refuses what does not parse, so the rest of the policy
+//! deals with patterns that do.
+
+mod form;
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use agent_common::limits::{AFFIX_BYTES, NAME_BYTES, PATH_BYTES};
+
+pub use self::form::is_variable_name;
+use self::form::{Piece, head, pieces};
+use super::{diagnostic::quote, model::Place, value::Problem};
+
+/// A checked path pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPattern {
+    /// What the user wrote.
+    pub text: Arc<str>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// One component of a pattern, its variables filled in. The order is that of the path trie's children.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Component<'a> {
+    /// This name.
+    Literal(Cow<'a, str>),
+    /// Any name that begins and ends so, without the two overlapping.
+    Affixes(Cow<'a, str>, Cow<'a, str>),
+    /// The procfs folder of a process of the own session.
+    OwnProcess,
+}
+
+impl Component<'_> {
+    /// Whether a name, or the fact that it is a folder of an own process, fits.
+    pub fn matches(&self, name: &[u8], own_process: bool) -> bool {
+        match self {
+            Self::Literal(literal) => literal.as_bytes() == name,
+            Self::Affixes(prefix, suffix) => {
+                let (prefix, suffix) = (prefix.as_bytes(), suffix.as_bytes());
+                name.len() >= prefix.len() + suffix.len()
+                    && name.starts_with(prefix)
+                    && name.ends_with(suffix)
+            }
+            Self::OwnProcess => own_process,
+        }
+    }
+}
+
+/// A pattern with its variables filled in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Expanded<'a> {
+    /// The components from the root down.
+    pub components: Vec<Component<'a>>,
+    /// Whether everything below is covered too.
+    pub below: bool,
+}
+
+impl Expanded<'_> {
+    /// Whether a path, given by its components, is covered. `own_process` says that its second
+    /// component is the procfs folder of an own process.
+    pub fn matches(&self, path: &[&[u8]], own_process: bool) -> bool {
+        let long_enough = if self.below {
+            path.len() >= self.components.len()
+        } else {
+            path.len() == self.components.len()
+        };
+        long_enough
+            && self
+                .components
+                .iter()
+                .zip(path)
+                .enumerate()
+                .all(|(at, (component, name))| component.matches(name, own_process && at == 1))
+    }
+}
+
+/// Why a pattern can't be filled in with a session's variables.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("variable `{name}` can't be {} in `{pattern}`: {problem}", quote(value))]
+pub struct ExpandError {
+    /// The variable.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// The pattern that uses it.
+    pub pattern: String,
+    /// What is wrong.
+    pub problem: &'static str,
+}
+
+impl PathPattern {
+    /// The pattern that a text is.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str, place: Place) -> Result<Self, Problem> {
+        form::check(text)?;
+        Ok(Self { text: text.into(), place })
+    }
+
+    /// The variables that it uses.
+    pub fn variables(&self) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        for component in self.text.split('/') {
+            names.extend(pieces(component).into_iter().flatten().filter_map(|piece| match piece {
+                Piece::Variable(name) => Some(name),
+                Piece::Text(_) => None,
+            }));
+        }
+        names
+    }
+
+    /// Whether it uses a variable.
+    pub fn has_variables(&self) -> bool {
+        self.text.contains('{')
+    }
+
+    /// Fills in the variables. `None` if one is not given.
+    ///
+    /// # Errors
+    /// A value can't stand where the pattern puts it.
+    pub fn expand<'a>(
+        &'a self,
+        values: &'a BTreeMap<String, String>,
+    ) -> Result<Option<Expanded<'a>>, ExpandError> {
+        let text = &*self.text;
+        if self.has_variables() && self.variables().iter().any(|name| !values.contains_key(*name)) {
+            return Ok(None);
+        }
+        let mut components = Vec::new();
+        let mut rest = text;
+        if let Some((name, after)) = head(text) {
+            let value = values.get(name).map_or("", String::as_str);
+            absolute(value).map_err(|problem| self.error(name, value, problem))?;
+            let parts = value.split('/').filter(|part| !part.is_empty());
+            components.extend(parts.map(|part| Component::Literal(part.into())));
+            rest = after;
+        }
+        let mut parts: Vec<_> = rest.split('/').skip(1).filter(|part| !part.is_empty()).collect();
+        let below = parts.last() == Some(&"**");
+        if below {
+            parts.pop();
+        }
+        for part in parts {
+            components.push(self.component(part, values)?);
+        }
+        if (text.starts_with("/proc/self/") || text == "/proc/self")
+            && let Some(second) = components.get_mut(1)
+        {
+            *second = Component::OwnProcess;
+        }
+        Ok(Some(Expanded { components, below }))
+    }
+
+    /// One component, its variables filled in.
+    fn component<'a>(
+        &self,
+        part: &'a str,
+        values: &BTreeMap<String, String>,
+    ) -> Result<Component<'a>, ExpandError> {
+        let Some((prefix, suffix)) = part.split_once('*') else {
+            let name = self.fill(part, values)?;
+            if matches!(&*name, "." | "..") {
+                return Err(self.blame(part, values, "the name would be `.` or `..`"));
+            }
+            return Ok(Component::Literal(name));
+        };
+        let (prefix, suffix) = (self.fill(prefix, values)?, self.fill(suffix, values)?);
+        if prefix.len() > AFFIX_BYTES || suffix.len() > AFFIX_BYTES {
+            return Err(self.blame(part, values, "the text beside `*` gets longer than 248 bytes"));
+        }
+        Ok(Component::Affixes(prefix, suffix))
+    }
+
+    fn fill<'a>(
+        &self,
+        part: &'a str,
+        values: &BTreeMap<String, String>,
+    ) -> Result<Cow<'a, str>, ExpandError> {
+        if !part.contains('{') {
+            return Ok(part.into());
+        }
+        let mut filled = String::new();
+        for piece in pieces(part).unwrap_or_default() {
+            match piece {
+                Piece::Text(text) => filled.push_str(text),
+                Piece::Variable(name) => {
+                    let value = values.get(name).map_or("", String::as_str);
+                    one_name(value).map_err(|problem| self.error(name, value, problem))?;
+                    filled.push_str(value);
+                }
+            }
+        }
+        if filled.len() > NAME_BYTES {
+            return Err(self.blame(part, values, "the name gets longer than 255 bytes"));
+        }
+        Ok(filled.into())
+    }
+
+    /// The error of a component, with the first variable in it.
+    fn blame(
+        &self,
+        part: &str,
+        values: &BTreeMap<String, String>,
+        problem: &'static str,
+    ) -> ExpandError {
+        let name = pieces(part).unwrap_or_default().iter().find_map(|piece| match piece {
+            Piece::Variable(name) => Some(*name),
+            Piece::Text(_) => None,
+        });
+        let name = name.unwrap_or("");
+        self.error(name, values.get(name).map_or("", String::as_str), problem)
+    }
+
+    fn error(&self, name: &str, value: &str, problem: &'static str) -> ExpandError {
+        ExpandError {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            pattern: self.text.to_string(),
+            problem,
+        }
+    }
+}
+
+/// A value that stands for a whole path. A `/` at its end is let pass.
+fn absolute(value: &str) -> Result<(), &'static str> {
+    if !value.starts_with('/') {
+        return Err("it must be an absolute path");
+    }
+    if value.len() >= PATH_BYTES {
+        return Err("it is longer than 4095 bytes");
+    }
+    let trimmed = value.strip_suffix('/').unwrap_or(value);
+    for part in trimmed.split('/').skip(1) {
+        if part.is_empty() || part == "." || part == ".." {
+            return Err("it must be without `//`, `.` and `..`");
+        }
+        if part.len() > NAME_BYTES {
+            return Err("a name in it is longer than 255 bytes");
+        }
+    }
+    plain(value)
+}
+
+/// A value that stands for a name or a part of one.
+fn one_name(value: &str) -> Result<(), &'static str> {
+    if value.is_empty() {
+        return Err("it is empty");
+    }
+    if value.contains('/') {
+        return Err("it stands for a part of a name, which has no `/`");
+    }
+    plain(value)
+}
+
+fn plain(value: &str) -> Result<(), &'static str> {
+    if value.contains('*') {
+        return Err("it must be without `*`");
+    }
+    if value.contains('\0') {
+        return Err("it has a NUL byte");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

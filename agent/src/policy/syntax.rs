@@ -1,0 +1,275 @@
+//! From TOML to typed values, with the place of each key and value. Knows TOML and how to complain, not
+//! what a policy says.
+
+use std::{ops::Range, path::PathBuf, sync::Arc};
+
+use toml::{
+    Spanned,
+    de::{DeString, DeTable, DeValue},
+};
+
+use super::{
+    diagnostic::{Diagnostic, Lines, Severity, quote, suggest},
+    model::Place,
+    source::Source,
+    value::Problem,
+};
+
+/// A key, and its place.
+pub(super) type Key<'a> = Spanned<DeString<'a>>;
+/// A value, and its place.
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
+
+/// A text of the policy, and its place.
+#[derive(Clone, Debug)]
+pub(super) struct Text<'r> {
+    pub(super) text: &'r str,
+    pub(super) span: Range<usize>,
+}
+
+/// A file as TOML.
+pub(super) struct File<'a> {
+    pub(super) number: usize,
+    pub(super) path: Arc<PathBuf>,
+    /// `None` if it is malformed.
+    pub(super) table: Option<DeTable<'a>>,
+    lines: Lines<'a>,
+}
+
+impl<'a> File<'a> {
+    /// Parses a file; what is malformed goes to `out`.
+    pub(super) fn parse(
+        number: usize,
+        source: &'a Source,
+        out: &mut Vec<(usize, Diagnostic)>,
+    ) -> Self {
+        let lines = Lines::new(&source.path, &source.text);
+        let (table, errors) = DeTable::parse_recoverable(&source.text);
+        let mut last_line = 0;
+        let malformed = !errors.is_empty();
+        for error in errors {
+            let end = source.text.len();
+            let span = error.span().unwrap_or(end..end);
+            // What follows in the same line is mostly the parser's confusion after the first error.
+            let (line, _) = lines.place(span.start);
+            if line != last_line {
+                let message = error.message().lines().next().unwrap_or("malformed TOML").to_owned();
+                let code = "policy::syntax";
+                out.push((number, lines.diagnostic(Severity::Error, code, span, message, None)));
+            }
+            last_line = line;
+        }
+        let table = (!malformed).then(|| table.into_inner());
+        Self { number, path: Arc::new(source.path.clone()), table, lines }
+    }
+
+    /// The place of a byte.
+    pub(super) fn place(&self, at: usize) -> Place {
+        let (line, column) = self.lines.place(at);
+        let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        Place { file: self.path.clone(), line: number(line), column: number(column) }
+    }
+
+    /// A diagnostic in this file, with the file's number to sort by.
+    pub(super) fn diagnostic(
+        &self,
+        severity: Severity,
+        code: &str,
+        span: Range<usize>,
+        problem: Problem,
+    ) -> (usize, Diagnostic) {
+        let Problem { message, help } = problem;
+        (self.number, self.lines.diagnostic(severity, code, span, message, help))
+    }
+}
+
+/// Reads values of one file, and collects what is wrong with them.
+pub(super) struct Reader<'r, 'a> {
+    pub(super) file: &'r File<'a>,
+    pub(super) out: &'r mut Vec<(usize, Diagnostic)>,
+}
+
+impl<'r> Reader<'r, '_> {
+    /// Something is wrong.
+    pub(super) fn error(&mut self, code: &str, span: Range<usize>, problem: Problem) {
+        self.out.push(self.file.diagnostic(Severity::Error, code, span, problem));
+    }
+
+    /// Something is accepted, but nothing follows from it yet.
+    pub(super) fn not_in_force(&mut self, span: Range<usize>, what: &str, instead: &str) {
+        let problem =
+            Problem::new(format!("{what} is checked, but not in force yet")).help(instead);
+        let code = "policy::not-in-force";
+        self.out.push(self.file.diagnostic(Severity::Warning, code, span, problem));
+    }
+
+    /// A key that has no meaning here.
+    pub(super) fn unknown_key(&mut self, key: &Key<'_>, known: &[&str], of: &str) {
+        let written = key.get_ref();
+        let help = suggest(written, known.iter().copied(), "the keys here are");
+        let message = format!("unknown key {} in {of}", quote(written));
+        self.error("policy::unknown-key", key.span(), Problem { message, help });
+    }
+
+    /// A key that has to be there is not.
+    pub(super) fn missing(&mut self, span: Range<usize>, key: &str, of: &str, example: &str) {
+        let problem = Problem::new(format!("{of} has no `{key}`")).help(format!("add `{example}`"));
+        self.error("policy::missing-key", span, problem);
+    }
+
+    /// A value of another type than the key takes.
+    pub(super) fn wrong_type(&mut self, value: &Value<'_>, key: &str, due: &str) {
+        let kind = value.get_ref().type_str();
+        let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+        let problem = Problem::new(format!("`{key}` must be {due}, not {article} {kind}"));
+        self.error("policy::wrong-type", value.span(), problem);
+    }
+
+    /// A string.
+    pub(super) fn string(&mut self, value: &'r Value<'_>, key: &str) -> Option<Text<'r>> {
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            self.wrong_type(value, key, "a string");
+        }
+        Some(Text { text: text?, span: value.span() })
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, value: &Value<'_>, key: &str) -> Option<bool> {
+        let boolean = value.get_ref().as_bool();
+        if boolean.is_none() {
+            self.wrong_type(value, key, "`true` or `false`");
+        }
+        boolean
+    }
+
+    /// A table.
+    pub(super) fn table<'v, 'b>(
+        &mut self,
+        value: &'v Value<'b>,
+        key: &str,
+    ) -> Option<&'v DeTable<'b>> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            self.wrong_type(value, key, "a table");
+        }
+        table
+    }
+
+    /// An array of tables. An empty one is refused.
+    pub(super) fn tables<'v, 'b>(
+        &mut self,
+        value: &'v Value<'b>,
+        key: &str,
+    ) -> Vec<(&'v DeTable<'b>, Range<usize>)> {
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong_type(value, key, "an array of tables");
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for entry in array.iter() {
+            match entry.get_ref().as_table() {
+                Some(table) => tables.push((table, entry.span())),
+                None => self.wrong_type(entry, key, "an array of tables, each of its entries"),
+            }
+        }
+        tables
+    }
+
+    /// An array of different strings, at least `least`.
+    pub(super) fn strings(
+        &mut self,
+        value: &'r Value<'_>,
+        key: &str,
+        least: usize,
+    ) -> Vec<Text<'r>> {
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong_type(value, key, "an array of strings");
+            return Vec::new();
+        };
+        if array.len() < least {
+            let message = match (array.len(), least) {
+                (0, _) => format!("`{key}` is empty"),
+                (_, least) => format!("`{key}` names fewer than {least}"),
+            };
+            self.error("policy::empty", value.span(), Problem::new(message));
+        }
+        let mut texts = Vec::with_capacity(array.len());
+        let mut seen = std::collections::HashSet::with_capacity(array.len());
+        for entry in array.iter() {
+            let Some(text) = entry.get_ref().as_str() else {
+                self.wrong_type(entry, key, "an array of strings, each of its entries");
+                continue;
+            };
+            if !seen.insert(text) {
+                let problem = Problem::new(format!("{} stands twice in `{key}`", quote(text)))
+                    .help("once is enough");
+                self.error("policy::duplicate", entry.span(), problem);
+                continue;
+            }
+            texts.push(Text { text, span: entry.span() });
+        }
+        texts
+    }
+
+    /// A string of a form of its own.
+    pub(super) fn parsed<T>(
+        &mut self,
+        value: &'r Value<'_>,
+        key: &str,
+        code: &str,
+        parse: impl Fn(&str) -> Result<T, Problem>,
+    ) -> Option<T> {
+        let text = self.string(value, key)?;
+        self.accept(code, text.span, parse(text.text))
+    }
+
+    /// One of some words.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        value: &'r Value<'_>,
+        key: &str,
+        words: &[(&'static str, T)],
+    ) -> Option<T> {
+        let text = self.string(value, key)?;
+        self.word(&text, key, words)
+    }
+
+    /// A text that has to be one of some words.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        text: &Text<'_>,
+        what: &str,
+        words: &[(&'static str, T)],
+    ) -> Option<T> {
+        let found = words.iter().find(|(word, _)| *word == text.text).map(|(_, meaning)| *meaning);
+        if found.is_none() {
+            let names = words.iter().map(|(word, _)| *word);
+            let help = suggest(text.text, names, "it is one of");
+            let message = format!("unknown {what} {}", quote(text.text));
+            self.error("policy::unknown-word", text.span.clone(), Problem { message, help });
+        }
+        found
+    }
+
+    /// The value, or a diagnostic.
+    pub(super) fn accept<T>(
+        &mut self,
+        code: &str,
+        span: Range<usize>,
+        result: Result<T, Problem>,
+    ) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.error(code, span, problem);
+                None
+            }
+        }
+    }
+
+    /// The place of a span.
+    pub(super) fn place(&self, span: &Range<usize>) -> Place {
+        self.file.place(span.start)
+    }
+}
