@@ -59,9 +59,10 @@ pub static SEQUENCE: Array<u64, 1> = Array::new();
 #[btf_map]
 pub static ACTIVE: Array<u64, 1> = Array::new();
 
-/// Address of the root dentry as the host's first process sees it (index 0). Written by the probe.
+/// Address of the host's root dentry (index 0), and the process that the probe ran in (index 1). Written
+/// by the probe.
 #[btf_map]
-pub static HOST_ROOT: Array<u64, 1> = Array::new();
+pub static HOST_ROOT: Array<u64, 2> = Array::new();
 
 /// Generation modulo `POLICY_SLOTS` → path trie.
 #[btf_map]

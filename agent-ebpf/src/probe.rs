@@ -8,8 +8,8 @@ use crate::{
     offset,
 };
 
-/// Never attached: run by `BPF_PROG_TEST_RUN`. Writes down the root dentry of the task that runs it.
-/// Returns that task's id as read through the offsets, for the daemon to check.
+/// Never attached: run by `BPF_PROG_TEST_RUN`. Writes down the root dentry of the task that runs it, and
+/// the task's process id as read through the offsets, for the daemon to check.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn probe(_context: RawTracePointContext) -> i32 {
     let task = kernel::current().0 as u64;
@@ -19,5 +19,9 @@ pub fn probe(_context: RawTracePointContext) -> i32 {
         // SAFETY: the map's value is valid.
         unsafe { slot.write(root.dentry) };
     }
-    peek::<i32>(task + u64::from(offset!(task_tgid)))
+    if let Some(slot) = HOST_ROOT.get_ptr_mut(1) {
+        // SAFETY: the map's value is valid.
+        unsafe { slot.write(u64::from(peek::<u32>(task + u64::from(offset!(task_tgid))))) };
+    }
+    0
 }

@@ -12,7 +12,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::MapData,
+    maps::{Array, MapData},
     programs::{
         Lsm, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _, links::FdLink,
     },
@@ -235,13 +235,13 @@ fn probe(ebpf: &mut Ebpf) -> Result<(), LoadError> {
     };
     let program: &mut RawTracePoint = program(ebpf, PROBE)?;
     program.load().map_err(|error| failed("load", error))?;
-    let result = program
-        .test_run(RawTracePointRunOptions::new())
-        .map_err(|error| failed("run", error))?;
-    if result.return_value != std::process::id() {
-        return Err(LoadError::Probe);
+    program.test_run(RawTracePointRunOptions::new()).map_err(|error| failed("run", error))?;
+    let map = ebpf.map("HOST_ROOT").ok_or(LoadError::Probe)?;
+    let seen: Array<_, u64> = map.try_into().map_err(|_| LoadError::Probe)?;
+    match seen.get(&1, 0) {
+        Ok(process) if process == u64::from(std::process::id()) => Ok(()),
+        _ => Err(LoadError::Probe),
     }
-    Ok(())
 }
 
 /// A program of the object, by name and type.

@@ -15,7 +15,7 @@ pub const SYMBOLS_PATH: &str = "/proc/kallsyms";
 pub enum OffsetsError {
     /// The kernel has no BTF, or it can't be read.
     #[error("can't read the kernel's type information `{BTF_PATH}`: {0}")]
-    Btf(#[source] btf_rs::Error),
+    Btf(String),
     /// A member that the programs read is not in this kernel.
     #[error("this kernel's `struct {structure}` has no member `{member}` at a whole byte")]
     Member {
@@ -43,7 +43,7 @@ pub enum OffsetsError {
 /// # Errors
 /// What is missing.
 pub fn find() -> Result<Offsets, OffsetsError> {
-    let btf = Btf::from_file(BTF_PATH).map_err(OffsetsError::Btf)?;
+    let btf = Btf::from_file(BTF_PATH).map_err(|error| OffsetsError::Btf(error.to_string()))?;
     let mut offsets = Offsets::default();
     for (index, (structure, member)) in Offsets::MEMBERS.iter().copied().enumerate() {
         let offset = offset(&btf, structure, member)

@@ -1,7 +1,7 @@
 //! What aya has no call for: values of task storage, by pidfd.
 
 use std::{
-    io, mem,
+    io,
     os::fd::{AsRawFd as _, BorrowedFd},
 };
 
@@ -37,7 +37,7 @@ fn element(
     // SAFETY: the attributes are those that the command reads, and key and value are valid for the sizes
     // that the map has.
     let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command, &raw const attributes, mem::size_of::<Element>())
+        libc::syscall(libc::SYS_bpf, command, &raw const attributes, size_of::<Element>())
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
