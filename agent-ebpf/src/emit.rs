@@ -28,7 +28,7 @@ const HEADER: usize = size_of::<EventHeader>();
 const LARGEST: u64 = (HEADER + 3 * PATH_BYTES) as u64;
 
 /// Reports a refused operation on a file. The work area holds the walk of the request's place.
-#[inline(never)]
+#[inline(always)]
 pub fn file(
     tag: &'static Tag,
     area: *mut Scratch,
@@ -41,15 +41,16 @@ pub fn file(
     header.rights = request.rights.0;
     header.object = OBJECT_PATH;
     header.path_len = path(area);
-    if request.to.dentry != 0 {
-        walk::resolve(area, &request.to, u64::from(FRESH));
+    // SAFETY: null, or a place on the hook's stack.
+    if let Some(to) = unsafe { request.to.as_ref() } {
+        walk::resolve(area, to, u64::from(FRESH));
         header.to_len = path(area);
     }
     finish(tag, area);
 }
 
 /// Reports a refused operation on a network endpoint.
-#[inline(never)]
+#[inline(always)]
 pub fn endpoint(tag: &'static Tag, endpoint: &Endpoint, generation: u32, reason: u32) {
     let Some(area) = scratch::acquire() else { return lost(tag) };
     let header = begin(tag, area, generation, reason);
@@ -58,13 +59,13 @@ pub fn endpoint(tag: &'static Tag, endpoint: &Endpoint, generation: u32, reason:
     header.object = OBJECT_ENDPOINT;
     header.protocol = endpoint.protocol;
     header.port = endpoint.port;
-    header.address = endpoint.address;
+    header.address = endpoint.address.octets();
     finish(tag, area);
     scratch::release(area);
 }
 
 /// Reports any other refused act.
-#[inline(never)]
+#[inline(always)]
 pub fn act(tag: &'static Tag, act: &Act, generation: u32, reason: u32) {
     let Some(area) = scratch::acquire() else { return lost(tag) };
     let header = begin(tag, area, generation, reason);
@@ -102,6 +103,7 @@ fn begin(
 ) -> &'static mut EventHeader {
     // SAFETY: the area is ours until it is released, and its event begins aligned for the header.
     let (s, header) = unsafe { (&mut *area, &mut *(&raw mut (*area).event).cast::<EventHeader>()) };
+    clear(header);
     s.filled = HEADER as u64;
     header.time = kernel::now();
     header.sequence = next_sequence();
@@ -113,22 +115,21 @@ fn begin(
     header.pid = (ids >> 32) as u32;
     header.tid = ids as u32;
     header.uid = user as u32;
-    header.arguments = [0; 3];
-    header.operation = 0;
     header.reason = reason as u8;
     header.verdict = if audited(tag, reason) { VERDICT_WOULD_DENY } else { VERDICT_DENIED };
-    header.rights = 0;
-    header.object = 0;
-    header.protocol = 0;
-    header.port = 0;
-    header.address = [0; 16];
-    header.path_len = 0;
-    header.to_len = 0;
-    header.exe_len = 0;
-    header.ancestors_len = 0;
     // SAFETY: the field has the size given.
     unsafe { bpf_get_current_comm((&raw mut header.comm).cast(), 16) };
     header
+}
+
+/// Zeroes the header up to the ancestors, word by word: see [`Scratch::set_key`].
+#[inline(always)]
+fn clear(header: &mut EventHeader) {
+    let words = (&raw mut *header).cast::<u64>();
+    for index in 0..core::mem::offset_of!(EventHeader, ancestors) / 8 {
+        // SAFETY: the index is within the header, which is aligned for words.
+        unsafe { words.add(index).write_volatile(0) };
+    }
 }
 
 /// Adds the program's path and the ancestry, and sends.

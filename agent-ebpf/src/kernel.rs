@@ -4,7 +4,7 @@
 //! result keeps its type; [`peek`] copies from an address that is only a number, and fails where nothing
 //! is mapped. Offsets come from the running kernel's BTF, through [`OFFSETS`].
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::MaybeUninit};
 
 use agent_common::offsets::Offsets;
 use aya_ebpf::helpers::generated::{
@@ -51,10 +51,11 @@ pub fn load<T: Copy>(base: *const c_void, offset: u32) -> T {
 
 /// Copies a value from a kernel address; all zeroes where nothing is mapped.
 #[inline(always)]
-pub fn peek<T: Copy + Default>(address: u64) -> T {
-    let mut value = T::default();
-    copy((&raw mut value).cast(), size_of::<T>() as u32, address);
-    value
+pub fn peek<T: Copy>(address: u64) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    copy(value.as_mut_ptr().cast(), size_of::<T>() as u32, address);
+    // SAFETY: the helper fills in all bytes, with zeroes where it fails; every `T` here is of integers.
+    unsafe { value.assume_init() }
 }
 
 /// Copies `len` bytes from a kernel address; on failure the destination is zeroed by the helper.
@@ -62,6 +63,13 @@ pub fn peek<T: Copy + Default>(address: u64) -> T {
 pub fn copy(to: *mut c_void, len: u32, from: u64) -> bool {
     // SAFETY: the verifier checks that `to` has room for `len` bytes.
     unsafe { bpf_probe_read_kernel(to, len, from as *const c_void) == 0 }
+}
+
+/// The same number, of which the compiler forgets what it knew: a bound that follows stays.
+#[inline(always)]
+pub fn opaque(number: u32) -> u32 {
+    // SAFETY: a reference is valid.
+    unsafe { core::ptr::read_volatile(&raw const number) }
 }
 
 /// Nanoseconds since boot.

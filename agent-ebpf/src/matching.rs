@@ -5,7 +5,7 @@ use agent_common::{
     limits::{AFFIX_BYTES, CHUNK_BYTES, COMPONENTS, NAME_BYTES},
     rule::{
         AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, AffixKey, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST,
-        Edge, EdgeKey, NO_NODE, NODE_OWN_PROCESS, NODE_PATTERNS, SESSION_ROOT, SHARED_ROOT,
+        EDGE_OWN_PROCESS, EDGE_ROOT, Edge, NO_NODE, NODE_OWN_PROCESS, NODE_PATTERNS, SESSION_ROOT, SHARED_ROOT,
     },
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
@@ -15,6 +15,7 @@ use crate::{
     maps::{AFFIX_TABLES, EDGE_TABLES},
     scratch::{Component, Position, Scratch},
     subject,
+    walk::repeat,
 };
 
 /// Magic number of procfs (`PROC_SUPER_MAGIC`, include/uapi/linux/magic.h).
@@ -35,7 +36,7 @@ pub fn begin(area: *mut Scratch) {
 /// The position at a root.
 #[inline(always)]
 fn root(s: &mut Scratch, node: u32) -> Position {
-    s.key = EdgeKey::root(node);
+    s.set_key(node, EDGE_ROOT, 0);
     match find(s) {
         Some(edge) => at(edge),
         None => Position { node: NO_NODE, flags: 0, here: 0, below: 0, alive: 0 },
@@ -60,7 +61,7 @@ fn find(s: &Scratch) -> Option<&'static Edge> {
     let edges = EDGE_TABLES.get(s.table)?;
     // SAFETY: tables of a policy in force only grow and lose whole edges of ended sessions; a value that
     // is reused meanwhile is another edge of the same table, whose session has ended.
-    unsafe { edges.get(&s.key) }
+    unsafe { edges.get(s.edge_key()) }
 }
 
 /// One component of the path, for both matches; non-zero when neither can go on.
@@ -109,7 +110,7 @@ fn step(s: &mut Scratch, component: &Component, from: &Position) -> Option<&'sta
         return None;
     }
     if from.flags & NODE_OWN_PROCESS != 0 && is_own_process(s, component) {
-        s.key = EdgeKey::own_process(from.node);
+        s.set_key(from.node, EDGE_OWN_PROCESS, 0);
         if let Some(edge) = find(s) {
             return Some(edge);
         }
@@ -122,10 +123,9 @@ fn step(s: &mut Scratch, component: &Component, from: &Position) -> Option<&'sta
     }
     let prefix = affix(s, component, from.node, AFFIX_PREFIX)?;
     let suffix = affix(s, component, from.node, AFFIX_SUFFIX)?;
-    let mut bytes = [0; CHUNK_BYTES];
-    bytes[..4].copy_from_slice(&prefix.to_ne_bytes());
-    bytes[4..8].copy_from_slice(&suffix.to_ne_bytes());
-    s.key = EdgeKey { node: from.node, kind: EDGE_AFFIXES, len: 8, reserved: [0; 2], bytes };
+    s.set_key(from.node, EDGE_AFFIXES, 8);
+    // Both numbers in native order are one little-endian word; so is the target's order.
+    s.key[1] = u64::from(prefix) | u64::from(suffix) << 32;
     find(s)
 }
 
@@ -138,18 +138,12 @@ fn by_name(s: &mut Scratch, component: &Component, node: u32) -> Option<&'static
     while chunk < CHUNKS {
         let rest = component.len - done;
         let last = rest <= CHUNK_BYTES as u64;
-        let mut len = if last { rest as u32 } else { CHUNK_BYTES as u32 };
-        s.key = EdgeKey {
-            node,
-            kind: if last { EDGE_LAST } else { EDGE_CHUNK },
-            len: len as u8,
-            reserved: [0; 2],
-            bytes: [0; CHUNK_BYTES],
-        };
-        if len > CHUNK_BYTES as u32 {
-            len = CHUNK_BYTES as u32;
-        }
-        kernel::copy(s.key.bytes.as_mut_ptr().cast(), len, component.name + done);
+        let len = if last { rest as u32 } else { CHUNK_BYTES as u32 };
+        s.set_key(node, if last { EDGE_LAST } else { EDGE_CHUNK }, len as u8);
+        // The verifier does not see that the length is in range; the compiler does, and would drop a
+        // comparison ("R2 unbounded memory access", 6.12).
+        let len = kernel::opaque(len) & 31;
+        kernel::copy(s.key_bytes().cast(), len, component.name + done);
         let edge = find(s)?;
         if last {
             return Some(edge);
@@ -187,19 +181,29 @@ fn affix_number(area: *mut Scratch, name: u64, len: u64, kind: u32) -> u64 {
         kernel::copy(bytes.cast(), taken as u32, name);
     } else {
         kernel::copy(s.tail.as_mut_ptr().cast(), taken as u32, name + len - taken);
-        let mut index = 0;
-        while index < AFFIX_BYTES as u64 && index < taken {
-            let from = s.tail[((taken - 1 - index) & 0xff) as usize];
-            // SAFETY: `index` is below `AFFIX_BYTES`, the length of the key's bytes.
-            unsafe { bytes.add(index as usize).write(from) };
-            index += 1;
-        }
+        s.tail_len = taken;
+        // A loop of our own here had the verifier go on from each of its 248 ends ("too large", 6.12).
+        repeat(AFFIX_BYTES as u32, reverse, area);
     }
     let Some(table) = AFFIX_TABLES.get(s.table) else { return 0 };
     match lookup(table, &s.affix, AFFIX_HEAD_BITS + 8 * taken as u32) {
         Some(number) => u64::from(number) + 1,
         None => 0,
     }
+}
+
+/// Puts one byte of the tail where it belongs in the key, last byte first.
+extern "C" fn reverse(index: u64, context: *mut *mut Scratch) -> i64 {
+    // SAFETY: the context is `repeat`'s, the area ours until it is released.
+    let s = unsafe { &mut **context };
+    if index >= s.tail_len || index >= AFFIX_BYTES as u64 {
+        return 1;
+    }
+    let byte = s.tail[((s.tail_len - 1 - index) & 0xff) as usize];
+    let bytes = (&raw mut s.affix.data).cast::<u8>().wrapping_add(8);
+    // SAFETY: `index` is below `AFFIX_BYTES`, the length of the key's bytes.
+    unsafe { bytes.add(index as usize).write(byte) };
+    0
 }
 
 /// The affix's number at the node.

@@ -5,7 +5,7 @@
 
 use agent_common::{
     event::EventHeader,
-    limits::{COMPONENTS, PATH_BYTES},
+    limits::{CHUNK_BYTES, COMPONENTS, PATH_BYTES},
     rule::{AffixKey, EdgeKey},
 };
 use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::generated::bpf_get_smp_processor_id};
@@ -20,6 +20,37 @@ const TRIES: u32 = 16;
 pub const EVENT_BYTES: usize = 16_384;
 
 const _: () = assert!(size_of::<EventHeader>() + 3 * PATH_BYTES <= EVENT_BYTES);
+
+/// Words of an [`EdgeKey`].
+const KEY_WORDS: usize = size_of::<EdgeKey>() / 8;
+
+const _: () = assert!(core::mem::offset_of!(EdgeKey, bytes) == 8 && CHUNK_BYTES == 24);
+
+impl Scratch {
+    /// Makes the key name a step from `node`, with no bytes yet. Written word by word and volatile: the
+    /// compiler would make it a call of `memset`, which is a loop of single bytes here.
+    #[inline(always)]
+    pub fn set_key(&mut self, node: u32, kind: u8, len: u8) {
+        let head = u64::from(node) | u64::from(kind) << 32 | u64::from(len) << 40;
+        for (word, value) in self.key.iter_mut().zip([head, 0, 0, 0]) {
+            // SAFETY: a reference is valid.
+            unsafe { core::ptr::write_volatile(word, value) };
+        }
+    }
+
+    /// Where the key's bytes begin.
+    #[inline(always)]
+    pub fn key_bytes(&mut self) -> *mut u8 {
+        (&raw mut self.key).cast::<u8>().wrapping_add(8)
+    }
+
+    /// The key.
+    #[inline(always)]
+    pub fn edge_key(&self) -> &EdgeKey {
+        // SAFETY: any words are a key, and their alignment is above a key's.
+        unsafe { &*(&raw const self.key).cast() }
+    }
+}
 
 /// One component of a path: its dentry and its name, by address.
 #[repr(C)]
@@ -82,14 +113,16 @@ pub struct Scratch {
     pub slot: u32,
     /// Matching: against the shared rules and the session's own.
     pub positions: [Position; 2],
-    /// Matching: a key of the trie.
-    pub key: EdgeKey,
+    /// Matching: an [`EdgeKey`], as words.
+    pub key: [u64; KEY_WORDS],
     /// Matching: a key of the affixes.
     pub affix: Key<AffixKey>,
     /// Alignment.
     pub reserved: u32,
     /// Matching: the end of a name.
     pub tail: [u8; 256],
+    /// Matching: bytes of it that count.
+    pub tail_len: u64,
     /// Event: bytes filled in.
     pub filled: u64,
     /// Event: where the path that is being written began.

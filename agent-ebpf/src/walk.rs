@@ -45,7 +45,7 @@ pub fn repeat(times: u32, step: extern "C" fn(u64, *mut *mut Scratch) -> i64, ar
 /// Finds the path of `place` and matches it against the policy of `table` and the rules of `slot`'s
 /// session. The result is in the work area: status, components, positions, and the counters for which
 /// it holds. `fresh`: the object may not have its name yet.
-#[inline(never)]
+#[inline(always)]
 pub fn resolve(area: *mut Scratch, place: &Place, fresh: u64) {
     // SAFETY: the area is ours until it is released.
     let s = unsafe { &mut *area };

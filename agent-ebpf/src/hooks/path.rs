@@ -136,7 +136,7 @@ pub fn path_link(context: LsmContext) -> i32 {
     let to = below(folder, context.arg(2));
     let rights = Rights::of(Right::Read).with(Right::Write);
     let mut request = FileRequest::new(Operation::FileLink, from, rights);
-    request.to = to;
+    request.to = &raw const to;
     let verdict = existing(tag, old, &request);
     if verdict != 0 {
         return verdict;
@@ -156,7 +156,7 @@ pub fn path_rename(context: LsmContext) -> i32 {
     let to = below(context.arg(2), new);
     let leave = Rights::of(Right::Delete).with(Right::Read).with(Right::Write);
     let mut request = FileRequest::new(Operation::FileRename, from, leave);
-    request.to = to;
+    request.to = &raw const to;
     let folder = is_folder(old) || is_folder(new);
     let whole = if folder { WHOLE } else { 0 };
     request.flags = whole;

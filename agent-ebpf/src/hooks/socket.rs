@@ -12,8 +12,8 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check::{self, Act, EACCES, Endpoint},
-    kernel::{copy, load},
+    check::{self, Act, Address, EACCES, Endpoint},
+    kernel::{load, peek},
     offset, socket_owner, subject,
 };
 
@@ -33,8 +33,8 @@ const IPPROTO_UDP: u32 = 17;
 const IPPROTO_MPTCP: u32 = 262;
 /// The only netlink protocol that a libc needs: name look-up and interface listing.
 const NETLINK_ROUTE: u32 = 0;
-/// Bytes of the longest address that is read: `struct sockaddr_in6`.
-const ADDRESS_BYTES: usize = 28;
+/// Where `struct sockaddr_in6` has its address (include/uapi/linux/in6.h).
+const IN6_ADDRESS: u64 = 8;
 
 /// `int socket_create(int family, int type, int protocol, int kern)`.
 #[lsm(hook = "socket_create")]
@@ -138,22 +138,16 @@ pub fn socket_listen(context: LsmContext) -> i32 {
         return 0;
     }
     let family: u16 = load(sk, offset!(sock_family));
-    let mut address = MAPPED;
-    if family == AF_INET {
-        let at = (sk as u64) + u64::from(offset!(sock_rcv_saddr));
-        copy((&raw mut address[12]).cast(), 4, at);
+    let address = if family == AF_INET {
+        Address::v4(load(sk, offset!(sock_rcv_saddr)))
     } else if family == AF_INET6 {
-        let at = (sk as u64) + u64::from(offset!(sock_v6_rcv_saddr));
-        copy((&raw mut address).cast(), 16, at);
+        Address(peek(sk as u64 + u64::from(offset!(sock_v6_rcv_saddr))))
     } else {
         return 0;
-    }
+    };
     let port: u16 = load(sk, offset!(sock_num));
     listen(tag, sock, address, port, Operation::NetListen)
 }
-
-/// An IPv4 address in IPv6's form, all but its last four bytes.
-const MAPPED: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
 
 /// Decides an outgoing endpoint.
 #[inline(always)]
@@ -164,8 +158,8 @@ fn reach(
     len: i32,
     operation: Operation,
 ) -> i32 {
-    let Some((mut address, port)) = read_address(sock, address, len, operation) else { return 0 };
-    loopback_for_any(&mut address);
+    let Some((address, port)) = read_address(sock, address, len, operation) else { return 0 };
+    let address = own_host_for_any(address);
     let datagrams = load::<u16>(sock, offset!(socket_type)) == SOCK_DGRAM;
     let endpoint = Endpoint {
         address,
@@ -183,7 +177,7 @@ fn reach(
 fn listen(
     tag: &'static Tag,
     sock: *const c_void,
-    address: [u8; 16],
+    address: Address,
     port: u16,
     operation: Operation,
 ) -> i32 {
@@ -201,12 +195,13 @@ fn listen(
 
 /// The kernel takes the unspecified address of a destination for the own host.
 #[inline(always)]
-fn loopback_for_any(address: &mut [u8; 16]) {
-    if *address == [0; 16] {
-        address[15] = 1;
-    } else if *address == MAPPED {
-        address[12] = 127;
-        address[15] = 1;
+fn own_host_for_any(address: Address) -> Address {
+    if address == Address([0, 0]) {
+        Address([0, 1u64.to_be()])
+    } else if address == Address::v4(0) {
+        Address::v4(0x7f00_0001u32.to_be())
+    } else {
+        address
     }
 }
 
@@ -218,7 +213,7 @@ fn read_address(
     address: u64,
     len: i32,
     operation: Operation,
-) -> Option<([u8; 16], u16)> {
+) -> Option<(Address, u16)> {
     let sk: *const c_void = load(sock, offset!(socket_sk));
     if sk.is_null() || len < 2 {
         return None;
@@ -227,20 +222,19 @@ fn read_address(
     if of_socket != AF_INET && of_socket != AF_INET6 {
         return None;
     }
-    let mut raw = [0u8; ADDRESS_BYTES];
-    copy(raw.as_mut_ptr().cast(), ADDRESS_BYTES as u32, address);
-    let family = u16::from_ne_bytes([raw[0], raw[1]]);
-    let port = u16::from_be_bytes([raw[2], raw[3]]);
-    let mut out = MAPPED;
+    let head: u64 = peek(address);
+    let family = head as u16;
+    // `sin_port` and `sin6_port` are the second two bytes, `sin_addr` the second four.
+    let port = ((head >> 16) as u16).to_be();
+    let v4 = Address::v4((head >> 32) as u32);
     match family {
-        AF_INET => out[12..].copy_from_slice(&raw[4..8]),
-        AF_INET6 => out.copy_from_slice(&raw[8..24]),
+        AF_INET => Some((v4, port)),
+        AF_INET6 => Some((Address(peek(address + IN6_ADDRESS)), port)),
         // An IPv4 socket takes a message or a name without a family for IPv4 (`udp_sendmsg`,
         // net/ipv4/udp.c; `__inet_bind`, net/ipv4/af_inet.c). Elsewhere it undoes a connection.
         AF_UNSPEC if of_socket == AF_INET && operation as u8 != Operation::NetConnect as u8 => {
-            out[12..].copy_from_slice(&raw[4..8]);
+            Some((v4, port))
         }
-        _ => return None,
+        _ => None,
     }
-    Some((out, port))
 }
