@@ -56,7 +56,8 @@ fn about_numbers(pattern: &str, own_process: bool) -> bool {
     let mut parts = pattern.split('/').skip(1);
     let first = parts.next().unwrap_or("");
     let second = parts.next().unwrap_or("**");
-    own_process && glob(first.as_bytes(), b"proc") && !matches!(second, "self" | "*" | "**")
+    let about_all = (first, second) == ("proc", "self") || matches!(second, "*" | "**");
+    own_process && glob(first.as_bytes(), b"proc") && !about_all
 }
 
 fn round(seed: u64) {
