@@ -195,7 +195,7 @@ fn unknown_words_are_refused_with_the_nearest() {
         (
             "[tool.t];[profile.p];request.t = { max_ttl = \"1m\", approval = \"auto\" }",
             &[
-                "4:43 unknown-word [\"auto\"] unknown approval `auto` | it is one of: `automatic`, `operator`",
+                "4:42 unknown-word [\"auto\"] unknown approval `auto` | it is one of: `automatic`, `operator`",
             ],
         ),
     ]);

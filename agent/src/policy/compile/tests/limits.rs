@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent_common::limits::{LABELS, NETWORK_RULES, PATH_RULES};
+use agent_common::limits::{AFFIXES, LABELS, NETWORK_RULES, PATH_RULES};
 
 use super::*;
 
@@ -90,6 +90,21 @@ fn patterns_that_multiply_are_refused_before_they_eat_the_memory() {
     }
     let policy = policy(&(text + "] }]\n"));
     assert!(limit(&policy).contains("more edges"));
+}
+
+#[test]
+fn affixes_past_the_limit_are_refused() {
+    // Three for each folder: no prefix, no suffix, and the suffix.
+    let policy_of = |folders: usize| {
+        let mut text = String::from("[tool.t]\nfiles = [{ access = [\"read\"], paths = [");
+        for number in 0..folders {
+            let _ = write!(text, "\"/d{number}/*.log\",");
+        }
+        policy(&(text + "] }]\n"))
+    };
+    let affixes = compile(&policy_of(AFFIXES / 3)).tables(&[]).rules.affixes.len();
+    assert_eq!(affixes, AFFIXES / 3 * 3);
+    assert!(limit(&policy_of(AFFIXES / 3 + 1)).contains("more prefixes and suffixes"));
 }
 
 #[test]
