@@ -34,7 +34,8 @@ pub enum Component<'a> {
     Literal(Cow<'a, str>),
     /// Any name that begins and ends so, without the two overlapping.
     Affixes(Cow<'a, str>, Cow<'a, str>),
-    /// The procfs folder of a process of the own session.
+    /// The procfs folder of a process of the own session. Such a folder is known by what it is, before
+    /// its name is looked at: beside this only `*` means it too, and no pattern that tells numbers apart.
     OwnProcess,
 }
 

@@ -1,6 +1,7 @@
 //! What is accepted, and for each refusal its words, its place and what is underlined.
 
 mod accepted;
+mod forms;
 mod refused;
 
 use super::*;
