@@ -10,7 +10,6 @@ fn name(random: &mut Random) -> String {
         0 => LONG[..20 + random.below(20)].to_owned(),
         1 => format!("{LONG}{}", random.pick(&["", "a", "b"])),
         2 => "proc".to_owned(),
-        3 => "7".to_owned(),
         _ => (0..=random.below(4)).map(|_| *random.pick(&['a', 'b'])).collect(),
     }
 }
@@ -46,7 +45,10 @@ fn pattern(random: &mut Random) -> String {
 
 fn path(random: &mut Random) -> String {
     let start = *random.pick(&["", "", "/proc", "/proc/7"]);
-    let end: String = (0..random.below(4)).map(|_| format!("/{}", name(random))).collect();
+    let mut end = String::new();
+    for _ in 0..random.below(4) {
+        end = if random.below(12) == 0 { end + "/7" } else { end + "/" + &name(random) };
+    }
     let path = format!("{start}{end}");
     if path.is_empty() { "/".to_owned() } else { path }
 }
@@ -57,7 +59,7 @@ fn round(seed: u64) {
     patterns.sort();
     patterns.dedup();
     // Some of them wait for the session's folder.
-    let folder = path(&mut random);
+    let folder = path(&mut random).replace('7', "b");
     let written: Vec<String> = patterns
         .iter_mut()
         .map(|pattern| {
