@@ -15,6 +15,7 @@ use std::{
 use agent_common::limits::{AFFIX_BYTES, NAME_BYTES, PATH_BYTES};
 
 pub use self::form::is_variable_name;
+pub(super) use self::form::remark;
 use self::form::{Piece, head, pieces};
 use super::{diagnostic::quote, model::Place, value::Problem};
 

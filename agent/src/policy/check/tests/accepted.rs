@@ -162,3 +162,24 @@ fn mapped_range_is_the_ipv4_one() {
     assert_eq!(cidrs[0].net.to_string(), "10.0.0.0/8");
     assert_eq!(cidrs[1].net.to_string(), "::/0");
 }
+
+#[test]
+fn path_that_says_less_than_it_seems_to_is_remarked_on() {
+    let text = "[[deny]]\naccess = [\"read\"]\npaths = [\"/proc/1/environ\", \"/proc/1*/x\", \
+                \"/proc/thread-self/x\", \"/proc/*/x\", \"/proc/self/x\", \"/proc/sys/**\", \
+                \"/proc/**\"]\n";
+    let policy = accept(&body(text));
+    let warned: Vec<_> = policy.warnings.iter().map(|w| (w.underlined(), &*w.message)).collect();
+    let own = |path: &str| format!("`{path}` does not hold for the session's own processes");
+    assert_eq!(
+        warned,
+        [
+            ("\"/proc/1/environ\"".to_owned(), &*own("/proc/1/environ")),
+            ("\"/proc/1*/x\"".to_owned(), &*own("/proc/1*/x")),
+            (
+                "\"/proc/thread-self/x\"".to_owned(),
+                "`/proc/thread-self/x` is a link: no file is reached by it"
+            ),
+        ]
+    );
+}
