@@ -53,6 +53,15 @@ fn path(random: &mut Random) -> String {
     if path.is_empty() { "/".to_owned() } else { path }
 }
 
+/// No key is there twice: a map would keep one of the two.
+fn keys_differ(rules: &Rules) {
+    let edges: std::collections::HashSet<_> = rules.edges.iter().map(|(key, _)| key).collect();
+    assert_eq!(edges.len(), rules.edges.len());
+    let affixes: std::collections::HashSet<_> =
+        rules.affixes.iter().map(|(key, bits, _)| (key, bits)).collect();
+    assert_eq!(affixes.len(), rules.affixes.len());
+}
+
 fn round(seed: u64) {
     let mut random = Random(seed);
     let mut patterns: Vec<String> = (0..=random.below(8)).map(|_| pattern(&mut random)).collect();
@@ -74,7 +83,8 @@ fn round(seed: u64) {
         })
         .collect();
     let mut compiled = compile(&readers(&written));
-    compiled.instantiate(SLOT, &variables(&[("workdir", &folder)])).unwrap();
+    let own = compiled.instantiate(SLOT, &variables(&[("workdir", &folder)])).unwrap();
+    keys_differ(&compiled.tables(&[&own]).rules);
     for _ in 0..200 {
         let path = path(&mut random);
         let own_process = (path.clone() + "/").starts_with("/proc/7/") && random.below(2) == 0;
@@ -109,6 +119,7 @@ fn random_patterns_of_one_folder_agree() {
         patterns.sort();
         patterns.dedup();
         let compiled = compile(&readers(&patterns));
+        keys_differ(&compiled.tables(&[]).rules);
         for _ in 0..200 {
             let path = format!("/{}", name(&mut random));
             let expected: Vec<u16> = (0..)
