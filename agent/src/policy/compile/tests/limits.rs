@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent_common::limits::{AFFIXES, LABELS, NETWORK_RULES, PATH_RULES};
+use agent_common::limits::{AFFIXES, LABELS, NETWORK_RULES, PATH_RULES, SESSIONS};
 
 use super::*;
 
@@ -61,6 +61,27 @@ fn paths_up_to_the_limit_compile_and_one_more_is_refused() {
         limit(&many_paths(PATH_RULES + 1)),
         "the policy names 100001 paths, one more than the kernel's tables hold: 100000"
     );
+}
+
+#[test]
+fn sessions_up_to_the_limit_have_their_own_rules() {
+    let mut compiled = compile(&readers(&["{workdir}/**", "{workdir}/.env", "/srv/{name}-*/d"]));
+    let start = Instant::now();
+    let own: Vec<Rules> = (0..SESSIONS)
+        .map(|n| {
+            let values = [("workdir", format!("/home/u{n}/work")), ("name", format!("s{n}"))];
+            let values = values.map(|(name, value)| (name.to_owned(), value)).into();
+            compiled.instantiate(Slot(n as u32), &values).unwrap()
+        })
+        .collect();
+    let tables = compiled.tables(&own.iter().collect::<Vec<_>>());
+    println!("{SESSIONS} sessions: {:?}, {} edges", start.elapsed(), tables.rules.edges.len());
+    assert!(tables.rules.labels.len() < 8, "labels are shared");
+    let reads = |slot, path| {
+        compiled.explain_path(path, READ, false, Some(Slot(slot))).labels[1] != Label::NONE
+    };
+    assert!(reads(1023, "/home/u1023/work/x") && reads(0, "/home/u0/work/x"));
+    assert!(!reads(1023, "/home/u0/work/x") && !reads(0, "/home/u1023/work/x"));
 }
 
 #[test]
