@@ -70,7 +70,7 @@ fn generation() -> u32 {
 }
 
 /// Decides an operation on an existing file: by the cached labels if they answer, else by a walk.
-#[inline(always)]
+#[inline(never)]
 pub fn file(tag: &'static Tag, inode: *const c_void, request: &FileRequest) -> i32 {
     let generation = generation();
     let basis = Basis { generation, changes: Changes::now() };
@@ -89,7 +89,7 @@ pub fn file(tag: &'static Tag, inode: *const c_void, request: &FileRequest) -> i
 }
 
 /// Decides an operation on a name that has no inode yet: always by a walk.
-#[inline(always)]
+#[inline(never)]
 pub fn name(tag: &'static Tag, request: &FileRequest) -> i32 {
     let generation = generation();
     let Some(area) = scratch::acquire() else { return EACCES };

@@ -14,7 +14,7 @@ use aya_ebpf::helpers::generated::{
 
 use crate::{
     atomic,
-    check::{Act, Endpoint, FRESH, FileRequest, audited},
+    check::{Act, Endpoint, FileRequest, audited},
     kernel::{self, Place, peek},
     maps::{EVENTS, LOST_EVENTS, SEQUENCE},
     offset,
@@ -43,7 +43,7 @@ pub fn file(
     header.path_len = path(area);
     // SAFETY: null, or a place on the hook's stack.
     if let Some(to) = unsafe { request.to.as_ref() } {
-        walk::resolve(area, to, u64::from(FRESH));
+        walk::locate(area, to);
         header.to_len = path(area);
     }
     finish(tag, area);
@@ -229,7 +229,7 @@ fn program(area: *mut Scratch) -> u16 {
         return 0;
     }
     let place = Place::peek(exe + u64::from(offset!(file_path)));
-    walk::resolve(area, &place, u64::from(FRESH));
+    walk::locate(area, &place);
     path(area)
 }
 

@@ -5,7 +5,7 @@ use agent_common::{
     authority::{Expiries, Session},
     cache::CachedLabel,
     id::Tag,
-    limits::{AFFIXES, EDGES, LABELS, NETWORK_RULES, POLICY_SLOTS, RING_BYTES, SESSIONS},
+    limits::{AFFIXES, EDGES, LABELS, NETWORK_RULES, POLICY_SLOTS, PORTS, RING_BYTES, SESSIONS},
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
 };
 use aya_ebpf::{
@@ -28,7 +28,7 @@ pub type Labels = Array<Label, LABELS>;
 /// Inner map of [`ADDRESS_TABLES`]: an address → its class.
 pub type Addresses = LpmTrie<AddressKey, u32, { NETWORK_RULES * 2 }>;
 /// Inner map of [`PORT_TABLES`]: class, flow and port → the number of a label.
-pub type Ports = LpmTrie<PortKey, u32, { NETWORK_RULES * 64 }>;
+pub type Ports = LpmTrie<PortKey, u32, PORTS>;
 
 /// Kernel task → its session. Written at fork by the kernel side, at a session's start by the daemon.
 #[btf_map]

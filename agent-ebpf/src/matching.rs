@@ -21,7 +21,7 @@ use crate::{
 /// Magic number of procfs (`PROC_SUPER_MAGIC`, include/uapi/linux/magic.h).
 const PROCFS: u64 = 0x9fa0;
 /// Edges that the longest name takes.
-const CHUNKS: u64 = NAME_BYTES.div_ceil(CHUNK_BYTES) as u64;
+const CHUNKS: u32 = NAME_BYTES.div_ceil(CHUNK_BYTES) as u32;
 
 /// Starts both matches at their roots.
 #[inline(always)]
@@ -64,43 +64,29 @@ fn find(s: &Scratch) -> Option<&'static Edge> {
     unsafe { edges.get(s.edge_key()) }
 }
 
-/// One component of the path, for both matches; non-zero when neither can go on.
+/// One component of the path, for one of the matches; non-zero at the end, or when neither can go on.
 pub extern "C" fn descend(index: u64, context: *mut *mut Scratch) -> i64 {
-    // SAFETY: the context is `walk::repeat`'s.
-    let area = unsafe { *context };
-    // SAFETY: the area is ours until it is released.
-    let s = unsafe { &*area };
-    if index >= s.count {
+    // SAFETY: the context is `walk::repeat`'s, the area ours until it is released.
+    let s = unsafe { &mut **context };
+    let done = index >> 1;
+    if done >= s.count || (s.positions[0].alive | s.positions[1].alive) == 0 {
         return 1;
     }
-    let which = s.count - 1 - index;
+    let which = s.count - 1 - done;
+    let side = (index & 1) as usize;
     if which >= COMPONENTS as u64 {
         return 1;
     }
-    if s.positions[0].alive != 0 {
-        advance(area, 0, which);
+    let position = s.positions[side];
+    if position.alive == 0 {
+        return 0;
     }
-    if s.positions[1].alive != 0 {
-        advance(area, 1, which);
-    }
-    i64::from(s.positions[0].alive == 0 && s.positions[1].alive == 0)
-}
-
-/// Moves one position along one component, or ends it.
-#[inline(never)]
-fn advance(area: *mut Scratch, side: u64, which: u64) {
-    if which >= COMPONENTS as u64 || side > 1 {
-        return;
-    }
-    // SAFETY: the area is ours until it is released.
-    let s = unsafe { &mut *area };
     let component = s.components[which as usize];
-    let position = s.positions[side as usize];
-    let next = step(s, &component, &position);
-    s.positions[side as usize] = match next {
+    s.positions[side] = match step(s, &component, &position) {
         Some(edge) => at(edge),
         None => Position { alive: 0, here: position.below, ..position },
     };
+    0
 }
 
 /// The edge that a component takes.
@@ -132,27 +118,38 @@ fn step(s: &mut Scratch, component: &Component, from: &Position) -> Option<&'sta
 /// The edge of the whole name, piece by piece.
 #[inline(always)]
 fn by_name(s: &mut Scratch, component: &Component, node: u32) -> Option<&'static Edge> {
-    let mut node = node;
-    let mut done = 0;
-    let mut chunk = 0;
-    while chunk < CHUNKS {
-        let rest = component.len - done;
-        let last = rest <= CHUNK_BYTES as u64;
-        let len = if last { rest as u32 } else { CHUNK_BYTES as u32 };
-        s.set_key(node, if last { EDGE_LAST } else { EDGE_CHUNK }, len as u8);
-        // The verifier does not see that the length is in range; the compiler does, and would drop a
-        // comparison ("R2 unbounded memory access", 6.12).
-        let len = kernel::opaque(len) & 31;
-        kernel::copy(s.key_bytes().cast(), len, component.name + done);
-        let edge = find(s)?;
-        if last {
-            return Some(edge);
+    let area: *mut Scratch = s;
+    s.name = component.name;
+    s.rest = component.len;
+    s.name_node = node;
+    if s.rest > CHUNK_BYTES as u64 {
+        repeat(CHUNKS, first_pieces, area);
+        if s.rest > CHUNK_BYTES as u64 {
+            return None;
         }
-        node = edge.node;
-        done += CHUNK_BYTES as u64;
-        chunk += 1;
     }
-    None
+    let len = s.rest as u32;
+    s.set_key(s.name_node, EDGE_LAST, len as u8);
+    // The verifier does not see that the length is in range; the compiler does, and would drop a
+    // comparison ("R2 unbounded memory access", 6.12).
+    kernel::copy(s.key_bytes().cast(), kernel::opaque(len) & 31, s.name);
+    find(s)
+}
+
+/// Takes a piece of a long name that is not its last; non-zero when only the last is left, or none led on.
+extern "C" fn first_pieces(_: u64, context: *mut *mut Scratch) -> i64 {
+    // SAFETY: the context is `repeat`'s, the area ours until it is released.
+    let s = unsafe { &mut **context };
+    if s.rest <= CHUNK_BYTES as u64 {
+        return 1;
+    }
+    s.set_key(s.name_node, EDGE_CHUNK, CHUNK_BYTES as u8);
+    kernel::copy(s.key_bytes().cast(), CHUNK_BYTES as u32, s.name);
+    let Some(edge) = find(s) else { return 1 };
+    s.name_node = edge.node;
+    s.name += CHUNK_BYTES as u64;
+    s.rest -= CHUNK_BYTES as u64;
+    0
 }
 
 /// Whether the component is the folder of a process of the running task's session, in procfs.

@@ -20,8 +20,9 @@ pub fn probe(_context: RawTracePointContext) -> i32 {
         unsafe { slot.write(root.dentry) };
     }
     if let Some(slot) = HOST_ROOT.get_ptr_mut(1) {
+        let process: u32 = peek(task + u64::from(offset!(task_tgid)));
         // SAFETY: the map's value is valid.
-        unsafe { slot.write(u64::from(peek::<u32>(task + u64::from(offset!(task_tgid))))) };
+        unsafe { slot.write(u64::from(process)) };
     }
     0
 }

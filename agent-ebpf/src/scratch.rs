@@ -119,6 +119,14 @@ pub struct Scratch {
     pub affix: Key<AffixKey>,
     /// Alignment.
     pub reserved: u32,
+    /// Matching: where the piece of the name that comes next begins.
+    pub name: u64,
+    /// Matching: bytes of the name from there on.
+    pub rest: u64,
+    /// Matching: the node that the pieces before led to.
+    pub name_node: u32,
+    /// Alignment.
+    pub reserved_too: u32,
     /// Matching: the end of a name.
     pub tail: [u8; 256],
     /// Matching: bytes of it that count.

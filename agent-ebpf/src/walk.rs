@@ -42,22 +42,35 @@ pub fn repeat(times: u32, step: extern "C" fn(u64, *mut *mut Scratch) -> i64, ar
     }
 }
 
-/// Finds the path of `place` and matches it against the policy of `table` and the rules of `slot`'s
-/// session. The result is in the work area: status, components, positions, and the counters for which
-/// it holds. `fresh`: the object may not have its name yet.
+/// Finds the path of `place` and matches it against the policy of the area's `table` and the rules of its
+/// `slot`'s session. The result is in the work area: status, components, positions, and the counters for
+/// which it holds. `fresh`: the object may not have its name yet.
 #[inline(always)]
 pub fn resolve(area: *mut Scratch, place: &Place, fresh: u64) {
+    start(area, place, fresh);
+    repeat(WALKS, attempt::<true>, area);
+}
+
+/// Finds the path of `place`, and no more: for a record.
+#[inline(always)]
+pub fn locate(area: *mut Scratch, place: &Place) {
+    start(area, place, 1);
+    repeat(WALKS, attempt::<false>, area);
+}
+
+/// Says where to walk from.
+#[inline(always)]
+fn start(area: *mut Scratch, place: &Place, fresh: u64) {
     // SAFETY: the area is ours until it is released.
     let s = unsafe { &mut *area };
     s.start_mount = place.mount;
     s.start_dentry = place.dentry;
     s.fresh = fresh;
     s.status = UNSETTLED;
-    repeat(WALKS, attempt, area);
 }
 
 /// One walk, kept if nothing changed meanwhile.
-extern "C" fn attempt(_: u64, context: *mut *mut Scratch) -> i64 {
+extern "C" fn attempt<const MATCH: bool>(_: u64, context: *mut *mut Scratch) -> i64 {
     // SAFETY: the context is `repeat`'s.
     let area = unsafe { *context };
     // SAFETY: the area is ours until it is released.
@@ -84,9 +97,10 @@ extern "C" fn attempt(_: u64, context: *mut *mut Scratch) -> i64 {
     } else {
         repeat(STEPS, climb, area);
     }
-    if s.status == FOUND {
+    if MATCH && s.status == FOUND {
         matching::begin(area);
-        repeat(COMPONENTS as u32, matching::descend, area);
+        // Two steps for each component: one for the shared rules, one for the session's own.
+        repeat(2 * COMPONENTS as u32, matching::descend, area);
     }
     if Changes::now() != before {
         s.status = UNSETTLED;

@@ -3,7 +3,7 @@ use agent_common::{authority::*, id::*, access::*};
 use agent::incident::pipeline::EventSource;
 use std::{collections::BTreeMap, os::fd::AsFd};
 fn main() {
-    tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).init();
+    tracing_subscriber::fmt().with_env_filter("agent=info").init();
     let pins = Pins::new(std::path::Path::new("/sys/fs/bpf/remit"));
     let start = match load::start(&pins, None) { Ok(s) => s, Err(e) => { use std::error::Error; let mut s: Option<&dyn Error> = Some(&e); while let Some(e) = s { let t=e.to_string(); println!("ERR {}", &t[t.len().saturating_sub(6000)..]); s = e.source(); } std::process::exit(1) } };
     println!("{start:?}");

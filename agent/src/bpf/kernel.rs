@@ -9,7 +9,7 @@ use std::{
 use agent_common::{
     authority::{Expiries, Session},
     id::{Generation, LabelId, Slot, Tag},
-    limits::{AFFIXES, EDGES, LABELS, NETWORK_RULES, POLICY_SLOTS},
+    limits::{AFFIXES, EDGES, LABELS, NETWORK_RULES, POLICY_SLOTS, PORTS},
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
 };
 use aya::maps::{
@@ -185,7 +185,7 @@ impl Network {
         for (key, bits, class) in &tables.addresses {
             addresses.insert(&lpm_trie::Key::new(*bits, *key), class, 0)?;
         }
-        let mut ports: Ports = LpmTrie::create(NETWORK_RULES as u32 * 64, NO_PREALLOC)?;
+        let mut ports: Ports = LpmTrie::create(PORTS as u32, NO_PREALLOC)?;
         for (key, bits, LabelId(label)) in &tables.ports {
             ports.insert(&lpm_trie::Key::new(*bits, *key), label, 0)?;
         }

@@ -270,13 +270,14 @@ fn load_programs(ebpf: &mut Ebpf, hooks: &[String]) -> Result<(), LoadError> {
             program: hook.clone(),
             source: Box::new(source),
         })?;
-        tracing::debug!(hook, "loaded");
+        let cost = program.info().ok().and_then(|info| info.verified_instruction_count());
+        tracing::debug!(hook, ?cost, "loaded");
     }
     Ok(())
 }
 
-/// Ends the name of a pin that has not taken its place yet.
-const NEW: &str = ".new";
+/// Ends the name of a pin that has not taken its place yet (the BPF file system allows no dot in names).
+const NEW: &str = "-new";
 
 /// Attaches every program and pins its link, in the place of an older one.
 fn attach(ebpf: &mut Ebpf, pins: &Pins, hooks: &[String]) -> Result<(), LoadError> {
