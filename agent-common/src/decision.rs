@@ -139,9 +139,9 @@ pub fn decide(
 
 /// Whether the expiry of one of the tools is still to come.
 pub fn any_live(tools: &ToolSet, expiries: &Expiries, now: BootNanos) -> bool {
-    tools.iter().any(|ToolBit(bit)| {
-        expiries.get(usize::from(bit)).is_some_and(|expiry| now < *expiry)
-    })
+    tools
+        .iter()
+        .any(|ToolBit(bit)| expiries.get(usize::from(bit)).is_some_and(|expiry| now < *expiry))
 }
 
 /// The tools whose grant would let the session do it: those that cover every right asked for.

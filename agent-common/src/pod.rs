@@ -21,6 +21,17 @@ macro_rules! pod {
 }
 
 pod!(
-    AddressKey, AffixKey, BootNanos, CachedLabel, Edge, EdgeKey, Label, LabelId, Offsets, PortKey,
-    Session, Tag, ToolSet,
+    AddressKey,
+    AffixKey,
+    BootNanos,
+    CachedLabel,
+    Edge,
+    EdgeKey,
+    Label,
+    LabelId,
+    Offsets,
+    PortKey,
+    Session,
+    Tag,
+    ToolSet,
 );

@@ -42,7 +42,7 @@ pub static SESSIONS_BY_SLOT: Array<Session, SESSIONS> = Array::new();
 #[btf_map]
 pub static EXPIRIES: Array<Expiries, SESSIONS> = Array::new();
 
-/// Slot → live tasks that carry the session's tag and were made under it. Written by the kernel side.
+/// Slot → live tasks of its session. Written by the kernel side; the daemon counts the first.
 #[btf_map]
 pub static TASK_COUNTS: Array<u64, SESSIONS> = Array::new();
 

@@ -35,25 +35,16 @@ impl Lists {
     /// # Errors
     /// When the machine names no Debian archive, or the lists can't be had.
     pub(crate) fn of(suites: &[&str]) -> Result<Self> {
-        let lists = Self {
-            folder: cache()?.join("apt").join(suites.join("+")),
-        };
+        let lists = Self { folder: cache()?.join("apt").join(suites.join("+")) };
         for folder in ["lists/partial", "cache/archives/partial"] {
             make_folder(&lists.folder.join(folder))?;
         }
         let stamp = lists.folder.join("fetched");
         let _lock = lock(&stamp)?;
         if !is_younger(&stamp, LISTS_AGE) {
-            say::step(format!(
-                "fetching the package lists of {}",
-                suites.join(", ")
-            ));
+            say::step(format!("fetching the package lists of {}", suites.join(", ")));
             write(&lists.folder.join("sources.list"), sources::lines(suites)?)?;
-            capture(
-                lists
-                    .command("apt-get")
-                    .args(["update", "-qq", "--error-on=any"]),
-            )?;
+            capture(lists.command("apt-get").args(["update", "-qq", "--error-on=any"]))?;
             write(&stamp, "")?;
         }
         Ok(lists)
@@ -123,13 +114,7 @@ impl Lists {
     /// When apt or dpkg-deb fails.
     pub(crate) fn unpack_with_needs(&self, packages: &[&str], folder: &Path) -> Result<()> {
         let mut install = self.command("apt-get");
-        install.args([
-            "install",
-            "--print-uris",
-            "-qq",
-            "--yes",
-            "--no-install-recommends",
-        ]);
+        install.args(["install", "--print-uris", "-qq", "--yes", "--no-install-recommends"]);
         let uris = capture_text(install.args(["-o", "Debug::NoLocking=true"]).args(packages))?;
         let needed = uris.lines().filter_map(uri_fields);
         let names = needed.filter_map(|(file, _)| file.split('_').next());

@@ -116,12 +116,7 @@ pub(crate) fn bpf_cargo(subcommand: &str) -> Result<Command> {
         "-Clink-arg=--btf".to_owned(),
     ];
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-    for name in [
-        "RUSTC",
-        "RUSTC_WRAPPER",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "RUSTFLAGS",
-    ] {
+    for name in ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS"] {
         command.env_remove(name);
     }
     Ok(command)

@@ -42,10 +42,7 @@ impl Install {
     /// When the user isn't root, nothing was built, or something can't be written.
     pub(crate) fn run(&self) -> Result<()> {
         if !self.prefix.is_absolute() {
-            bail!(
-                "the prefix `{}` is not an absolute path",
-                self.prefix.display()
-            );
+            bail!("the prefix `{}` is not an absolute path", self.prefix.display());
         }
         if !is_root() && self.destdir.is_none() {
             bail!(
@@ -74,10 +71,7 @@ impl Install {
         let built = Build::default().folder();
         let sources = PROGRAMS.map(|name| built.join(name));
         if let Some(missing) = sources.iter().find(|path| !path.exists()) {
-            bail!(
-                "`{}` is missing: run `cargo xtask build` first",
-                missing.display()
-            );
+            bail!("`{}` is missing: run `cargo xtask build` first", missing.display());
         }
         let folder = self.place(&self.prefix.join("bin"));
         make_folder(&folder)?;

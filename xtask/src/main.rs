@@ -74,9 +74,5 @@ fn run(command: Command) -> Result<ExitCode> {
 }
 
 fn success_if(passed: bool) -> ExitCode {
-    if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

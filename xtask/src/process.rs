@@ -15,10 +15,8 @@ use anyhow::{Context as _, Result, bail};
 /// When it can't be started or ends with another status than zero.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let name = name(command);
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| format!("cannot run `{name}`"))?;
+    let status =
+        command.stdin(Stdio::null()).status().with_context(|| format!("cannot run `{name}`"))?;
     if !status.success() {
         bail!("`{name}` failed ({status})");
     }
@@ -31,10 +29,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// When it can't be started or ends with another status than zero.
 pub(crate) fn capture(command: &mut Command) -> Result<Vec<u8>> {
     let name = name(command);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run `{name}`"))?;
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run `{name}`"))?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         bail!("`{name}` failed ({})\n{}", output.status, stderr.trim_end());
@@ -82,8 +78,7 @@ pub(crate) fn is_root() -> bool {
 
 fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    path.metadata()
-        .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
 fn name(command: &Command) -> String {

@@ -86,14 +86,7 @@ impl Test {
     fn unit(&self) -> Result<Counts> {
         say::step("running the unit tests");
         let mut command = cargo();
-        command.args([
-            "test",
-            "--workspace",
-            "--exclude",
-            "tests",
-            "--lib",
-            "--bins",
-        ]);
+        command.args(["test", "--workspace", "--exclude", "tests", "--lib", "--bins"]);
         command.args(["--no-fail-fast", "--"]).args(&self.filter);
         command.env(build::OBJECT_VARIABLE, build::object_path());
         let mut child = command
@@ -143,22 +136,14 @@ impl Test {
 
     /// Runs the executables in one guest; a guest that died counts as one test that failed.
     fn on_kernel(&self, series: Series, executables: &[PathBuf]) -> Result<Counts> {
-        say::step(format!(
-            "booting {} for the integration tests",
-            series.name()
-        ));
+        say::step(format!("booting {} for the integration tests", series.name()));
         let begin = Instant::now();
         let (counter, counts) = Counter::new(io::stdout());
-        let ended = self
-            .guest(series, executables, Box::new(counter))?
-            .run(series);
+        let ended = self.guest(series, executables, Box::new(counter))?.run(series);
         let mut counted = counts.get();
         if let Some(line) = counts.unfinished() {
             println!();
-            say::warn(format!(
-                "`{}` never ended",
-                line.trim_end_matches([' ', '.'])
-            ));
+            say::warn(format!("`{}` never ended", line.trim_end_matches([' ', '.'])));
         }
         match ended {
             Ok(status) if status != 0 && counted.failed == 0 => {
@@ -171,11 +156,7 @@ impl Test {
                 counted.failed += 1;
             }
         }
-        say::step(format!(
-            "{} took {} s",
-            series.name(),
-            begin.elapsed().as_secs()
-        ));
+        say::step(format!("{} took {} s", series.name(), begin.elapsed().as_secs()));
         Ok(counted)
     }
 
@@ -185,15 +166,10 @@ impl Test {
         executables: &[PathBuf],
         stdout: Box<dyn Write + Send>,
     ) -> Result<Guest> {
-        let mut command: Vec<OsString> = [
-            "sh",
-            "-c",
-            RUN_ALL,
-            "tests",
-            self.filter.as_deref().unwrap_or_default(),
-        ]
-        .map(OsString::from)
-        .to_vec();
+        let mut command: Vec<OsString> =
+            ["sh", "-c", RUN_ALL, "tests", self.filter.as_deref().unwrap_or_default()]
+                .map(OsString::from)
+                .to_vec();
         command.extend(executables.iter().map(OsString::from));
         let mut guest = Guest::new(&Build::default().folder(), command)?;
         let folder = root().join("tests");

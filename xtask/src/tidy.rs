@@ -46,19 +46,10 @@ impl Tidy {
 /// The findings in all files that git knows or would add.
 fn files() -> Result<Vec<String>> {
     let mut list = Command::new("git");
-    list.args([
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ]);
+    list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     let names = capture(list.current_dir(root()))?;
     let mut findings = Vec::new();
-    for name in names
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
-    {
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let name = String::from_utf8_lossy(name);
         // A file that was removed but not yet from the index, or that is no text, has no form.
         if let Ok(text) = fs::read_to_string(root().join(&*name)) {
@@ -72,17 +63,7 @@ fn files() -> Result<Vec<String>> {
 fn tools() -> Result<Vec<String>> {
     let mut commands = vec![
         ("rustfmt", cargo_with(&["fmt", "--check"])),
-        (
-            "clippy",
-            cargo_with(&[
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ]),
-        ),
+        ("clippy", cargo_with(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ];
     if root().join("agent-ebpf/src/main.rs").exists() {
         let mut format = cargo_with(&["fmt", "--check"]);

@@ -45,12 +45,8 @@ pub(crate) fn rust_source() -> Result<RustSource> {
         }
         unpack_debian(&version, &folder)?;
     }
-    say_source(&format!(
-        "Debian's package for {version}, unpacked in the cache"
-    ));
-    Ok(RustSource {
-        elsewhere: Some(library),
-    })
+    say_source(&format!("Debian's package for {version}, unpacked in the cache"));
+    Ok(RustSource { elsewhere: Some(library) })
 }
 
 /// The path of `bpf-linker`, installed into the cache when it isn't there.
@@ -68,9 +64,7 @@ pub(crate) fn bpf_linker() -> Result<PathBuf> {
         "installing bpf-linker {BPF_LINKER} into the cache (some 60 crates, a minute or two)"
     ));
     let mut install = cargo();
-    install
-        .args(["install", "--quiet", "--locked", "--root"])
-        .arg(&tools);
+    install.args(["install", "--quiet", "--locked", "--root"]).arg(&tools);
     run(install.args(["bpf-linker", "--version", BPF_LINKER]))?;
     Ok(linker)
 }
@@ -87,9 +81,7 @@ fn add_component() -> bool {
     }
     say::step("rust-src: trying `rustup component add rust-src`");
     let mut command = Command::new("rustup");
-    command
-        .args(["component", "add", "rust-src"])
-        .current_dir(root());
+    command.args(["component", "add", "rust-src"]).current_dir(root());
     capture(&mut command).is_ok()
 }
 
@@ -101,9 +93,7 @@ fn unpack_debian(version: &str, folder: &Path) -> Result<()> {
         let Some(found) = versions.iter().find(|found| found.starts_with(&prefix)) else {
             continue;
         };
-        return make_whole(folder, |part| {
-            lists.unpack(&[&format!("rust-src={found}")], part)
-        });
+        return make_whole(folder, |part| lists.unpack(&[&format!("rust-src={found}")], part));
     }
     anyhow::bail!(
         "no source of Rust's library for rustc {version}: `rustup component add rust-src` failed \
@@ -135,7 +125,5 @@ fn compiler_version() -> Result<String> {
     let mut command = Command::new("rustc");
     let text = capture_text(command.arg("-vV").current_dir(root()))?;
     let release = text.lines().find_map(|line| line.strip_prefix("release: "));
-    release
-        .map(str::to_owned)
-        .context("`rustc -vV` names no release")
+    release.map(str::to_owned).context("`rustc -vV` names no release")
 }

@@ -19,8 +19,12 @@ use crate::{
 const FMODE_READ: u32 = 1;
 /// `FMODE_WRITE`.
 const FMODE_WRITE: u32 = 2;
-/// `FMODE_BACKING`: the file beneath one of overlayfs or FUSE, whose own opening was decided.
-const FMODE_BACKING: u32 = 1 << 25;
+/// `FMODE_BACKING`, bit 25 and since 6.14 (and in 6.12's later releases) bit 24: the file beneath one of
+/// overlayfs or FUSE, whose own opening was decided. Such a file is also not accounted for. Neither bit
+/// has another meaning while a file is being opened, and no flag of `open` sets one.
+const FMODE_BACKING: u32 = 1 << 24 | 1 << 25;
+/// `FMODE_NOACCOUNT`.
+const FMODE_NOACCOUNT: u32 = 1 << 29;
 /// `__FMODE_EXEC`, in the flags of a file that is opened to run it.
 const FMODE_EXEC: u32 = 0x20;
 /// `__O_TMPFILE` (include/uapi/asm-generic/fcntl.h).
@@ -42,7 +46,7 @@ pub fn file_open(context: LsmContext) -> i32 {
 fn open(tag: &'static Tag, file: *const c_void) -> i32 {
     let mode: u32 = load(file, offset!(file_mode));
     let flags: u32 = load(file, offset!(file_flags));
-    if mode & FMODE_BACKING != 0 {
+    if mode & FMODE_NOACCOUNT != 0 && mode & FMODE_BACKING != 0 {
         return 0;
     }
     if flags & O_TMPFILE != 0 {

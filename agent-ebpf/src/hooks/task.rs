@@ -5,7 +5,12 @@ use core::ffi::c_void;
 use agent_common::id::Tag;
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use crate::{atomic, kernel::Task, maps::TASK_COUNTS, subject};
+use crate::{
+    atomic,
+    kernel::Task,
+    maps::{SESSIONS_BY_SLOT, TASK_COUNTS},
+    subject,
+};
 
 /// What a fork returns when its child can't be tagged (`ENOMEM`).
 const ENOMEM: i32 = -12;
@@ -32,9 +37,12 @@ pub fn task_free(context: LsmContext) -> i32 {
     0
 }
 
-/// Adds to the count of the slot's tasks, wrapping.
+/// Adds to the count of the slot's tasks, wrapping, as long as the slot is the tag's session's.
 #[inline(always)]
 fn count(tag: &Tag, more: u64) {
+    if SESSIONS_BY_SLOT.get(tag.slot.0).is_none_or(|session| session.id != tag.session) {
+        return;
+    }
     if let Some(counter) = TASK_COUNTS.get_ptr_mut(tag.slot.0) {
         atomic::add(counter, more);
     }

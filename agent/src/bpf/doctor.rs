@@ -33,7 +33,7 @@ fn check(name: &'static str, ok: bool, found: String, advice: &str) -> Check {
 
 fn root() -> Check {
     let uid = rustix::process::geteuid();
-    check("user", uid.is_root(), format!("uid {uid}"), "run it as root", )
+    check("user", uid.is_root(), format!("uid {uid}"), "run it as root")
 }
 
 fn modules() -> Check {
@@ -88,20 +88,12 @@ fn links(pin_dir: &Path) -> Check {
             return check("hooks", false, error.to_string(), "build it with `cargo xtask build`");
         }
     };
-    let missing: Vec<&str> = hooks
-        .iter()
-        .filter(|hook| !pins.links().join(hook).exists())
-        .map(String::as_str)
-        .collect();
+    let missing: Vec<&str> =
+        hooks.iter().filter(|hook| !pins.links().join(hook).exists()).map(String::as_str).collect();
     let found = if missing.is_empty() {
         format!("all {} attached", hooks.len())
     } else {
         format!("{} of {} not attached: {}", missing.len(), hooks.len(), missing.join(", "))
     };
-    check(
-        "hooks",
-        missing.is_empty(),
-        found,
-        "start the daemon: `systemctl start remitd`",
-    )
+    check("hooks", missing.is_empty(), found, "start the daemon: `systemctl start remitd`")
 }

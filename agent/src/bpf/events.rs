@@ -117,7 +117,9 @@ impl EventSource for Events {
         let end = Self::position(&self.producer).load(Ordering::Acquire);
         while position < end {
             // SAFETY: records begin aligned to eight bytes; the kernel clears the busy bit last.
-            let head = unsafe { (*self.at(position).cast::<std::sync::atomic::AtomicU32>()).load(Ordering::Acquire) };
+            let head = unsafe {
+                (*self.at(position).cast::<std::sync::atomic::AtomicU32>()).load(Ordering::Acquire)
+            };
             if head & BUSY != 0 {
                 break;
             }

@@ -12,10 +12,7 @@ use agent_common::{
     limits::{AFFIXES, EDGES, LABELS, NETWORK_RULES, POLICY_SLOTS, PORTS},
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
 };
-use aya::maps::{
-    Array, ArrayOfMaps, HashMap, Map, MapData, MapError, lpm_trie,
-    lpm_trie::LpmTrie,
-};
+use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, lpm_trie, lpm_trie::LpmTrie};
 
 use super::{
     Enforcer, KernelError,
@@ -112,7 +109,8 @@ impl Kernel {
     /// Makes a generation's tables the ones that its number leads to. Each outer map waits for every
     /// program that runs (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c), so all wait at once.
     fn publish(&mut self, slot: u32, active: &Active, network: &Network) -> Result<(), MapError> {
-        let Self { edge_tables, affix_tables, label_tables, address_tables, port_tables, .. } = self;
+        let Self { edge_tables, affix_tables, label_tables, address_tables, port_tables, .. } =
+            self;
         thread::scope(|scope| {
             let waits = [
                 scope.spawn(move || edge_tables.set(slot, &active.edges, 0)),
@@ -136,10 +134,7 @@ struct Network {
 
 /// An error of aya as ours, with what was tried.
 fn failed<E: std::error::Error>(action: &str) -> impl FnOnce(E) -> KernelError {
-    move |error| KernelError {
-        action: action.to_owned(),
-        source: io::Error::other(chain(&error)),
-    }
+    move |error| KernelError { action: action.to_owned(), source: io::Error::other(chain(&error)) }
 }
 
 /// An error and what caused it, in one line.
@@ -242,6 +237,10 @@ impl Enforcer for Kernel {
         if before.id == session.id {
             self.sessions.set(slot.0, between, 0).map_err(failed("write a session"))?;
         }
+        if before.id != session.id {
+            // Tasks of the session before may live on; they are not this one's.
+            self.tasks.set(slot.0, 0, 0).map_err(failed("count a session's tasks"))?;
+        }
         self.expiries.set(slot.0, expiries, 0).map_err(failed("write a session's expiries"))?;
         self.sessions.set(slot.0, session, 0).map_err(failed("write a session"))
     }
@@ -253,8 +252,18 @@ impl Enforcer for Kernel {
     }
 
     fn tag(&mut self, pidfd: BorrowedFd<'_>, tag: Tag) -> Result<(), KernelError> {
-        sys::set_tag(self.tags.fd().as_fd(), pidfd, tag)
-            .map_err(|source| KernelError { action: "tag the process".to_owned(), source })
+        // The first task of a session is counted here, before it can have children; they are counted
+        // where they are made.
+        let first = self.tasks_of(tag.slot)? == 0;
+        if first {
+            self.tasks.set(tag.slot.0, 1, 0).map_err(failed("count a session's tasks"))?;
+        }
+        let tagged = sys::set_tag(self.tags.fd().as_fd(), pidfd, tag)
+            .map_err(|source| KernelError { action: "tag the process".to_owned(), source });
+        if tagged.is_err() && first {
+            self.tasks.set(tag.slot.0, 0, 0).map_err(failed("count a session's tasks"))?;
+        }
+        tagged
     }
 
     fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Result<Option<Tag>, KernelError> {

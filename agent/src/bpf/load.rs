@@ -112,10 +112,8 @@ impl Pins {
     /// What the kernel said.
     pub fn map(&self, name: &str) -> Result<MapData, LoadError> {
         let path = self.maps().join(name);
-        MapData::from_pin(&path).map_err(|error| LoadError::Pins {
-            path,
-            source: io::Error::other(error.to_string()),
-        })
+        MapData::from_pin(&path)
+            .map_err(|error| LoadError::Pins { path, source: io::Error::other(error.to_string()) })
     }
 
     /// Makes the folders.

@@ -46,8 +46,8 @@ pub fn find() -> Result<Offsets, OffsetsError> {
     let btf = Btf::from_file(BTF_PATH).map_err(|error| OffsetsError::Btf(error.to_string()))?;
     let mut offsets = Offsets::default();
     for (index, (structure, member)) in Offsets::MEMBERS.iter().copied().enumerate() {
-        let offset = offset(&btf, structure, member)
-            .ok_or(OffsetsError::Member { structure, member })?;
+        let offset =
+            offset(&btf, structure, member).ok_or(OffsetsError::Member { structure, member })?;
         offsets.set(index, offset);
     }
     // The walk reads both at once.

@@ -34,11 +34,7 @@ pub(super) fn lines(suites: &[&str]) -> Result<String> {
 fn uri_for(suite: &str, known: &[String]) -> Result<String> {
     let is_security = |uri: &str| uri.contains("security");
     let wanted = suite.ends_with("-security");
-    let variable = if wanted {
-        "REMIT_DEBIAN_SECURITY"
-    } else {
-        "REMIT_DEBIAN"
-    };
+    let variable = if wanted { "REMIT_DEBIAN_SECURITY" } else { "REMIT_DEBIAN" };
     if let Ok(uri) = env::var(variable) {
         return Ok(uri);
     }
@@ -53,9 +49,7 @@ fn uri_for(suite: &str, known: &[String]) -> Result<String> {
 /// The URIs of Debian archives that the machine's own sources name.
 fn machine_uris() -> Vec<String> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
-    let parts = fs::read_dir("/etc/apt/sources.list.d")
-        .into_iter()
-        .flatten();
+    let parts = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten();
     files.extend(parts.flatten().map(|entry| entry.path()));
     files.sort();
     let mut uris = Vec::new();
@@ -89,15 +83,8 @@ fn deb822_uris(line: &str) -> Vec<String> {
 
 /// Whether a URI is that of Debian's archive or security archive, or of a list of its mirrors.
 fn is_debian(uri: &str) -> bool {
-    let last = uri
-        .trim_end_matches('/')
-        .rsplit('/')
-        .next()
-        .unwrap_or_default();
-    matches!(
-        last,
-        "debian" | "debian-security" | "debian.list" | "debian-security.list"
-    )
+    let last = uri.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    matches!(last, "debian" | "debian-security" | "debian.list" | "debian-security.list")
 }
 
 #[cfg(test)]
@@ -114,10 +101,7 @@ mod tests {
     #[test]
     fn uri_for_security_suite_is_the_security_archive() {
         let known = ["http://m/debian", "http://m/debian-security"].map(str::to_owned);
-        assert_eq!(
-            uri_for("bookworm-security", &known).ok(),
-            Some(known[1].clone())
-        );
+        assert_eq!(uri_for("bookworm-security", &known).ok(), Some(known[1].clone()));
         assert_eq!(uri_for("trixie", &known).ok(), Some(known[0].clone()));
         assert!(uri_for("trixie", &[]).is_err());
     }

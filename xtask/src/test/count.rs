@@ -117,14 +117,9 @@ fn closing(line: &str) -> Option<Counts> {
     let number = |name: &str| {
         let mut parts = numbers.split("; ").filter_map(|part| part.split_once(' '));
         let found = parts.find(|(_, word)| *word == name);
-        found
-            .and_then(|(number, _)| number.parse().ok())
-            .unwrap_or(0)
+        found.and_then(|(number, _)| number.parse().ok()).unwrap_or(0)
     };
-    Some(Counts {
-        passed: number("passed"),
-        failed: number("failed"),
-    })
+    Some(Counts { passed: number("passed"), failed: number("failed") })
 }
 
 #[cfg(test)]
@@ -140,13 +135,7 @@ mod tests {
         for part in text.as_bytes().chunks(7) {
             counter.write_all(part).expect("a vector takes all");
         }
-        assert_eq!(
-            counts.get(),
-            Counts {
-                passed: 4,
-                failed: 2
-            }
-        );
+        assert_eq!(counts.get(), Counts { passed: 4, failed: 2 });
         assert_eq!(output, text.as_bytes());
     }
 
@@ -156,13 +145,7 @@ mod tests {
         let text = b"test a ... ok\ntest result: ok. 1 passed; 0 failed\n\
                      test b ... ok\ntest c ... FAILED\ntest d ... ";
         counter.write_all(text).expect("a sink takes all");
-        assert_eq!(
-            counts.get(),
-            Counts {
-                passed: 2,
-                failed: 1
-            }
-        );
+        assert_eq!(counts.get(), Counts { passed: 2, failed: 1 });
         assert_eq!(counts.unfinished().as_deref(), Some("test d ... "));
     }
 }

@@ -41,9 +41,7 @@ fn lines(name: &str, text: &str) -> Vec<String> {
             findings.push(format!("{name}:{number}: a space at the end"));
         }
         if line.contains(machine) {
-            findings.push(format!(
-                "{name}:{number}: a path of one machine, `{machine}`"
-            ));
+            findings.push(format!("{name}:{number}: a path of one machine, `{machine}`"));
         }
     }
     findings
@@ -56,14 +54,10 @@ fn panics(name: &str, text: &str) -> Vec<String> {
         return Vec::new();
     }
     let mut findings = Vec::new();
-    let code = (1..)
-        .zip(text.lines())
-        .take_while(|(_, line)| line.trim() != "#[cfg(test)]");
+    let code = (1..).zip(text.lines()).take_while(|(_, line)| line.trim() != "#[cfg(test)]");
     for (number, line) in code {
         let is_comment = line.trim_start().starts_with("//");
-        let found = [".unwrap()", "todo!"]
-            .into_iter()
-            .find(|word| line.contains(word));
+        let found = [".unwrap()", "todo!"].into_iter().find(|word| line.contains(word));
         if let Some(word) = found.filter(|_| !is_comment) {
             findings.push(format!("{name}:{number}: `{word}` outside of tests"));
         }
@@ -86,11 +80,7 @@ mod tests {
         let text = "fn count() {} \nfn next() { x.unwrap(); }\n";
         let findings = check("agent/src/count.rs", text);
         assert_eq!(findings.len(), 3, "{findings:?}");
-        assert!(
-            findings
-                .iter()
-                .any(|finding| finding.starts_with("agent/src/count.rs:2:"))
-        );
+        assert!(findings.iter().any(|finding| finding.starts_with("agent/src/count.rs:2:")));
     }
 
     #[test]

@@ -14,14 +14,8 @@ use super::{Guest, cpio::Archive, kernel::Kernel, modules, programs};
 use crate::project::{root, target};
 
 /// What must be there before the root is: its transport, the output's, the writable places.
-const MODULES: [&str; 6] = [
-    "virtio_pci",
-    "virtio_console",
-    "virtio_rng",
-    "9p",
-    "9pnet_virtio",
-    "overlay",
-];
+const MODULES: [&str; 6] =
+    ["virtio_pci", "virtio_console", "virtio_rng", "9p", "9pnet_virtio", "overlay"];
 
 /// The places that are empty in the guest.
 const EMPTY_PLACES: [&str; 5] = ["/tmp", "/run", "/srv", "/mnt", "/home"];
@@ -48,9 +42,7 @@ const APPLETS: [&str; 12] = [
 /// When busybox or a module can't be had.
 pub(super) fn make(guest: &Guest, kernel: &Kernel) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    for folder in [
-        "bin", "dev", "memory", "modules", "newroot", "plain", "proc", "sys",
-    ] {
+    for folder in ["bin", "dev", "memory", "modules", "newroot", "plain", "proc", "sys"] {
         archive.folder(folder);
     }
     let busybox = programs::path("busybox")?;
@@ -88,18 +80,9 @@ fn settings(guest: &Guest, kernel: &Kernel) -> Result<Vec<u8>> {
     }
     line(&[b"}\nshare_all() {\n:"]);
     for (place, folder) in guest.shared.iter().enumerate() {
-        line(&[
-            b"share ",
-            tag(place).as_bytes(),
-            b" ",
-            &quote(&real(folder)?),
-        ]);
+        line(&[b"share ", tag(place).as_bytes(), b" ", &quote(&real(folder)?)]);
     }
-    line(&[
-        b"}\nrun_command() {\ncd ",
-        &quote(&guest.folder),
-        b" || exit 127",
-    ]);
+    line(&[b"}\nrun_command() {\ncd ", &quote(&guest.folder), b" || exit 127"]);
     // `env` by its path, so that the shell can't take an applet of its own for the command.
     let mut command = b"exec /usr/bin/env -i".to_vec();
     for (name, value) in &guest.environment {
@@ -129,10 +112,7 @@ fn kept(guest: &Guest, cached: [&Path; 2]) -> Result<BTreeSet<PathBuf>> {
         folders.extend(set.or_else(|| Some(std::env::home_dir()?.join(below_home))));
     }
     let path = guest.environment.iter().find(|(name, _)| name == "PATH");
-    folders.extend(
-        path.iter()
-            .flat_map(|(_, value)| std::env::split_paths(value)),
-    );
+    folders.extend(path.iter().flat_map(|(_, value)| std::env::split_paths(value)));
     let mut kept = BTreeSet::new();
     for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
         let folder = real(&folder)?;

@@ -94,9 +94,7 @@ impl Kernel {
                 let version = match (fetch(series, &folder), cached) {
                     (Ok(version), _) => version,
                     (Err(error), Some(cached)) => {
-                        say::warn(format!(
-                            "no look for a newer kernel than {cached}: {error:#}"
-                        ));
+                        say::warn(format!("no look for a newer kernel than {cached}: {error:#}"));
                         cached
                     }
                     (Err(error), None) => return Err(error),
@@ -129,9 +127,7 @@ fn fetch(series: Series, kernels: &Path) -> Result<String> {
     let lists = Lists::of(series.suites())?;
     let prefixes = series.packages();
     let names = lists.names(&format!("{}{}.", prefixes[0], series.name()))?;
-    let versions = names
-        .iter()
-        .filter_map(|name| name.strip_prefix(prefixes[0]));
+    let versions = names.iter().filter_map(|name| name.strip_prefix(prefixes[0]));
     let version = newest_of(series, versions.map(str::to_owned))
         .with_context(|| format!("Debian has no kernel {} any more", series.name()))?;
     let folder = kernels.join(&version);
@@ -139,10 +135,8 @@ fn fetch(series: Series, kernels: &Path) -> Result<String> {
         return Ok(version);
     }
     make_whole(&folder, |part| {
-        let packages: Vec<String> = prefixes
-            .iter()
-            .map(|prefix| format!("{prefix}{version}"))
-            .collect();
+        let packages: Vec<String> =
+            prefixes.iter().map(|prefix| format!("{prefix}{version}")).collect();
         let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
         lists.unpack(&packages, part)?;
         index_modules(part, &version)
@@ -159,14 +153,7 @@ fn index_modules(folder: &Path, version: &str) -> Result<()> {
     say::step(format!("indexing the modules of {version}"));
     // The name that it is called by makes kmod depmod.
     let mut depmod = programs::command("kmod")?;
-    capture(
-        depmod
-            .arg0("depmod")
-            .arg("--basedir")
-            .arg(folder)
-            .arg(version),
-    )
-    .map(drop)
+    capture(depmod.arg0("depmod").arg("--basedir").arg(folder).arg(version)).map(drop)
 }
 
 fn folder_names(folder: &Path) -> Result<Vec<String>> {
@@ -191,14 +178,8 @@ fn is_plain(version: &str) -> bool {
         return false;
     };
     let after = rest.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
-    let known = |rest: &str| {
-        rest.chars()
-            .all(|letter| letter.is_ascii_digit() || letter == '.')
-    };
-    match after
-        .strip_prefix("+deb")
-        .or_else(|| after.strip_prefix('-'))
-    {
+    let known = |rest: &str| rest.chars().all(|letter| letter.is_ascii_digit() || letter == '.');
+    match after.strip_prefix("+deb").or_else(|| after.strip_prefix('-')) {
         Some(rest) => !rest.is_empty() && known(rest),
         None => false,
     }
@@ -237,10 +218,7 @@ mod tests {
             "6.1.0-56-amd64",
         ];
         let newest = |series| newest_of(series, versions.map(str::to_owned));
-        assert_eq!(
-            newest(Series::V6_12).as_deref(),
-            Some("6.12.117+deb13-amd64")
-        );
+        assert_eq!(newest(Series::V6_12).as_deref(), Some("6.12.117+deb13-amd64"));
         assert_eq!(newest(Series::V6_1).as_deref(), Some("6.1.0-56-amd64"));
         assert_eq!(newest(Series::V7), None);
     }

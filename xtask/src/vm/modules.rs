@@ -25,18 +25,13 @@ pub(crate) fn load_order(folder: &Path, wanted: &[&str]) -> Result<Vec<Vec<u8>>>
             add(path, &needs, &mut paths);
         }
     }
-    paths
-        .into_iter()
-        .map(|path| read(&folder.join(path)))
-        .collect()
+    paths.into_iter().map(|path| read(&folder.join(path))).collect()
 }
 
 /// Each module's path with the paths of those that it needs.
 fn parse(text: &str) -> HashMap<&str, Vec<&str>> {
     let lines = text.lines().filter_map(|line| line.split_once(':'));
-    lines
-        .map(|(path, needed)| (path, needed.split_whitespace().collect()))
-        .collect()
+    lines.map(|(path, needed)| (path, needed.split_whitespace().collect())).collect()
 }
 
 fn add<'a>(path: &'a str, needs: &HashMap<&'a str, Vec<&'a str>>, order: &mut Vec<&'a str>) {
@@ -75,10 +70,7 @@ mod tests {
         let text = "fs/9p.ko: net/9pnet.ko fs/netfs.ko\nnet/9pnet.ko:\nfs/netfs.ko: fs/cache.ko\n";
         let mut order = Vec::new();
         add("fs/9p.ko", &parse(text), &mut order);
-        assert_eq!(
-            order,
-            ["net/9pnet.ko", "fs/cache.ko", "fs/netfs.ko", "fs/9p.ko"]
-        );
+        assert_eq!(order, ["net/9pnet.ko", "fs/cache.ko", "fs/netfs.ko", "fs/9p.ko"]);
     }
 
     #[test]

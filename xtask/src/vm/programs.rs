@@ -52,11 +52,7 @@ pub(super) fn command(program: &str) -> Result<Command> {
     let mut command = Command::new(&path);
     command.env_remove("LD_LIBRARY_PATH");
     let packages = cache()?.join("programs");
-    if let Some(package) = path
-        .strip_prefix(&packages)
-        .ok()
-        .and_then(|rest| rest.iter().next())
-    {
+    if let Some(package) = path.strip_prefix(&packages).ok().and_then(|rest| rest.iter().next()) {
         let folders = LIBRARY_FOLDERS.map(|place| packages.join(package).join(place));
         let folders = std::env::join_paths(folders).context("the cache's path holds a colon")?;
         command.env("LD_LIBRARY_PATH", folders);

@@ -84,10 +84,7 @@ pub(super) fn boot(guest: Guest, kernel: &Kernel, cache: &Path) -> Result<u8> {
         let number = number + 1;
         let socket = their.as_raw_fd();
         command.args(["-chardev", &format!("socket,id={name},fd={socket}")]);
-        command.args([
-            "-device",
-            &format!("virtserialport,chardev={name},nr={number}"),
-        ]);
+        command.args(["-device", &format!("virtserialport,chardev={name},nr={number}")]);
         ours.push(our);
         theirs.push(their);
     }
@@ -133,10 +130,7 @@ impl Machine {
     fn follow(mut self, ports: Vec<UnixStream>, guest: Guest, console: &Path) -> Result<u8> {
         let [stdout, stderr, status] = <[UnixStream; PORTS.len()]>::try_from(ports)
             .map_err(|_| anyhow::anyhow!("a port has no socket"))?;
-        let copies = [
-            pass_on(stdout, guest.stdout),
-            pass_on(stderr, Box::new(io::stderr())),
-        ];
+        let copies = [pass_on(stdout, guest.stdout), pass_on(stderr, Box::new(io::stderr()))];
         let status = wait_for_line(status);
         let limit = Instant::now() + guest.timeout;
         let outcome = loop {
@@ -147,10 +141,7 @@ impl Machine {
                 break Err("the guest ended without a status".to_owned());
             }
             if Instant::now() > limit {
-                break Err(format!(
-                    "the guest was stopped after {} s",
-                    guest.timeout.as_secs()
-                ));
+                break Err(format!("the guest was stopped after {} s", guest.timeout.as_secs()));
             }
         };
         drop(self);
@@ -198,9 +189,7 @@ fn wait_for_line(mut from: UnixStream) -> Receiver<String> {
 }
 
 fn parse_status(line: &str) -> Result<u8, String> {
-    line.trim()
-        .parse()
-        .map_err(|_| format!("the guest gave `{line}` for a status"))
+    line.trim().parse().map_err(|_| format!("the guest gave `{line}` for a status"))
 }
 
 /// The last lines of the console, indented.
@@ -209,11 +198,8 @@ fn tail(console: &Path) -> String {
     // Without a console the reason stands alone.
     let _ = File::open(console).and_then(|mut file| file.read_to_end(&mut bytes));
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim_end)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> =
+        text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let skipped = lines.len().saturating_sub(TAIL_LINES);
     let mut tail = String::from("the console's last lines:");
     for line in lines.iter().skip(skipped) {
@@ -228,13 +214,7 @@ fn command(guest: &Guest, kernel: &Kernel, files: &Files) -> Result<Command> {
     let mut command = programs::command("qemu-system-x86_64")?;
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let cpus = if guest.icount { 1 } else { guest.cpus };
-    command.args([
-        "-nodefaults",
-        "-no-user-config",
-        "-no-reboot",
-        "-display",
-        "none",
-    ]);
+    command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
     // Emulated, five-level page tables and AVX are slower than what they stand for.
     command.args(["-machine", "pc", "-cpu", "max,la57=off,avx=off,avx2=off"]);
     if guest.icount {
@@ -246,10 +226,7 @@ fn command(guest: &Guest, kernel: &Kernel, files: &Files) -> Result<Command> {
     command.arg("-kernel").arg(kernel.image());
     command.arg("-initrd").arg(files.initramfs());
     command.args(["-append", PARAMETERS]);
-    command.args([
-        "-chardev",
-        &format!("file,id=console,path={}", option(&files.console())?),
-    ]);
+    command.args(["-chardev", &format!("file,id=console,path={}", option(&files.console())?)]);
     command.args(["-serial", "chardev:console", "-device", "virtio-rng-pci"]);
     share(&mut command, "root", Path::new("/"), "none,readonly=on");
     for (place, folder) in guest.shared.iter().enumerate() {
@@ -272,10 +249,7 @@ fn share(command: &mut Command, tag: &str, folder: &Path, model: &str) {
     let folder = folder.display();
     let share = format!("local,id={tag},path={folder},security_model={model},multidevs=remap");
     command.args(["-fsdev", &share]);
-    command.args([
-        "-device",
-        &format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}"),
-    ]);
+    command.args(["-device", &format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}")]);
 }
 
 /// A path as it may stand in an option of QEMU's, where a comma ends it.
