@@ -6,12 +6,14 @@
 //! sessions' lives, of maps, or of how a policy gets into force.
 
 pub mod check;
+pub mod compile;
 pub mod diagnostic;
 pub mod model;
 pub mod pattern;
 pub mod source;
 mod syntax;
 pub mod tables;
+pub mod tools;
 pub mod value;
 
 pub use self::{
