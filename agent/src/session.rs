@@ -9,6 +9,7 @@ pub mod clock;
 mod entry;
 pub mod error;
 pub mod id;
+pub mod kill;
 pub mod model;
 mod name;
 pub mod policy_dir;

@@ -1,0 +1,128 @@
+//! Questions to the incident log.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    Extension, Json,
+    body::{Body, Bytes},
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use hyper::body::Frame;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::{
+    ApiError, Server,
+    access::Ask,
+    log::{Follower, LogError},
+    peer::Peer,
+};
+use crate::api::{IncidentList, IncidentQuery};
+
+/// How often a follower looks for new lines.
+const LOOK: Duration = Duration::from_millis(200);
+
+impl From<LogError> for ApiError {
+    fn from(error: LogError) -> Self {
+        match &error {
+            LogError::Query(_) => Self::bad(error.to_string()),
+            LogError::Unknown(_) => {
+                Self::new(StatusCode::NOT_FOUND, "no_incident", error.to_string())
+            }
+            LogError::Read(_) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "log", error.to_string())
+            }
+        }
+    }
+}
+
+type Peered = Extension<Arc<Peer>>;
+
+/// `GET /v1/incidents`.
+pub(super) async fn list(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Query(query): Query<IncidentQuery>,
+) -> Result<Response, ApiError> {
+    if query.follow {
+        let follower = server
+            .call(peer, Ask::Operate, move |server, _| Ok(server.log.follow(&query)?))
+            .await?;
+        return Ok(stream(follower));
+    }
+    let work = move |server: &Server, _: &_| Ok(server.log.list(&query)?);
+    let incidents = server.call(peer, Ask::Operate, work).await?;
+    Ok(Json(IncidentList { incidents }).into_response())
+}
+
+/// `GET /v1/incidents/{id}`.
+pub(super) async fn show(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    server.call(peer, Ask::Operate, move |server, _| Ok(Json(server.log.show(&id)?))).await
+}
+
+/// `GET /v1/incidents/summary`.
+pub(super) async fn summary(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Query(query): Query<IncidentQuery>,
+) -> Result<Json<Value>, ApiError> {
+    server.call(peer, Ask::Operate, move |server, _| Ok(Json(server.log.summary(&query)?))).await
+}
+
+/// `GET /v1/incidents/verify`.
+pub(super) async fn verify(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+) -> Result<Json<Value>, ApiError> {
+    server.call(peer, Ask::Operate, |server, _| Ok(Json(server.log.verify()?))).await
+}
+
+/// One JSON object a line, until the client goes away.
+fn stream(mut follower: Box<dyn Follower>) -> Response {
+    let (send, lines) = mpsc::channel(16);
+    tokio::task::spawn_blocking(move || {
+        while !send.is_closed() {
+            let lines = match follower.next() {
+                Ok(lines) => lines,
+                Err(error) => {
+                    tracing::warn!("{error}; a follower of the log ends");
+                    return;
+                }
+            };
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            if text.is_empty() {
+                std::thread::sleep(LOOK);
+            } else if send.blocking_send(Bytes::from(text)).is_err() {
+                return;
+            }
+        }
+    });
+    let body = Body::new(Lines(lines));
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+/// A body of what comes through a channel.
+struct Lines(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Lines {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
+}
