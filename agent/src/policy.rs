@@ -18,10 +18,16 @@ pub mod value;
 
 pub use self::{
     check::check,
+    compile::{
+        Builtin, Compiled, EndpointExplanation, InstantiateError, LimitError, PathExplanation,
+        RuleOwner, RuleRef,
+    },
     diagnostic::{Diagnostic, Severity, Span},
     model::{
         Approval, Cidr, Conflict, Data, Denial, Direction, FileRule, MayStart, NetworkRule,
         OnRevoke, Place, Policy, Profile, Protocol, Request, Tool, When,
     },
     source::{ReadError, Source, read},
+    tables::{Rules, Tables},
+    tools::ToolBits,
 };

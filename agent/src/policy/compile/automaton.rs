@@ -1,0 +1,330 @@
+//! From the trie to the deterministic automaton that the kernel walks: the subset construction.
+//!
+//! A state is a set of trie nodes and what holds for everything below by what was passed on the way.
+//! Without patterns the sets have one member, and the automaton is the trie.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use agent_common::{
+    limits::{AFFIX_BYTES, AFFIXES, CHUNK_BYTES, EDGES},
+    rule::{
+        AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, AffixKey, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST,
+        Edge, EdgeKey, NO_NODE, NODE_OWN_PROCESS, NODE_PATTERNS,
+    },
+};
+
+use super::{
+    LimitError,
+    mixer::{MixId, Mixer},
+    names::Names,
+    trie::Trie,
+};
+use crate::policy::{pattern::Component, tables::Rules};
+
+/// Node numbers of this half belong to roots.
+const LAST_NODE: u32 = agent_common::rule::SESSION_ROOT - 1;
+
+/// Trie nodes, in order, without repeats.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Set {
+    One(u32),
+    Many(Box<[u32]>),
+}
+
+impl Set {
+    fn new(mut members: Vec<u32>) -> Self {
+        members.sort_unstable();
+        members.dedup();
+        match *members.as_slice() {
+            [only] => Self::One(only),
+            _ => Self::Many(members.into()),
+        }
+    }
+
+    fn members(&self) -> &[u32] {
+        match self {
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Many(members) => members,
+        }
+    }
+}
+
+/// A state, as edges lead to it.
+#[derive(Clone, Copy)]
+struct Target {
+    node: u32,
+    flags: u32,
+    here: MixId,
+    below: MixId,
+}
+
+/// A state whose edges are to be made.
+struct Pending {
+    node: u32,
+    set: Set,
+    below: MixId,
+}
+
+/// Turns one trie into edges and affixes.
+pub(super) struct Automaton<'t, 'a> {
+    trie: &'t Trie<'a>,
+    mixer: &'t mut Mixer,
+    /// The next node number that is free.
+    next: &'t mut u32,
+    /// Edges and affixes that there may be.
+    room: (usize, usize),
+    states: HashMap<(Set, MixId), (u32, u32)>,
+    pending: VecDeque<Pending>,
+    chunks: HashMap<(u32, [u8; CHUNK_BYTES]), u32>,
+    rules: Rules,
+}
+
+impl<'t, 'a> Automaton<'t, 'a> {
+    /// Compiles a trie from a root node on. `used` are the edges and affixes that there are already.
+    ///
+    /// # Errors
+    /// The tables can't hold it.
+    pub(super) fn compile(
+        trie: &'t Trie<'a>,
+        mixer: &'t mut Mixer,
+        next: &'t mut u32,
+        root: u32,
+        used: (usize, usize),
+    ) -> Result<Rules, LimitError> {
+        let room = (EDGES.saturating_sub(used.0), AFFIXES.saturating_sub(used.1));
+        let mut automaton = Self {
+            trie,
+            mixer,
+            next,
+            room,
+            states: HashMap::new(),
+            pending: VecDeque::new(),
+            chunks: HashMap::new(),
+            rules: Rules::default(),
+        };
+        let set = Set::One(Trie::ROOT);
+        let mut target = automaton.labels(&set, MixId::NONE);
+        target.node = root;
+        target.flags = automaton.flags(&set);
+        automaton.edge(EdgeKey::root(root), target)?;
+        automaton.pending.push_back(Pending { node: root, set, below: target.below });
+        while let Some(state) = automaton.pending.pop_front() {
+            automaton.expand(&state)?;
+        }
+        let mut rules = automaton.rules;
+        rules.edges.sort_unstable_by(|(one, _), (other, _)| super::walk::edge_order(one, other));
+        rules.affixes.sort_unstable_by(super::walk::affix_order);
+        Ok(rules)
+    }
+
+    /// What a set of trie nodes says.
+    fn labels(&mut self, set: &Set, above: MixId) -> Target {
+        let (mut here, mut below) = (MixId::NONE, above);
+        for member in set.members() {
+            if let Some(node) = self.trie.node(*member) {
+                here = self.mixer.join(here, node.here);
+                below = self.mixer.join(below, node.below);
+            }
+        }
+        Target { node: NO_NODE, flags: 0, here: self.mixer.join(here, below), below }
+    }
+
+    fn flags(&self, set: &Set) -> u32 {
+        let nodes = set.members().iter().filter_map(|member| self.trie.node(*member));
+        nodes.flat_map(|node| &node.children).fold(0, |flags, (component, _)| match component {
+            Component::Literal(_) => flags,
+            Component::Affixes(..) => flags | NODE_PATTERNS,
+            Component::OwnProcess => flags | NODE_OWN_PROCESS,
+        })
+    }
+
+    fn has_children(&self, set: &Set) -> bool {
+        let mut nodes = set.members().iter().filter_map(|member| self.trie.node(*member));
+        nodes.any(|node| !node.children.is_empty())
+    }
+
+    /// The state of a set, below a state.
+    fn target(&mut self, set: Set, above: MixId) -> Result<Target, LimitError> {
+        let mut target = self.labels(&set, above);
+        if !self.has_children(&set) {
+            return Ok(target);
+        }
+        let key = (set, target.below);
+        if let Some((node, flags)) = self.states.get(&key) {
+            (target.node, target.flags) = (*node, *flags);
+            return Ok(target);
+        }
+        target.flags = self.flags(&key.0);
+        target.node = self.number()?;
+        let (node, below) = (target.node, target.below);
+        self.pending.push_back(Pending { node, set: key.0.clone(), below });
+        self.states.insert(key, (target.node, target.flags));
+        Ok(target)
+    }
+
+    fn number(&mut self) -> Result<u32, LimitError> {
+        let node = *self.next;
+        if node >= LAST_NODE {
+            return Err(LimitError::Nodes);
+        }
+        *self.next += 1;
+        Ok(node)
+    }
+
+    /// Makes a state's edges.
+    fn expand(&mut self, state: &Pending) -> Result<(), LimitError> {
+        let trie = self.trie;
+        let nodes = || state.set.members().iter().filter_map(|member| trie.node(*member));
+        let children = || nodes().flat_map(|node| &node.children);
+        if let (Set::One(_), 0) = (&state.set, self.flags(&state.set)) {
+            for (component, child) in children() {
+                if let Component::Literal(name) = component {
+                    let target = self.target(Set::One(*child), state.below)?;
+                    self.literal(state, name.as_bytes(), target, false)?;
+                }
+            }
+            return Ok(());
+        }
+        let mut literals: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
+        let mut own = Vec::new();
+        for (component, child) in children() {
+            match component {
+                Component::Literal(name) => {
+                    literals.entry(name.as_bytes().to_vec()).or_default().push(*child);
+                }
+                Component::Affixes(..) => {}
+                Component::OwnProcess => own.push(*child),
+            }
+        }
+        let names = Names::new(children().filter_map(|(component, child)| match component {
+            Component::Affixes(prefix, suffix) => Some((&**prefix, &**suffix, *child)),
+            _ => None,
+        }));
+        if !own.is_empty() {
+            // Whatever its number is, the patterns that match every name match it.
+            own.extend(names.matching(b""));
+            let target = self.target(Set::new(own), state.below)?;
+            self.edge(EdgeKey::own_process(state.node), target)?;
+        }
+        if !names.is_empty() {
+            self.patterns(state, &names, &mut literals)?;
+        }
+        for (name, mut members) in literals {
+            members.extend(names.matching(&name));
+            let target = self.target(Set::new(members), state.below)?;
+            self.literal(state, &name, target, !names.is_empty())?;
+        }
+        Ok(())
+    }
+
+    /// Makes a state's affixes and the edges of their pairs. Names that the pairs would judge wrongly
+    /// are added to the literals.
+    fn patterns(
+        &mut self,
+        state: &Pending,
+        names: &Names,
+        literals: &mut BTreeMap<Vec<u8>, Vec<u32>>,
+    ) -> Result<(), LimitError> {
+        for (kind, affixes) in [(AFFIX_PREFIX, &names.prefixes), (AFFIX_SUFFIX, &names.suffixes)] {
+            for (affix, number) in affixes.texts().iter().zip(0..) {
+                self.affix(state.node, kind, affix, number)?;
+            }
+        }
+        if names.more_pairs_than(self.room.0) {
+            return Err(LimitError::Edges);
+        }
+        for pair in names.pairs() {
+            let set = Set::new(names.pair(pair));
+            for name in names.overlaps(pair) {
+                if Set::new(names.matching(&name)) != set {
+                    literals.entry(name).or_default();
+                }
+            }
+            if literals.len() > self.room.0 {
+                return Err(LimitError::Edges);
+            }
+            let target = self.target(set, state.below)?;
+            if Self::adds(target, state) {
+                let mut bytes = [0; CHUNK_BYTES];
+                let numbers = [pair.0.to_ne_bytes(), pair.1.to_ne_bytes()].concat();
+                for (to, from) in bytes.iter_mut().zip(&numbers) {
+                    *to = *from;
+                }
+                let (node, kind, len) = (state.node, EDGE_AFFIXES, numbers.len() as u8);
+                self.edge(EdgeKey { node, kind, len, reserved: [0; 2], bytes }, target)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an edge says more than that nothing leads on.
+    fn adds(target: Target, state: &Pending) -> bool {
+        target.node != NO_NODE || target.here != state.below || target.below != state.below
+    }
+
+    /// Makes the edges of a name. Where there are patterns, even a name with nothing to say must be
+    /// there, or else a pattern would speak for it.
+    fn literal(
+        &mut self,
+        state: &Pending,
+        name: &[u8],
+        target: Target,
+        always: bool,
+    ) -> Result<(), LimitError> {
+        if !always && !Self::adds(target, state) {
+            return Ok(());
+        }
+        let mut node = state.node;
+        let mut rest = name;
+        while let Some((chunk, more)) = rest.split_first_chunk::<CHUNK_BYTES>() {
+            if more.is_empty() {
+                break;
+            }
+            node = self.chunk(node, *chunk)?;
+            rest = more;
+        }
+        let mut bytes = [0; CHUNK_BYTES];
+        for (to, from) in bytes.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        let len = rest.len() as u8;
+        self.edge(EdgeKey { node, kind: EDGE_LAST, len, reserved: [0; 2], bytes }, target)
+    }
+
+    /// The node after a piece of a name that goes on.
+    fn chunk(&mut self, node: u32, bytes: [u8; CHUNK_BYTES]) -> Result<u32, LimitError> {
+        if let Some(next) = self.chunks.get(&(node, bytes)) {
+            return Ok(*next);
+        }
+        let next = self.number()?;
+        self.chunks.insert((node, bytes), next);
+        let len = CHUNK_BYTES as u8;
+        let key = EdgeKey { node, kind: EDGE_CHUNK, len, reserved: [0; 2], bytes };
+        self.edge(key, Target { node: next, flags: 0, here: MixId::NONE, below: MixId::NONE })?;
+        Ok(next)
+    }
+
+    fn edge(&mut self, key: EdgeKey, target: Target) -> Result<(), LimitError> {
+        if self.rules.edges.len() >= self.room.0 {
+            return Err(LimitError::Edges);
+        }
+        let here = self.mixer.number(target.here)?;
+        let below = self.mixer.number(target.below)?;
+        let edge = Edge { node: target.node, flags: target.flags, here, below };
+        self.rules.edges.push((key, edge));
+        Ok(())
+    }
+
+    fn affix(&mut self, node: u32, kind: u32, text: &[u8], number: u32) -> Result<(), LimitError> {
+        if self.rules.affixes.len() >= self.room.1 {
+            return Err(LimitError::Affixes);
+        }
+        let mut bytes = [0; AFFIX_BYTES];
+        for (to, from) in bytes.iter_mut().zip(text) {
+            *to = *from;
+        }
+        let bits = AFFIX_HEAD_BITS + 8 * text.len() as u32;
+        self.rules.affixes.push((AffixKey { node, kind, bytes }, bits, number));
+        Ok(())
+    }
+}

@@ -1,0 +1,198 @@
+//! What the compiled policy says of one object, and which of its rules say so.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+
+use agent_common::{
+    access::Rights,
+    id::Slot,
+    rule::{Label, SESSION_ROOT, SHARED_ROOT},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Compiled, PathRule,
+    mixer::Effect,
+    network::{flow as flow_of, mapped},
+    walk,
+};
+use crate::policy::model::Place;
+
+/// Whose a rule is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleOwner {
+    /// A tool's.
+    Tool(String),
+    /// A denial.
+    Deny,
+    /// Sensitivity of data.
+    Data,
+    /// Remit's own; it stands in no file.
+    Builtin,
+}
+
+/// One rule, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleRef {
+    /// The file; empty for Remit's own rules.
+    pub file: PathBuf,
+    /// Its line, from 1; 0 for Remit's own rules.
+    pub line: u32,
+    /// The character in that line, from 1; 0 for Remit's own rules.
+    pub column: u32,
+    /// Whose it is.
+    pub owner: RuleOwner,
+    /// The path or address range, as the user wrote it.
+    pub text: String,
+}
+
+impl RuleRef {
+    fn new(place: &Place, owner: RuleOwner, text: String) -> Self {
+        let file = place.file.as_path().to_owned();
+        Self { file, line: place.line, column: place.column, owner, text }
+    }
+}
+
+/// What the policy says of a path.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PathExplanation {
+    /// The labels: by the shared rules, and by the session's own.
+    pub labels: [Label; 2],
+    /// The rules that match the path and have one of the rights, or are of no right (data).
+    pub rules: Vec<RuleRef>,
+    /// The denial that decides, if one does.
+    pub denial: Option<RuleRef>,
+}
+
+/// What the policy says of an endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointExplanation {
+    /// The label.
+    pub label: Label,
+    /// The rules that match.
+    pub rules: Vec<RuleRef>,
+}
+
+impl Compiled {
+    /// What is said of a path that is wanted with some rights. `own_process` says that the path's
+    /// second component is the procfs folder of a process of the session itself; `self` is one always.
+    pub fn explain_path(
+        &self,
+        path: &str,
+        rights: Rights,
+        own_process: bool,
+        session: Option<Slot>,
+    ) -> PathExplanation {
+        let names = walk::components(path);
+        let own_process = own_process || is_self(&names);
+        let own = session.and_then(|slot| self.sessions.get(&slot).map(|own| (slot, own)));
+        let shared = walk::path(&self.tables.rules, SHARED_ROOT, &names, own_process);
+        let of_session = own.map_or(Label::NONE, |(slot, own)| {
+            let root = SESSION_ROOT.saturating_add(slot.0);
+            self.mixer.label(walk::path(&own.rules, root, &names, own_process))
+        });
+        let labels = [self.mixer.label(shared), of_session];
+        let relevant = |rule: &&PathRule| rule.rights.is_empty() || rule.rights.meets(rights);
+        let rules = self
+            .matching(path, own_process, session)
+            .filter(relevant)
+            .map(PathRule::reference)
+            .collect();
+        let denied = Rights(labels.iter().fold(0, |denied, label| denied | label.denied));
+        let denial = if denied.meets(rights) {
+            self.rule_denying(path, rights, own_process, session)
+        } else {
+            None
+        };
+        PathExplanation { labels, rules, denial }
+    }
+
+    /// The rule that denies one of the rights on a path: the policy's before Remit's own.
+    pub fn rule_denying(
+        &self,
+        path: &str,
+        rights: Rights,
+        own_process: bool,
+        session: Option<Slot>,
+    ) -> Option<RuleRef> {
+        let own_process = own_process || is_self(&walk::components(path));
+        let denies = |rule: &&PathRule| {
+            matches!(rule.effect, Effect::Deny(_) | Effect::Guard(_)) && rule.rights.meets(rights)
+        };
+        let mut guard = None;
+        for rule in self.matching_if(path, own_process, session, denies) {
+            if matches!(rule.effect, Effect::Deny(_)) {
+                return Some(rule.reference());
+            }
+            guard = guard.or_else(|| Some(rule.reference()));
+        }
+        guard
+    }
+
+    /// The rules that match a path.
+    fn matching<'c>(
+        &'c self,
+        path: &'c str,
+        own_process: bool,
+        session: Option<Slot>,
+    ) -> impl Iterator<Item = &'c PathRule> {
+        self.matching_if(path, own_process, session, |_| true)
+    }
+
+    /// The rules that match a path, among some.
+    fn matching_if<'c>(
+        &'c self,
+        path: &'c str,
+        own_process: bool,
+        session: Option<Slot>,
+        wanted: impl Fn(&&'c PathRule) -> bool + 'c,
+    ) -> impl Iterator<Item = &'c PathRule> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        let names = walk::components(path);
+        let variables =
+            session.and_then(|slot| self.sessions.get(&slot)).map_or(&NONE, |own| &own.variables);
+        self.shared.iter().chain(&self.templates).filter(wanted).filter(move |rule| {
+            could_match(&rule.path.text, path)
+                && matches!(rule.path.expand(variables),
+                    Ok(Some(expanded)) if expanded.matches(&names, own_process))
+        })
+    }
+
+    /// What is said of an endpoint; `flow` is a `FLOW_` constant.
+    pub fn explain_endpoint(&self, address: IpAddr, port: u16, flow: u16) -> EndpointExplanation {
+        let number = walk::endpoint(&self.tables, mapped(address), port, flow);
+        let address = address.to_canonical();
+        let mut rules = Vec::new();
+        for endpoint in &self.endpoints {
+            let rule = &endpoint.rule;
+            if flow_of(rule.protocol, rule.direction) != flow
+                || !rule.ports.iter().any(|range| range.contains(port))
+            {
+                continue;
+            }
+            for cidr in rule.cidrs.iter().filter(|cidr| cidr.net.contains(&address)) {
+                let owner = RuleOwner::Tool(endpoint.tool.clone());
+                rules.push(RuleRef::new(&cidr.place, owner, cidr.net.to_string()));
+            }
+        }
+        EndpointExplanation { label: self.mixer.label(number), rules }
+    }
+}
+
+impl PathRule {
+    fn reference(&self) -> RuleRef {
+        RuleRef::new(&self.path.place, self.owner.clone(), self.path.text.to_string())
+    }
+}
+
+/// Whether the path is written by way of `/proc/self`.
+fn is_self(names: &[&[u8]]) -> bool {
+    matches!(names, [b"proc", b"self", ..])
+}
+
+/// A quick look at a pattern's beginning, before its components are taken apart.
+fn could_match(pattern: &str, path: &str) -> bool {
+    let head = pattern.split(['*', '{']).next().unwrap_or("");
+    let head = if head == pattern { head } else { head.trim_end_matches('/') };
+    pattern.starts_with("/proc/self") || path.starts_with(head)
+}

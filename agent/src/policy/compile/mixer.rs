@@ -1,0 +1,192 @@
+//! Labels as sums of what rules contribute, each sum computed once.
+//!
+//! Inside, a sum is a [`MixId`]; a number in the kernel's label table is given only to the sums that
+//! some table names.
+
+use std::collections::HashMap;
+
+use agent_common::{
+    access::Rights,
+    id::{LabelId, ToolBit},
+    limits::LABELS,
+    rule::Label,
+};
+
+use super::LimitError;
+
+/// What one rule says of the objects that it covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Effect {
+    /// The tool has these rights.
+    Grant(ToolBit, Rights),
+    /// The policy denies these rights.
+    Deny(Rights),
+    /// The data has the sensitivity of this bit.
+    Sensitive(u32),
+    /// Remit keeps these rights from every session, but for those that it gives to every session.
+    Guard(Rights),
+    /// Remit gives these rights to every session.
+    Always(Rights),
+}
+
+/// A sum of effects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct MixId(u32);
+
+impl MixId {
+    /// No effect.
+    pub(super) const NONE: Self = Self(0);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Mix {
+    label: Label,
+    guarded: u8,
+}
+
+impl Mix {
+    const NONE: Self = Self { label: Label::NONE, guarded: 0 };
+
+    fn add(&mut self, effect: Effect) {
+        match effect {
+            Effect::Grant(tool, rights) => {
+                for right in rights.iter() {
+                    if let Some(tools) = self.label.tools.get_mut(right as usize) {
+                        tools.insert(tool);
+                    }
+                }
+            }
+            Effect::Deny(rights) => self.label.denied |= rights.0,
+            Effect::Sensitive(bit) => self.label.sensitivity |= 1u32.checked_shl(bit).unwrap_or(0),
+            Effect::Guard(rights) => self.guarded |= rights.0,
+            Effect::Always(rights) => self.label.always |= rights.0,
+        }
+    }
+
+    fn join(mut self, other: &Self) -> Self {
+        for (tools, more) in self.label.tools.iter_mut().zip(&other.label.tools) {
+            tools.merge(more);
+        }
+        self.label.denied |= other.label.denied;
+        self.label.always |= other.label.always;
+        self.label.sensitivity |= other.label.sensitivity;
+        self.guarded |= other.guarded;
+        self
+    }
+
+    /// Remit's own grants to everybody beat Remit's own denials, not the policy's.
+    fn finish(mut self) -> Label {
+        self.label.denied |= self.guarded & !self.label.always;
+        self.label
+    }
+}
+
+/// All sums, and the label table.
+#[derive(Clone)]
+pub(super) struct Mixer {
+    mixes: Vec<Mix>,
+    index: HashMap<Mix, MixId>,
+    effects: HashMap<Effect, MixId>,
+    joins: HashMap<(MixId, MixId), MixId>,
+    numbers: Vec<Option<LabelId>>,
+    labels: Vec<Label>,
+    by_label: HashMap<Label, LabelId>,
+}
+
+impl Mixer {
+    /// The empty sum, and its label: number 0.
+    pub(super) fn new() -> Self {
+        Self {
+            mixes: vec![Mix::NONE],
+            index: HashMap::from([(Mix::NONE, MixId::NONE)]),
+            effects: HashMap::new(),
+            joins: HashMap::new(),
+            numbers: vec![Some(LabelId::NONE)],
+            labels: vec![Label::NONE],
+            by_label: HashMap::from([(Label::NONE, LabelId::NONE)]),
+        }
+    }
+
+    /// The sum of one effect.
+    pub(super) fn of(&mut self, effect: Effect) -> MixId {
+        if let Some(id) = self.effects.get(&effect) {
+            return *id;
+        }
+        let mut mix = Mix::NONE;
+        mix.add(effect);
+        let id = self.intern(mix);
+        self.effects.insert(effect, id);
+        id
+    }
+
+    /// Both sums together.
+    pub(super) fn join(&mut self, one: MixId, other: MixId) -> MixId {
+        if one == other || other == MixId::NONE {
+            return one;
+        }
+        if one == MixId::NONE {
+            return other;
+        }
+        let key = (one.min(other), one.max(other));
+        if let Some(id) = self.joins.get(&key) {
+            return *id;
+        }
+        let joined = match (self.mixes.get(one.0 as usize), self.mixes.get(other.0 as usize)) {
+            (Some(one), Some(other)) => one.join(other),
+            _ => Mix::NONE,
+        };
+        let id = self.intern(joined);
+        self.joins.insert(key, id);
+        id
+    }
+
+    fn intern(&mut self, mix: Mix) -> MixId {
+        let next = MixId(self.mixes.len() as u32);
+        let id = *self.index.entry(mix).or_insert(next);
+        if id == next {
+            self.mixes.push(mix);
+            self.numbers.push(None);
+        }
+        id
+    }
+
+    /// The sum's number in the label table.
+    ///
+    /// # Errors
+    /// The table is full.
+    pub(super) fn number(&mut self, id: MixId) -> Result<LabelId, LimitError> {
+        if let Some(Some(number)) = self.numbers.get(id.0 as usize) {
+            return Ok(*number);
+        }
+        let label = self.mixes.get(id.0 as usize).map_or(Label::NONE, |mix| mix.finish());
+        let number = match self.by_label.get(&label) {
+            Some(number) => *number,
+            None if self.labels.len() >= LABELS => return Err(LimitError::Labels),
+            None => {
+                let number = LabelId(self.labels.len() as u32);
+                self.labels.push(label);
+                self.by_label.insert(label, number);
+                number
+            }
+        };
+        if let Some(place) = self.numbers.get_mut(id.0 as usize) {
+            *place = Some(number);
+        }
+        Ok(number)
+    }
+
+    /// The label of a number.
+    pub(super) fn label(&self, number: LabelId) -> Label {
+        self.labels.get(number.0 as usize).copied().unwrap_or(Label::NONE)
+    }
+
+    /// The label table so far.
+    pub(super) fn labels(&self) -> impl Iterator<Item = (LabelId, Label)> + '_ {
+        self.labels.iter().enumerate().map(|(number, label)| (LabelId(number as u32), *label))
+    }
+
+    /// How many labels there are.
+    pub(super) fn len(&self) -> usize {
+        self.labels.len()
+    }
+}

@@ -1,0 +1,158 @@
+//! The sizes that are promised, one more of each, and what they cost.
+
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+use agent_common::limits::{LABELS, NETWORK_RULES, PATH_RULES};
+
+use super::*;
+
+/// A policy with this many paths over 256 tools, of the kinds that policies have.
+fn many_paths(count: usize) -> Policy {
+    let mut text = String::new();
+    for tool in 0..256 {
+        let _ = write!(text, "[tool.t{tool:03}]\nfiles = [{{ access = [\"read\"], paths = [");
+        for number in (tool..count).step_by(256) {
+            let _ = match number % 10 {
+                0 => write!(text, "\"/srv/p{number}/*.log\","),
+                1 => write!(text, "\"/home/u{}/work/w{number}/**\",", number / 50),
+                2 => write!(text, "\"/opt/a-rather-long-name-of-a-program-{number}/bin/**\","),
+                _ => write!(text, "\"/data/{}/{}/f{number}\",", number % 97, number % 89),
+            };
+        }
+        text.push_str("] }]\n");
+    }
+    policy(&text)
+}
+
+fn limit(policy: &Policy) -> String {
+    Compiled::new(policy, &bits(policy), &Builtin::default()).err().unwrap().to_string()
+}
+
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn paths_up_to_the_limit_compile_and_one_more_is_refused() {
+    let policy = many_paths(PATH_RULES);
+    let before = peak_kib();
+    let start = Instant::now();
+    let compiled = compile(&policy);
+    let took = start.elapsed();
+    let grown = (peak_kib() - before) / 1024;
+    let tables = compiled.tables(&[]);
+    let (edges, affixes) = (tables.rules.edges.len(), tables.rules.affixes.len());
+    let labels = tables.rules.labels.len();
+    println!(
+        "{PATH_RULES} paths: {took:?}, {grown} MiB more, {edges} edges, {affixes} affixes, {labels} labels"
+    );
+    if !cfg!(debug_assertions) {
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert!(grown < 200, "{grown} MiB");
+    }
+    assert_eq!(tools_reading(&compiled, "/srv/p70/x.log", false), [70]);
+    assert_eq!(tools_reading(&compiled, "/data/3/3/f3", false), [3]);
+    assert_eq!(tools_reading(&compiled, "/data/3/4/f3", false), [0u16; 0]);
+    assert_eq!(
+        limit(&many_paths(PATH_RULES + 1)),
+        "the policy names 100001 paths, one more than the kernel's tables hold: 100000"
+    );
+}
+
+#[test]
+fn paths_of_one_folder_with_patterns_compile() {
+    let mut text = String::from("[tool.t]\nfiles = [{ access = [\"read\"], paths = [");
+    for number in 0..20_000 {
+        let _ = write!(text, "\"/d/f{number}\",");
+        if number % 20 == 0 {
+            let _ = write!(text, "\"/d/p{number}*\",");
+        }
+        if number % 200 == 0 {
+            let _ = write!(text, "\"/d/*.x{number}\",");
+        }
+    }
+    let policy = policy(&(text + "] }]\n"));
+    let start = Instant::now();
+    let compiled = compile(&policy);
+    println!("{:?}, {} edges", start.elapsed(), compiled.tables(&[]).rules.edges.len());
+    assert_eq!(tools_reading(&compiled, "/d/p20q.x200", false), [0]);
+}
+
+#[test]
+fn patterns_that_multiply_are_refused_before_they_eat_the_memory() {
+    let mut text = String::from("[tool.t]\nfiles = [{ access = [\"read\"], paths = [");
+    for number in 0..4_000 {
+        let _ = write!(text, "\"/p{number}-*\",\"/*-s{number}\",");
+    }
+    let policy = policy(&(text + "] }]\n"));
+    assert!(limit(&policy).contains("more edges"));
+}
+
+#[test]
+fn tool_257_is_refused() {
+    let text: String = (0..257).map(|n| format!("[tool.t{n}]\n")).collect();
+    let policy = policy(&text);
+    let error = Compiled::new(&policy, &ToolBits::new(), &Builtin::default()).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "the policy names 257 tools, one more than the kernel's tables hold: 256"
+    );
+}
+
+#[test]
+fn labels_up_to_the_limit_compile_and_one_more_is_refused() {
+    // One file for each tool and each of 64 sets of rights: with the empty label one too many.
+    let names: Vec<_> = Right::ALL.iter().map(|right| format!("\"{}\"", right.name())).collect();
+    let policy_of = |count: usize| {
+        let mut text = String::new();
+        for tool in 0..256 {
+            let _ = write!(text, "[tool.t{tool:03}]\nfiles = [");
+            for set in (1..=64_usize).filter(|set| tool * 64 + set <= count) {
+                let access: Vec<_> =
+                    (0..7).filter(|n| set >> n & 1 == 1).map(|n| &*names[n]).collect();
+                let access = access.join(", ");
+                let _ = write!(text, "{{ paths = [\"/f{tool}-{set}\"], access = [{access}] }},");
+            }
+            text.push_str("]\n");
+        }
+        policy(&text)
+    };
+    let labels = compile(&policy_of(LABELS - 1)).tables(&[]).rules.labels.len();
+    assert_eq!(labels, LABELS);
+    assert!(limit(&policy_of(LABELS)).contains("more different labels"));
+}
+
+#[test]
+fn endpoints_up_to_the_limit_compile_and_one_more_is_refused() {
+    let policy_of = |count: usize| {
+        let mut text = String::new();
+        for tool in 0..100 {
+            let _ = write!(text, "[tool.t{tool:02}]\nnetwork = [");
+            for number in (tool..count).step_by(100) {
+                let (a, b) = (number / 200, number % 200);
+                let _ =
+                    write!(text, "{{ cidrs = [\"10.{a}.{b}.0/24\"], ports = [\"1-{}\"] }},", b + 1);
+            }
+            text.push_str("]\n");
+        }
+        policy(&text)
+    };
+    let policy = policy_of(NETWORK_RULES);
+    let start = Instant::now();
+    let tables = compile(&policy).tables(&[]);
+    let took = start.elapsed();
+    println!("{took:?}, {} prefixes, {} ports", tables.addresses.len(), tables.ports.len());
+    if !cfg!(debug_assertions) {
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+    assert_eq!(
+        limit(&policy_of(NETWORK_RULES + 1)),
+        "the policy names 10001 endpoints (address range and port range), one more than the kernel's \
+         tables hold: 10000"
+    );
+}

@@ -1,0 +1,132 @@
+//! The walk over compiled tables, as the kernel does it.
+
+use std::cmp::Ordering;
+
+use agent_common::{
+    id::LabelId,
+    limits::{AFFIX_BYTES, CHUNK_BYTES},
+    rule::{
+        AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, AffixKey, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST,
+        Edge, EdgeKey, NODE_OWN_PROCESS, NODE_PATTERNS, PORT_HEAD_BITS, PortKey,
+    },
+};
+
+use crate::policy::tables::{Rules, Tables};
+
+/// The order of edges in [`Rules`].
+pub(super) fn edge_order(one: &EdgeKey, other: &EdgeKey) -> Ordering {
+    (one.node, one.kind, one.len, one.bytes).cmp(&(other.node, other.kind, other.len, other.bytes))
+}
+
+/// The order of affixes in [`Rules`].
+pub(super) fn affix_order(one: &(AffixKey, u32, u32), other: &(AffixKey, u32, u32)) -> Ordering {
+    (one.0.node, one.0.kind, one.1, &one.0.bytes).cmp(&(
+        other.0.node,
+        other.0.kind,
+        other.1,
+        &other.0.bytes,
+    ))
+}
+
+/// The components of a path.
+pub(super) fn components(path: &str) -> Vec<&[u8]> {
+    path.split('/').filter(|part| !part.is_empty()).map(str::as_bytes).collect()
+}
+
+fn edge(rules: &Rules, key: &EdgeKey) -> Option<Edge> {
+    let at = rules.edges.binary_search_by(|(other, _)| edge_order(other, key)).ok()?;
+    rules.edges.get(at).map(|(_, edge)| *edge)
+}
+
+/// The label of a path by one owner's rules. `own_process` says that its second component is the
+/// procfs folder of a process of the own session.
+pub(super) fn path(rules: &Rules, root: u32, path: &[&[u8]], own_process: bool) -> LabelId {
+    let Some(mut at) = edge(rules, &EdgeKey::root(root)) else {
+        return LabelId::NONE;
+    };
+    for (number, name) in path.iter().enumerate() {
+        match step(rules, at, name, own_process && number == 1) {
+            Some(next) => at = next,
+            None => return at.below,
+        }
+    }
+    at.here
+}
+
+/// One component on. The folder of an own process is known as that first; then the name counts.
+fn step(rules: &Rules, at: Edge, name: &[u8], own_process: bool) -> Option<Edge> {
+    if own_process && at.flags & NODE_OWN_PROCESS != 0 {
+        return edge(rules, &EdgeKey::own_process(at.node));
+    }
+    literal(rules, at.node, name).or_else(|| {
+        if at.flags & NODE_PATTERNS == 0 {
+            return None;
+        }
+        let reversed: Vec<u8> = name.iter().rev().copied().collect();
+        let prefix = longest(rules, at.node, AFFIX_PREFIX, name)?;
+        let suffix = longest(rules, at.node, AFFIX_SUFFIX, &reversed)?;
+        let numbers = [prefix.to_ne_bytes(), suffix.to_ne_bytes()].concat();
+        edge(rules, &key(at.node, EDGE_AFFIXES, &numbers))
+    })
+}
+
+fn literal(rules: &Rules, mut node: u32, name: &[u8]) -> Option<Edge> {
+    let mut rest = name;
+    while let Some((chunk, more)) = rest.split_at_checked(CHUNK_BYTES) {
+        if more.is_empty() {
+            break;
+        }
+        node = edge(rules, &key(node, EDGE_CHUNK, chunk))?.node;
+        rest = more;
+    }
+    edge(rules, &key(node, EDGE_LAST, rest))
+}
+
+fn key(node: u32, kind: u8, piece: &[u8]) -> EdgeKey {
+    let mut bytes = [0; CHUNK_BYTES];
+    for (to, from) in bytes.iter_mut().zip(piece) {
+        *to = *from;
+    }
+    EdgeKey { node, kind, len: piece.len() as u8, reserved: [0; 2], bytes }
+}
+
+/// The number of the longest affix of a node that the text begins with.
+fn longest(rules: &Rules, node: u32, kind: u32, text: &[u8]) -> Option<u32> {
+    (0..=text.len().min(AFFIX_BYTES)).rev().find_map(|len| {
+        let mut bytes = [0; AFFIX_BYTES];
+        for (to, from) in bytes.iter_mut().zip(text.get(..len)?) {
+            *to = *from;
+        }
+        let wanted = (AffixKey { node, kind, bytes }, AFFIX_HEAD_BITS + 8 * len as u32, 0);
+        let at = rules.affixes.binary_search_by(|other| affix_order(other, &wanted)).ok()?;
+        rules.affixes.get(at).map(|(.., number)| *number)
+    })
+}
+
+/// The label of an endpoint. The address is IPv6, or IPv4 mapped into it.
+pub(super) fn endpoint(tables: &Tables, address: u128, port: u16, flow: u16) -> LabelId {
+    let within = |octets: [u8; 16], bits: u32| {
+        let other = u128::from_be_bytes(octets);
+        (address ^ other).checked_shr(128 - bits).unwrap_or(0) == 0
+    };
+    let class = tables
+        .addresses
+        .iter()
+        .filter(|(key, bits, _)| within(key.octets, *bits))
+        .max_by_key(|(_, bits, _)| *bits)
+        .map(|(.., class)| *class);
+    let Some(class) = class else { return LabelId::NONE };
+    let matches = |key: &PortKey, bits: u32| {
+        let other = u16::from_be_bytes(key.port);
+        let free = 16 - (bits - PORT_HEAD_BITS);
+        key.class == class
+            && key.flow == flow
+            && u32::from(port ^ other).checked_shr(free).unwrap_or(0) == 0
+    };
+    tables
+        .ports
+        .iter()
+        .filter(|(key, bits, _)| matches(key, *bits))
+        .max_by_key(|(_, bits, _)| *bits)
+        .map_or(LabelId::NONE, |(.., label)| *label)
+}

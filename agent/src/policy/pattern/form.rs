@@ -1,0 +1,165 @@
+//! The form of a path pattern: what may be written, and what is said of the rest.
+
+use agent_common::limits::{AFFIX_BYTES, NAME_BYTES, PATH_BYTES};
+
+use crate::policy::{diagnostic::quote, value::Problem};
+
+/// A stretch of a component.
+pub(super) enum Piece<'a> {
+    /// Text that means itself.
+    Text(&'a str),
+    /// A variable's name.
+    Variable(&'a str),
+}
+
+/// The variable at a path's beginning, and what follows it.
+pub(super) fn head(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix('{')?.split_once('}')
+}
+
+/// Whether a text may name a variable.
+pub fn is_variable_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Splits a component at its variables.
+pub(super) fn pieces(component: &str) -> Result<Vec<Piece<'_>>, Problem> {
+    let mut pieces = Vec::new();
+    let mut rest = component;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (text, from) = rest.split_at(at);
+        if !text.is_empty() {
+            pieces.push(Piece::Text(text));
+        }
+        let Some((name, after)) = from.strip_prefix('{').and_then(|from| from.split_once('}'))
+        else {
+            return Err(Problem::new(format!("a brace in {} has no partner", quote(component)))
+                .help("variables are written `{name}`"));
+        };
+        if !is_variable_name(name) {
+            return Err(Problem::new(format!("`{{{name}}}` is not a variable's name"))
+                .help("lower-case letters, digits and `_`, as in `{workdir}`"));
+        }
+        pieces.push(Piece::Variable(name));
+        rest = after;
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest));
+    }
+    Ok(pieces)
+}
+
+/// Everything that a pattern must keep to.
+pub(super) fn check(text: &str) -> Result<(), Problem> {
+    let quoted = quote(text);
+    if text.is_empty() {
+        return Err(Problem::new("the path is empty")
+            .help("`/` is the root folder itself, `/**` everything"));
+    }
+    if text.contains('\0') {
+        return Err(Problem::new(format!("{quoted} has a NUL byte")));
+    }
+    if text.len() >= PATH_BYTES {
+        let len = text.len();
+        return Err(Problem::new(format!("the path has {len} bytes, the kernel takes 4095")));
+    }
+    if text == "/" {
+        return Ok(());
+    }
+    let rest = if text.starts_with('/') {
+        text
+    } else {
+        match head(text) {
+            Some((_, rest)) if rest.is_empty() || rest.starts_with('/') => rest,
+            Some((name, rest)) => {
+                return Err(Problem::new(format!(
+                    "{quoted} goes on after `{{{name}}}` without `/`"
+                ))
+                .help(format!(
+                    "at the beginning a variable is a whole path: `{{{name}}}/{rest}`"
+                )));
+            }
+            None => {
+                return Err(Problem::new(format!("{quoted} is not an absolute path")).help(
+                    format!("`/{text}`, or `{{workdir}}/{}`", text.trim_start_matches("./")),
+                ));
+            }
+        }
+    };
+    if let Some((name, _)) = head(text) {
+        pieces(&format!("{{{name}}}"))?;
+    }
+    let parts: Vec<_> = rest.split('/').skip(1).collect();
+    for (at, part) in parts.iter().enumerate() {
+        check_component(text, part, at + 1 == parts.len())?;
+    }
+    Ok(())
+}
+
+fn check_component(text: &str, part: &str, last: bool) -> Result<(), Problem> {
+    let quoted = quote(text);
+    match part {
+        "" if last => {
+            let folder = text.trim_end_matches('/');
+            return Err(Problem::new(format!("{quoted} ends in `/`"))
+                .help(format!("`{folder}` is the folder itself, `{folder}/**` it and all below")));
+        }
+        "" | "." | ".." => {
+            let wrong = if part.is_empty() { "//" } else { part };
+            return Err(Problem::new(format!("{quoted} has `{wrong}` in it"))
+                .help(format!("the kernel sees `{}`", normalised(text))));
+        }
+        "**" if last => return Ok(()),
+        "**" => {
+            return Err(Problem::new(format!("`**` is not the end of {quoted}"))
+                .help("`*` stands for one name, `/**` at the end for everything below"));
+        }
+        _ => {}
+    }
+    if part.contains("**") {
+        return Err(Problem::new(format!("`**` in {quoted} does not stand alone")).help(
+            "`*` stands for any characters of a name, `/**` at the end for everything below",
+        ));
+    }
+    let pieces = pieces(part)?;
+    if part.matches('*').count() > 1 {
+        return Err(Problem::new(format!("{} has more than one `*`", quote(part)))
+            .help("one `*` in each name"));
+    }
+    let fixed: usize =
+        pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.len() } else { 0 }).sum();
+    let stars = part.matches('*').count();
+    if fixed - stars > NAME_BYTES {
+        return Err(Problem::new(format!(
+            "a name in the path has {fixed} bytes, the kernel takes 255"
+        )));
+    }
+    if let Some((prefix, suffix)) = part.split_once('*') {
+        for affix in [prefix, suffix] {
+            if !affix.contains('{') && affix.len() > AFFIX_BYTES {
+                let len = affix.len();
+                return Err(Problem::new(format!(
+                    "the text beside `*` has {len} bytes, the kernel's tables take {AFFIX_BYTES}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The path without `//`, `.` and `..`.
+fn normalised(text: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in text.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    let path = parts.join("/");
+    if path.starts_with('{') { path } else { format!("/{path}") }
+}
