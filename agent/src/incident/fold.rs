@@ -1,0 +1,158 @@
+//! Repeats of one refusal become one record with their count. Pure: a function over a batch.
+//!
+//! A batch is what one drain of the ring buffer found, so repeats are folded within about a second. The
+//! numbers of all folded events are kept: after a crash they tell which events the log already has.
+
+use std::{collections::HashMap, hash::Hash};
+
+use agent_common::{
+    access::Rights,
+    decision::Reason,
+    event::Operation,
+    id::{SessionId, Slot},
+};
+
+use super::decode::{Event, Object, Verdict};
+
+/// Ranges of numbers that one record may need before another is begun: a bound on a line's length.
+const RANGES: usize = 64;
+
+/// One or more events that are the same refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// The first of them.
+    pub event: Event,
+    /// How many.
+    pub count: u64,
+    /// Their numbers as ranges with both ends included, in the order in which they came.
+    pub sequences: Vec<(u64, u64)>,
+}
+
+impl Folded {
+    fn new(event: Event) -> Self {
+        let sequences = vec![(event.sequence, event.sequence)];
+        Self { event, count: 1, sequences }
+    }
+
+    /// The highest number.
+    pub fn last_sequence(&self) -> u64 {
+        self.sequences.iter().map(|(_, last)| *last).max().unwrap_or(self.event.sequence)
+    }
+
+    /// Whether the numbers are all those from the first to the last.
+    pub const fn contiguous(&self) -> bool {
+        self.sequences.len() == 1
+    }
+
+    /// Takes one number more. False when that would need too many ranges.
+    fn extend(&mut self, sequence: u64) -> bool {
+        let full = self.sequences.len() >= RANGES;
+        match self.sequences.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(sequence) => *last = sequence,
+            _ if full => return false,
+            _ => self.sequences.push((sequence, sequence)),
+        }
+        self.count += 1;
+        true
+    }
+}
+
+/// What makes two events the same refusal.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    session: (Slot, SessionId),
+    operation: Operation,
+    object: Object,
+    to: Option<Vec<u8>>,
+    rights: Rights,
+    verdict: Verdict,
+    reason: Reason,
+    exe: Vec<u8>,
+    pid: u32,
+}
+
+impl Key {
+    fn of(event: &Event) -> Self {
+        Self {
+            session: (event.slot, event.session),
+            operation: event.operation,
+            object: event.object.clone(),
+            to: event.to.clone(),
+            rights: event.rights,
+            verdict: event.verdict,
+            reason: event.reason,
+            exe: event.exe.clone(),
+            pid: event.pid,
+        }
+    }
+}
+
+/// Folds a batch. Records stand in the order of their first events.
+pub fn fold(events: impl IntoIterator<Item = Event>) -> Vec<Folded> {
+    let mut folded: Vec<Folded> = Vec::new();
+    let mut places: HashMap<Key, usize> = HashMap::new();
+    for event in events {
+        let key = Key::of(&event);
+        let place = places.get(&key).and_then(|place| folded.get_mut(*place));
+        if place.is_some_and(|first| first.extend(event.sequence)) {
+            continue;
+        }
+        places.insert(key, folded.len());
+        folded.push(Folded::new(event));
+    }
+    folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::incident::testing::{event, file_event};
+
+    #[test]
+    fn repeats_fold_into_the_first_with_their_count() {
+        let folded = fold((1..=5).map(event));
+        assert_eq!(folded.len(), 1);
+        assert_eq!(folded[0].event, event(1));
+        assert_eq!(folded[0].count, 5);
+        assert_eq!(folded[0].sequences, [(1, 5)]);
+        assert!(folded[0].contiguous());
+    }
+
+    #[test]
+    fn different_refusals_stay_apart_in_order() {
+        let cases = [
+            event(1),
+            Event { pid: 1, ..event(2) },
+            Event { reason: Reason::Expired, ..event(3) },
+            Event { verdict: Verdict::WouldDeny, ..event(4) },
+            Event { exe: b"/bin/nc".to_vec(), ..event(5) },
+            Event { session: SessionId(43), ..event(6) },
+            Event { rights: Rights::NONE, ..event(7) },
+            Event { operation: Operation::NetSend, ..event(8) },
+            file_event(9, "/w/a", Reason::NoTool),
+            Event { to: Some(b"/w/b".to_vec()), ..file_event(10, "/w/a", Reason::NoTool) },
+        ];
+        let folded = fold(cases.clone());
+        assert_eq!(folded.iter().map(|one| one.event.clone()).collect::<Vec<_>>(), cases);
+        assert!(folded.iter().all(|one| one.count == 1));
+    }
+
+    #[test]
+    fn interleaved_repeats_keep_exact_numbers() {
+        let file = |sequence| file_event(sequence, "/w/a", Reason::NoTool);
+        let folded = fold([event(1), file(2), event(3), event(4), file(9), event(8)]);
+        assert_eq!(folded.len(), 2);
+        assert_eq!(folded[0].sequences, [(1, 1), (3, 4), (8, 8)]);
+        assert_eq!((folded[0].count, folded[0].last_sequence()), (4, 8));
+        assert_eq!(folded[1].sequences, [(2, 2), (9, 9)]);
+        assert!(!folded[1].contiguous());
+    }
+
+    #[test]
+    fn too_many_ranges_begin_another_record() {
+        let folded = fold((0..200).map(|number| event(number * 2)));
+        assert_eq!(folded.len(), 200usize.div_ceil(RANGES));
+        assert_eq!(folded.iter().map(|one| one.count).sum::<u64>(), 200);
+        assert!(folded.iter().all(|one| one.sequences.len() <= RANGES));
+    }
+}

@@ -1,0 +1,212 @@
+//! The stage that ties the others together: what the ring buffer holds becomes lines of the log.
+//!
+//! A record leaves the ring only after the log has its line. So a daemon that is killed at any moment
+//! loses nothing: what it had not written waits in the ring, and what it had written but not released
+//! comes again and is known by its number.
+
+use std::collections::BTreeMap;
+
+use agent_common::id::Slot;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    decode::{Event, decode},
+    enrich::{Context, enrich},
+    fold::fold,
+    journal::{Journal, JournalError},
+    record::{Control, Lost, Record, new_id},
+    time::Time,
+};
+
+/// Where events come from: normally the pinned ring buffer.
+pub trait EventSource {
+    /// Calls `sink` with each record that is there, oldest first, and takes none out. Returns how many.
+    fn peek(&mut self, sink: &mut dyn FnMut(&[u8])) -> usize;
+
+    /// Takes out the oldest records: as many as the last [`EventSource::peek`] returned, or fewer.
+    fn release(&mut self, count: usize);
+
+    /// For each slot that ever lost an event, how many it lost since the programs were loaded.
+    fn lost(&mut self) -> Vec<(Slot, u64)>;
+
+    /// How full the buffer is, in percent; lets [`super::schedule::Schedule`] hurry.
+    fn fill(&self) -> u8 {
+        0
+    }
+}
+
+/// What the pipeline has done since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Drains that found something.
+    pub drains: u64,
+    /// Events taken from the ring, those known already left out.
+    pub events: u64,
+    /// Events that came a second time.
+    pub repeats: u64,
+    /// Records that are no event.
+    pub undecodable: u64,
+    /// Events that the kernel could not deliver.
+    pub lost: u64,
+    /// Lines written, those of control included.
+    pub lines: u64,
+    /// Drains that could not be written, and were kept for later.
+    pub failures: u64,
+}
+
+/// What one look into the ring found.
+#[derive(Default)]
+struct Batch {
+    /// Records looked at.
+    peeked: usize,
+    events: Vec<Event>,
+    repeats: u64,
+    /// Records that are no event, by what is wrong with them.
+    undecodable: BTreeMap<String, u64>,
+}
+
+/// The stage that ties the others together. Owns the log.
+#[derive(Debug)]
+pub struct Pipeline<S, C> {
+    source: S,
+    context: C,
+    journal: Journal,
+    metrics: Metrics,
+    /// When the ring was last read; losses that show now happened after that.
+    since: Time,
+}
+
+impl<S: EventSource, C: Context> Pipeline<S, C> {
+    /// From a source to a log.
+    pub fn new(source: S, context: C, journal: Journal) -> Self {
+        let since = journal.last_time().unwrap_or_else(Time::now);
+        Self { source, context, journal, metrics: Metrics::default(), since }
+    }
+
+    /// Writes what the ring holds to the log, then takes it out of the ring. Returns how many lines
+    /// were written. At most one second's events should wait; a query drains first, so that it sees all.
+    ///
+    /// # Errors
+    /// When the log can't be written. Everything stays in the ring; try again.
+    pub fn drain(&mut self) -> Result<usize, JournalError> {
+        let batch = self.look();
+        let now = Time::now();
+        let lost = self.newly_lost(now);
+        let mut records = self.incidents(&batch);
+        records.extend(batch.undecodable.iter().map(|(error, count)| {
+            let reason = format!("undecodable: {error}");
+            Record::Lost(Box::new(Lost { count: *count, reason, ..self.blank_lost(now) }))
+        }));
+        let lost_count: u64 = lost.iter().map(|lost| lost.count).sum();
+        records.extend(lost.into_iter().map(|lost| Record::Lost(Box::new(lost))));
+        self.append(&records)?;
+        self.source.release(batch.peeked);
+        self.since = now;
+        self.count(&batch, lost_count);
+        Ok(records.len())
+    }
+
+    /// Writes an act of control to the log.
+    ///
+    /// # Errors
+    /// When the log can't be written.
+    pub fn control(&mut self, control: Control) -> Result<(), JournalError> {
+        self.append(&[Record::Control(Box::new(control))])
+    }
+
+    /// What has been done so far.
+    pub const fn metrics(&self) -> Metrics {
+        self.metrics
+    }
+
+    /// The log.
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The source.
+    pub const fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// What the daemon knows.
+    pub const fn context(&mut self) -> &mut C {
+        &mut self.context
+    }
+
+    /// Reads the ring without taking anything out.
+    fn look(&mut self) -> Batch {
+        let Self { source, journal, .. } = self;
+        let mut batch = Batch::default();
+        batch.peeked = source.peek(&mut |record| match decode(record) {
+            Ok(event) if journal.has(event.sequence) => batch.repeats += 1,
+            Ok(event) => batch.events.push(event),
+            Err(error) => *batch.undecodable.entry(error.to_string()).or_default() += 1,
+        });
+        batch
+    }
+
+    fn incidents(&mut self, batch: &Batch) -> Vec<Record> {
+        let epoch = self.journal.epoch();
+        fold(batch.events.iter().cloned())
+            .iter()
+            .map(|folded| Record::Incident(Box::new(enrich(folded, epoch, &mut self.context))))
+            .collect()
+    }
+
+    /// Losses that the log does not tell of yet. A counter that went down began anew.
+    fn newly_lost(&mut self, now: Time) -> Vec<Lost> {
+        let mut found = Vec::new();
+        for (slot, total) in self.source.lost() {
+            let known = self.journal.lost_total(slot.0);
+            let count = total.checked_sub(known).unwrap_or(total);
+            if count > 0 {
+                found.push(Lost {
+                    session: self.context.session_at(slot),
+                    count,
+                    reason: "ring_full".into(),
+                    slot: Some(slot.0),
+                    total: Some(total),
+                    ..self.blank_lost(now)
+                });
+            }
+        }
+        found
+    }
+
+    fn blank_lost(&self, now: Time) -> Lost {
+        Lost {
+            id: new_id(now),
+            time: now,
+            host: self.context.host().to_owned(),
+            session: None,
+            count: 0,
+            since: self.since,
+            reason: String::new(),
+            slot: None,
+            total: None,
+            epoch: self.journal.epoch().to_owned(),
+        }
+    }
+
+    fn append(&mut self, records: &[Record]) -> Result<(), JournalError> {
+        let written = self.journal.append(records);
+        match written {
+            Ok(()) => self.metrics.lines += records.len() as u64,
+            Err(_) => self.metrics.failures += 1,
+        }
+        written
+    }
+
+    fn count(&mut self, batch: &Batch, lost: u64) {
+        let metrics = &mut self.metrics;
+        metrics.drains += u64::from(batch.peeked > 0 || lost > 0);
+        metrics.events += batch.events.len() as u64;
+        metrics.repeats += batch.repeats;
+        metrics.undecodable += batch.undecodable.values().sum::<u64>();
+        metrics.lost += lost;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! From a ring to the log: repeats, crashes, losses, garbage, a full disk.
+
+use std::{collections::VecDeque, fs, path::Path};
+
+use super::*;
+use crate::incident::{
+    journal::{Options, files},
+    query::{Filter, find, verify},
+    record::Incident,
+    testing::{TestContext, encode, event},
+};
+
+/// A ring in memory.
+#[derive(Debug, Default)]
+struct Ring {
+    records: VecDeque<Vec<u8>>,
+    lost: Vec<(Slot, u64)>,
+    /// A daemon that dies before it releases.
+    dies: bool,
+}
+
+impl EventSource for Ring {
+    fn peek(&mut self, sink: &mut dyn FnMut(&[u8])) -> usize {
+        self.records.iter().for_each(|record| sink(record));
+        self.records.len()
+    }
+
+    fn release(&mut self, count: usize) {
+        if !self.dies {
+            self.records.drain(..count);
+        }
+    }
+
+    fn lost(&mut self) -> Vec<(Slot, u64)> {
+        self.lost.clone()
+    }
+}
+
+fn ring(events: impl IntoIterator<Item = Event>) -> Ring {
+    Ring { records: events.into_iter().map(|event| encode(&event)).collect(), ..Ring::default() }
+}
+
+fn pipeline(dir: &Path, source: Ring) -> Pipeline<Ring, TestContext> {
+    let options = Options { sync: false, ..Options::new(dir, "boot") };
+    Pipeline::new(source, TestContext, Journal::open(options).unwrap())
+}
+
+fn records(dir: &Path) -> Vec<Record> {
+    find(dir, &Filter::default()).unwrap().into_iter().map(|entry| entry.record).collect()
+}
+
+fn incidents(dir: &Path) -> Vec<Incident> {
+    let only = |record| match record {
+        Record::Incident(incident) => Some(*incident),
+        _ => None,
+    };
+    records(dir).into_iter().filter_map(only).collect()
+}
+
+#[test]
+fn events_become_lines_and_leave_the_ring() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pipeline = pipeline(dir.path(), ring((1..=3).map(event)));
+    assert_eq!(pipeline.drain().unwrap(), 1);
+    assert!(pipeline.source.records.is_empty());
+    assert_eq!(pipeline.drain().unwrap(), 0);
+    let incidents = incidents(dir.path());
+    assert_eq!((incidents.len(), incidents[0].count), (1, 3));
+    let metrics = Metrics { drains: 1, events: 3, lines: 1, ..Metrics::default() };
+    assert_eq!(pipeline.metrics(), metrics);
+}
+
+#[test]
+fn events_delivered_again_after_a_crash_are_written_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = pipeline(dir.path(), Ring { dies: true, ..ring((1..=3).map(event)) });
+    first.drain().unwrap();
+    let mut source = Ring { dies: false, ..first.source };
+    // Number five overtook number four, and was written before the crash.
+    source.records.push_back(encode(&Event { pid: 1, ..event(5) }));
+    let mut second = pipeline(dir.path(), source);
+    assert_eq!(second.drain().unwrap(), 1);
+    second.source.records.push_back(encode(&Event { pid: 2, ..event(4) }));
+    assert_eq!(second.drain().unwrap(), 1);
+    assert_eq!(second.metrics().repeats, 3);
+    let counts: Vec<_> =
+        incidents(dir.path()).iter().map(|one| (one.sequence, one.count)).collect();
+    assert_eq!(counts, [(1, 3), (5, 1), (4, 1)]);
+    assert_eq!(verify(dir.path()).unwrap().missing, 0);
+}
+
+#[test]
+fn crash_in_the_middle_of_a_batch_writes_the_rest_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let different = |sequence| Event { pid: 100 + sequence as u32, ..event(sequence) };
+    let mut first = pipeline(dir.path(), Ring { dies: true, ..ring((1..=4).map(different)) });
+    first.drain().unwrap();
+    let path = files::current(dir.path());
+    let text = fs::read_to_string(&path).unwrap();
+    // Two lines and a half had reached the disk.
+    let whole: usize = text.lines().take(2).map(|line| line.len() + 1).sum();
+    fs::write(&path, &text[..whole + 77]).unwrap();
+    let mut second = pipeline(dir.path(), Ring { dies: false, ..first.source });
+    second.drain().unwrap();
+    let found: Vec<_> = incidents(dir.path()).iter().map(|one| one.sequence).collect();
+    assert_eq!(found, [1, 2, 3, 4]);
+    let report = verify(dir.path()).unwrap();
+    assert_eq!((report.broken, report.torn, report.missing), (None, false, 0));
+}
+
+#[test]
+fn log_that_cannot_be_written_keeps_the_events_in_the_ring() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pipeline = pipeline(dir.path(), ring([event(1)]));
+    fs::remove_file(files::current(dir.path())).unwrap();
+    // A folder in the log's place can't be written.
+    fs::create_dir(files::current(dir.path())).unwrap();
+    assert!(pipeline.drain().is_err());
+    assert_eq!((pipeline.source.records.len(), pipeline.metrics().failures), (1, 1));
+    fs::remove_dir(files::current(dir.path())).unwrap();
+    assert_eq!(pipeline.drain().unwrap(), 1);
+    assert_eq!(incidents(dir.path()).len(), 1);
+}
+
+#[test]
+fn losses_are_told_once_by_session_and_again_when_they_grow() {
+    let dir = tempfile::tempdir().unwrap();
+    let lost = vec![(Slot(3), 5), (Slot(4), 1)];
+    let mut first = pipeline(dir.path(), Ring { lost, ..ring([]) });
+    assert_eq!((first.drain().unwrap(), first.drain().unwrap()), (2, 0));
+    let lost = vec![(Slot(3), 7), (Slot(4), 1)];
+    let mut second = pipeline(dir.path(), Ring { lost, ..ring([]) });
+    assert_eq!(second.drain().unwrap(), 1);
+    let told: Vec<_> = records(dir.path())
+        .into_iter()
+        .map(|record| match record {
+            Record::Lost(lost) => (lost.session.map(|session| session.name), lost.count),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let fix = Some("fix-42".to_owned());
+    assert_eq!(told, [(fix.clone(), 5), (None, 1), (fix, 2)]);
+}
+
+#[test]
+fn garbage_is_counted_and_told_and_leaves_the_ring() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut source = ring([event(1)]);
+    source.records.push_back(vec![1, 2, 3]);
+    source.records.push_back(vec![1, 2, 3]);
+    let mut pipeline = pipeline(dir.path(), source);
+    assert_eq!(pipeline.drain().unwrap(), 2);
+    assert!(pipeline.source.records.is_empty());
+    assert_eq!(pipeline.metrics().undecodable, 2);
+    let Record::Lost(lost) = &records(dir.path())[1] else { panic!() };
+    assert_eq!((lost.count, lost.reason.as_str()), (2, "undecodable: record of 3 bytes, 8 needed"));
+}

@@ -1,0 +1,117 @@
+//! Reading the log: search, follow, sum up, verify. Synchronous, read-only, and line by line, so that a
+//! log of any size takes little memory. Knows the log's folder and nothing of the daemon.
+
+use std::{
+    collections::VecDeque,
+    io,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use super::record::Record;
+
+mod filter;
+mod follow;
+mod read;
+mod summary;
+mod verify;
+
+pub use filter::{Filter, FilterError, FilterText};
+pub use follow::{Cursor, CursorError, Followed, end, follow};
+pub use summary::{Count, Summary, summary};
+pub use verify::{Break, Report, verify};
+
+use read::Lines;
+
+/// The log can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("can't read the log in `{}`", dir.display())]
+pub struct QueryError {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+impl QueryError {
+    fn at(dir: &Path) -> impl Fn(io::Error) -> Self + '_ {
+        move |source| Self { dir: dir.to_owned(), source }
+    }
+}
+
+/// A line of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The file's name, when it was opened.
+    pub file: String,
+    /// The line's number, from one.
+    pub line: u64,
+    /// The line itself, without its newline: what `--json` shows.
+    pub text: String,
+    /// What it says.
+    pub record: Record,
+}
+
+/// Calls `visit` with each line that the filter lets pass, oldest first, until it says to stop; the
+/// filter's limit is not looked at. Returns how many lines could not be understood.
+///
+/// # Errors
+/// When the log can't be read.
+pub fn for_each(
+    dir: &Path,
+    filter: &Filter,
+    mut visit: impl FnMut(Entry) -> ControlFlow<()>,
+) -> Result<u64, QueryError> {
+    let mut unreadable = 0;
+    let mut lines = Lines::open(dir, filter.since).map_err(QueryError::at(dir))?;
+    while let Some(line) = lines.next().map_err(QueryError::at(dir))? {
+        if !line.whole {
+            continue;
+        }
+        let Some(entry) = line.entry() else {
+            unreadable += 1;
+            continue;
+        };
+        if filter.passes(&entry.record) && visit(entry).is_break() {
+            break;
+        }
+    }
+    Ok(unreadable)
+}
+
+/// The lines that the filter lets pass, oldest first; with a limit the latest of them.
+///
+/// # Errors
+/// When the log can't be read.
+pub fn find(dir: &Path, filter: &Filter) -> Result<Vec<Entry>, QueryError> {
+    let limit = filter.limit.unwrap_or(usize::MAX);
+    let mut found = VecDeque::new();
+    for_each(dir, filter, |entry| {
+        found.push_back(entry);
+        if found.len() > limit {
+            found.pop_front();
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found.into())
+}
+
+/// The line with this identity. Case does not matter.
+///
+/// # Errors
+/// When the log can't be read.
+pub fn by_id(dir: &Path, id: &str) -> Result<Option<Entry>, QueryError> {
+    let mut found = None;
+    for_each(dir, &Filter::default(), |entry| {
+        if entry.record.id().eq_ignore_ascii_case(id) {
+            found = Some(entry);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;
