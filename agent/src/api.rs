@@ -384,6 +384,8 @@ pub struct Explanation {
     pub allowed_by: Vec<String>,
     /// The tools whose grant would allow it.
     pub would_allow: Vec<String>,
+    /// The rule that denies it to everybody.
+    pub denied_by: Option<RuleView>,
     /// The rules of the policy that speak of it.
     pub rules: Vec<RuleView>,
 }
@@ -397,43 +399,51 @@ pub struct RuleView {
     pub line: u32,
     /// What stands there.
     pub text: String,
-    /// The tool that it belongs to; none for a denial.
+    /// `tool`, `deny`, `data`, or `builtin` for Remit's own.
+    pub kind: String,
+    /// The tool that it belongs to.
     pub tool: Option<String>,
 }
 
-/// Which lines of the log: the query of `GET /v1/incidents`.
+/// Which lines of the log: the query of `GET /v1/incidents`. Without `kind` and `all`: refusals and
+/// losses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IncidentQuery {
     /// Of this session, by name or id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    /// Not before: a time, or a duration back from now.
+    /// Not before: a time, or an age (`90s`, `15m`, `8h`, `7d`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// Not after.
+    /// Before: a time or an age.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// Of this operation.
+    /// Of this operation, or of a family of them: `net.`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
     /// With this reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// `denied` or `would_deny`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// `incident`, `control`, `lost` or `repaired`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// With this entry of a public list: `ASI02`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     /// The newest so many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Control acts and losses too.
+    /// Control acts and repairs too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
-    /// Go on with those to come, one JSON object a line.
+    /// One JSON object a line, as they stand in the log.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lines: bool,
+    /// One JSON object a line, and those to come.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub follow: bool,
-}
-
-/// `GET /v1/incidents`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct IncidentList {
-    /// The log's lines, the oldest first.
-    pub incidents: Vec<serde_json::Value>,
 }

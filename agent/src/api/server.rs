@@ -8,6 +8,7 @@ mod later;
 pub mod log;
 pub mod peer;
 mod policy;
+mod question;
 mod sessions;
 mod socket;
 pub mod users;
@@ -75,7 +76,7 @@ impl Server {
             .route("/", get(policy::show).post(policy::push))
             .route("/check", post(policy::check))
             .route("/reload", post(policy::reload))
-            .route("/explain", post(later::learn))
+            .route("/explain", post(policy::explain))
             .route("/learn", post(later::learn))
             .route("/review", get(later::review));
         let incidents = Router::new()

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod change;
+mod explain;
 mod install;
 mod start;
 mod sweep;
@@ -20,6 +21,7 @@ use agent_common::{
     id::{Generation, Slot},
 };
 
+pub use explain::{Object, Verdict};
 pub use install::Installed;
 pub use start::Start;
 

@@ -24,7 +24,7 @@ use super::{
     log::{Follower, LogError},
     peer::Peer,
 };
-use crate::api::{IncidentList, IncidentQuery};
+use crate::api::IncidentQuery;
 
 /// How often a follower looks for new lines.
 const LOOK: Duration = Duration::from_millis(200);
@@ -43,6 +43,9 @@ impl From<LogError> for ApiError {
     }
 }
 
+const JSON: &str = "application/json";
+const NDJSON: &str = "application/x-ndjson";
+
 type Peered = Extension<Arc<Peer>>;
 
 /// `GET /v1/incidents`.
@@ -57,9 +60,16 @@ pub(super) async fn list(
             .await?;
         return Ok(stream(follower));
     }
+    let lines = query.lines;
     let work = move |server: &Server, _: &_| Ok(server.log.list(&query)?);
-    let incidents = server.call(peer, Ask::Operate, work).await?;
-    Ok(Json(IncidentList { incidents }).into_response())
+    let found = server.call(peer, Ask::Operate, work).await?;
+    // The log's lines are JSON as they are: they are passed on, not read and written anew.
+    Ok(if lines {
+        let text: String = found.iter().map(|line| format!("{line}\n")).collect();
+        typed(NDJSON, text)
+    } else {
+        typed(JSON, format!("{{\"incidents\":[{}]}}", found.join(",")))
+    })
 }
 
 /// `GET /v1/incidents/{id}`.
@@ -67,8 +77,9 @@ pub(super) async fn show(
     State(server): State<Server>,
     Extension(peer): Peered,
     Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
-    server.call(peer, Ask::Operate, move |server, _| Ok(Json(server.log.show(&id)?))).await
+) -> Result<Response, ApiError> {
+    let work = move |server: &Server, _: &_| Ok(typed(JSON, server.log.show(&id)?));
+    server.call(peer, Ask::Operate, work).await
 }
 
 /// `GET /v1/incidents/summary`.
@@ -109,7 +120,11 @@ fn stream(mut follower: Box<dyn Follower>) -> Response {
         }
     });
     let body = Body::new(Lines(lines));
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+    typed(NDJSON, body)
+}
+
+fn typed(content: &'static str, body: impl IntoResponse) -> Response {
+    ([(header::CONTENT_TYPE, content)], body).into_response()
 }
 
 /// A body of what comes through a channel.

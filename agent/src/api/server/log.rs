@@ -10,13 +10,13 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// The query is not right, or the log can't be read.
-    fn list(&self, query: &IncidentQuery) -> Result<Vec<Value>, LogError>;
+    fn list(&self, query: &IncidentQuery) -> Result<Vec<String>, LogError>;
 
     /// The line of that id.
     ///
     /// # Errors
     /// There is none, or the log can't be read.
-    fn show(&self, id: &str) -> Result<Value, LogError>;
+    fn show(&self, id: &str) -> Result<String, LogError>;
 
     /// Counts over the lines that match.
     ///
@@ -43,7 +43,7 @@ pub trait Follower: Send {
     ///
     /// # Errors
     /// The log can't be read.
-    fn next(&mut self) -> Result<Vec<Value>, LogError>;
+    fn next(&mut self) -> Result<Vec<String>, LogError>;
 }
 
 /// Why the log gave no answer.

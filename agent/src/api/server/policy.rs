@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::{Extension, Json, extract::State};
 
-use super::{ApiError, Server, access::Ask, peer::Peer, view};
+use super::{ApiError, Server, access::Ask, peer::Peer, question, view};
 use crate::{
     api::{
-        CheckAnswer, PolicyChange, PolicyFile, PolicySize, PolicyView, PushRequest, ReloadRequest,
+        CheckAnswer, ExplainRequest, Explanation, PolicyChange, PolicyFile, PolicySize, PolicyView,
+        PushRequest, ReloadRequest,
     },
     session::policy_dir::{Pushed, checked},
 };
@@ -77,6 +78,23 @@ pub(super) async fn reload(
         .call(peer, Ask::Operate, move |server, call| {
             let (installed, policy) = server.policy.reload(request.dry_run, &call.actor)?;
             Ok(Json(view::change(installed, &policy, request.dry_run)))
+        })
+        .await
+}
+
+/// `POST /v1/policy/explain`.
+pub(super) async fn explain(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Json(request): Json<ExplainRequest>,
+) -> Answer<Explanation> {
+    server
+        .call(peer, Ask::Operate, move |server, _| {
+            let asked = question::parse(&request.operation, &request.object)?;
+            let registry = server.sessions.lock();
+            let session = registry.find(&request.session)?;
+            let verdict = registry.explain(session, asked.rights, asked.object());
+            Ok(Json(view::explanation(session, request, asked.rights, verdict)))
         })
         .await
 }

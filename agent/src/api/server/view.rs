@@ -1,15 +1,16 @@
 //! From the registry's types to those on the wire.
 
+use agent_common::access::Rights;
 use jiff::{Timestamp, Unit};
 
 use crate::{
     api,
-    policy::{Policy, Severity},
+    policy::{Policy, RuleOwner, RuleRef, Severity},
     session::{
         Actor, Registry, Session,
         clock::Moment,
         model::{Condition, Enforcement, Grant, Loss, Origin, PassedFd, Past},
-        registry::Installed,
+        registry::{Installed, Verdict},
     },
 };
 
@@ -161,6 +162,48 @@ pub(super) fn change(installed: Installed, policy: &Policy, dry_run: bool) -> ap
             .map(|(session, tools)| api::SessionLoss { session, tools })
             .collect(),
         warnings: warnings(policy),
+    }
+}
+
+/// What would be decided, as clients see it.
+pub(super) fn explanation(
+    session: &Session,
+    request: api::ExplainRequest,
+    rights: Rights,
+    verdict: Verdict,
+) -> api::Explanation {
+    let decided = match (verdict.refusal, session.mode) {
+        (None, _) => "allowed",
+        (Some(_), Enforcement::Enforce) => "denied",
+        (Some(_), Enforcement::Audit) => "would_deny",
+    };
+    api::Explanation {
+        session: session.name.clone(),
+        operation: request.operation,
+        object: request.object,
+        access: rights.iter().map(|right| right.name().into()).collect(),
+        verdict: decided.into(),
+        reason: verdict.refusal.map(|reason| reason.name().into()),
+        allowed_by: verdict.allowed_by,
+        would_allow: verdict.would_allow,
+        denied_by: verdict.denial.map(rule),
+        rules: verdict.rules.into_iter().map(rule).collect(),
+    }
+}
+
+fn rule(rule: RuleRef) -> api::RuleView {
+    let (kind, tool) = match rule.owner {
+        RuleOwner::Tool(tool) => ("tool", Some(tool)),
+        RuleOwner::Deny => ("deny", None),
+        RuleOwner::Data => ("data", None),
+        RuleOwner::Builtin => ("builtin", None),
+    };
+    api::RuleView {
+        file: rule.file.display().to_string(),
+        line: rule.line,
+        text: rule.text,
+        kind: kind.into(),
+        tool,
     }
 }
 
