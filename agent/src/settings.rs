@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::policy::diagnostic::nearest;
+
 /// Where the settings are unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/remit/remitd.toml";
 /// The control socket unless the settings say otherwise.
@@ -162,19 +164,6 @@ fn suggest(name: &str) -> String {
     )
 }
 
-/// The candidate that the user may have meant, if one is near enough.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()).div_ceil(3))
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
 /// Line and character of a byte of the text, both from 1.
 fn place(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
@@ -214,11 +203,11 @@ mod tests {
 
     #[test]
     fn unknown_key_is_named_with_place_and_suggestion() {
-        let wrong = wrong("group = \"g\"\n sokcet = \"/x\"\n");
-        assert_eq!((wrong.line, wrong.column), (2, 2));
-        assert_eq!(wrong.message, "unknown setting `sokcet`");
-        assert_eq!(wrong.help.as_deref(), Some("did you mean `socket`?"));
-        let far = super::tests::wrong("colour = 1");
+        let near = wrong("group = \"g\"\n sokcet = \"/x\"\n");
+        assert_eq!((near.line, near.column), (2, 2));
+        assert_eq!(near.message, "unknown setting `sokcet`");
+        assert_eq!(near.help.as_deref(), Some("did you mean `socket`?"));
+        let far = wrong("colour = 1");
         assert!(far.help.unwrap().contains("`pin_dir`"));
     }
 

@@ -14,14 +14,20 @@ mod socket;
 pub mod users;
 mod view;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
     extract::{DefaultBodyLimit, Request},
+    http::header,
+    response::Response,
     routing::{get, post},
 };
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -40,6 +46,8 @@ use crate::session::{Actor, Sessions, policy_dir::PolicyDir};
 
 /// Bytes of the largest request: a policy of 100,000 rules, and room.
 const BODY_BYTES: usize = 64 << 20;
+/// Bytes of the longest refusal.
+const REFUSAL_BYTES: usize = 64 << 10;
 /// Connections at once.
 const CONNECTIONS: usize = 512;
 /// How long a client may take for a request's head.
@@ -203,10 +211,18 @@ async fn connection(stream: UnixStream, router: Router) -> Result<(), hyper::Err
         .await
 }
 
-async fn answer(
-    router: Router,
-    request: Request,
-) -> Result<axum::response::Response, std::convert::Infallible> {
-    use hyper::service::Service as _;
-    hyper_util::service::TowerToHyperService::new(router).call(request).await
+async fn answer(router: Router, request: Request) -> Result<Response, Infallible> {
+    let answer = hyper_util::service::TowerToHyperService::new(router).call(request).await?;
+    let is_json = answer
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|content| content.as_bytes().starts_with(b"application/json"));
+    if answer.status().as_u16() < 400 || is_json {
+        return Ok(answer);
+    }
+    // The router's own refusals (a body that is too large or not what was asked for) are plain text.
+    let (head, body) = answer.into_parts();
+    let text = axum::body::to_bytes(body, REFUSAL_BYTES).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    Ok(ApiError::new(head.status, "bad_request", text.trim()).into_answer())
 }

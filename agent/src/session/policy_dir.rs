@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Actor, Error, Sessions, registry::Installed, store::replace};
+use super::{Actor, Error, Sessions, registry::Installed, store::replace, witness::Act};
 use crate::policy::{self, Policy, Source};
 
 /// A file that a client sent.
@@ -44,7 +44,7 @@ impl PolicyDir {
     pub fn reload(&self, dry_run: bool, by: &Actor) -> Result<(Installed, Policy), Error> {
         let _one = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         let policy = checked(&policy::read(&self.dir)?)?;
-        self.install(policy, dry_run, by)
+        self.install(policy, dry_run, Act::Reload, by)
     }
 
     /// Puts files into the folder, and the policy of the whole folder in force.
@@ -61,7 +61,7 @@ impl PolicyDir {
         let _one = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         let policy = checked(&self.merged(files)?)?;
         if dry_run {
-            return self.install(policy, true, by);
+            return self.install(policy, true, Act::Push, by);
         }
         self.sessions.lock().try_install(&policy, by)?;
         let mut before = Vec::new();
@@ -74,7 +74,7 @@ impl PolicyDir {
                 source,
             })
         });
-        let done = pushed.and_then(|()| self.install(policy, false, by));
+        let done = pushed.and_then(|()| self.install(policy, false, Act::Push, by));
         if done.is_err() {
             for (path, text) in before {
                 let restored = match text {
@@ -113,13 +113,14 @@ impl PolicyDir {
         &self,
         policy: Policy,
         dry_run: bool,
+        act: Act,
         by: &Actor,
     ) -> Result<(Installed, Policy), Error> {
         let mut registry = self.sessions.lock();
         let installed = if dry_run {
             registry.try_install(&policy, by)?
         } else {
-            registry.install(policy.clone(), by)?
+            registry.install(policy.clone(), act, by)?
         };
         Ok((installed, policy))
     }

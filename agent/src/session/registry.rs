@@ -31,17 +31,17 @@ use super::{
     entry::entry,
     model::{Ending, Grant},
     store::{Numbers, Store},
-    witness::{Control, Witness},
+    witness::{Act, Control, Witness},
 };
 use crate::{
     bpf::{Enforcer, KernelError},
     policy::{
         Policy, Profile,
         compile::{Builtin, Compiled},
+        diagnostic::nearest,
         tables::Rules,
         tools::ToolBits,
     },
-    settings::nearest,
 };
 
 /// The policy before there is one.
@@ -120,7 +120,7 @@ impl Registry {
             ended: BTreeMap::new(),
         };
         registry.adopt()?;
-        registry.install(policy, &super::Actor::daemon())?;
+        registry.install(policy, Act::DaemonStart, &super::Actor::daemon())?;
         Ok(registry)
     }
 

@@ -24,8 +24,12 @@ pub enum Act {
     End,
     /// A session was found at the daemon's start and taken over.
     Adopt,
-    /// A policy was put in force.
+    /// The policy was read again and put in force.
     Reload,
+    /// Policy files were sent and put in force.
+    Push,
+    /// The daemon started and put the policy in force.
+    DaemonStart,
     /// The policy no longer has a tool that a session held.
     Drop,
 }

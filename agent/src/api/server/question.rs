@@ -9,7 +9,7 @@ use agent_common::{
 };
 
 use super::ApiError;
-use crate::{session::registry, settings::nearest};
+use crate::{policy::diagnostic::nearest, session::registry};
 
 /// What is asked.
 #[derive(Debug, PartialEq, Eq)]

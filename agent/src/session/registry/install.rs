@@ -63,7 +63,7 @@ impl Registry {
     ///
     /// # Errors
     /// The policy does not fit, or the kernel refused it: the policy before stays in force.
-    pub fn install(&mut self, policy: Policy, by: &Actor) -> Result<Installed, Error> {
+    pub fn install(&mut self, policy: Policy, act: Act, by: &Actor) -> Result<Installed, Error> {
         let Ready { bits, compiled, rules, tables, losers, report } = self.ready(&policy, by)?;
         self.store
             .write_numbers(&Numbers { generation: report.generation, tools: bits.clone() })?;
@@ -85,7 +85,7 @@ impl Registry {
         self.compiled = compiled;
         self.rules = rules;
         self.policy = Arc::new(policy);
-        let mut control = Control::new(Act::Reload, by);
+        let mut control = Control::new(act, by);
         control.generation = Some(report.generation);
         control.digest = Some(self.policy.digest.clone());
         self.tell(control);

@@ -9,7 +9,7 @@ use agent_common::{
 
 use super::{Error, Registry};
 use crate::{
-    policy::Profile,
+    policy::{Profile, diagnostic::nearest},
     session::{
         Actor, Id, Session,
         clock::Moment,
@@ -17,7 +17,6 @@ use crate::{
         name,
         witness::{Act, Control},
     },
-    settings::nearest,
 };
 
 /// Bytes of the longest task, reason or value.
