@@ -18,7 +18,7 @@ mod store;
 pub mod witness;
 
 #[cfg(test)]
-mod double;
+pub(crate) mod double;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

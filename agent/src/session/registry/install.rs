@@ -101,8 +101,14 @@ impl Registry {
         Ok(report)
     }
 
-    /// Gives sessions back what a policy that did not come would have taken.
+    /// Gives sessions back what a policy that did not come would have taken, and the file its numbers.
     fn restore(&mut self, losers: &[(Session, Vec<Grant>)]) {
+        let numbers = Numbers { generation: self.generation.0, tools: self.bits.clone() };
+        if let Err(error) = self.store.write_numbers(&numbers) {
+            tracing::error!(
+                "{error}; after a restart, grants of tools that the new policy lacks go"
+            );
+        }
         let ids: Vec<Id> = losers.iter().map(|(session, _)| session.id).collect();
         for id in ids {
             let Some(session) = self.live.get(&id).cloned() else { continue };
