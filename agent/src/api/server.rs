@@ -226,3 +226,6 @@ async fn answer(router: Router, request: Request) -> Result<Response, Infallible
     let text = String::from_utf8_lossy(&text);
     Ok(ApiError::new(head.status, "bad_request", text.trim()).into_answer())
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,7 @@ impl Registry {
         // nothing there, and may be another tool's in the tables after those.
         for (index, (session, _)) in losers.iter().enumerate() {
             if let Err(error) = self.write_kernel(session) {
-                self.restore(losers.get(..index).unwrap_or_default());
+                self.restore(losers.get(..=index).unwrap_or_default());
                 return Err(error.into());
             }
         }
