@@ -15,6 +15,7 @@ use std::{
 use agent_common::limits::{AFFIX_BYTES, NAME_BYTES, PATH_BYTES};
 
 pub use self::form::is_variable_name;
+pub(super) use self::form::remark;
 use self::form::{Piece, head, pieces};
 use super::{diagnostic::quote, model::Place, value::Problem};
 
@@ -34,7 +35,8 @@ pub enum Component<'a> {
     Literal(Cow<'a, str>),
     /// Any name that begins and ends so, without the two overlapping.
     Affixes(Cow<'a, str>, Cow<'a, str>),
-    /// The procfs folder of a process of the own session.
+    /// The procfs folder of a process of the own session. Such a folder is known by what it is, before
+    /// its name is looked at: beside this only `*` means it too, and no pattern that tells numbers apart.
     OwnProcess,
 }
 

@@ -95,12 +95,16 @@ impl<'r> Reader<'r, '_> {
         self.out.push(self.file.diagnostic(Severity::Error, code, span, problem));
     }
 
+    /// Something is accepted, but does not do all that it seems to.
+    pub(super) fn warn(&mut self, code: &str, span: Range<usize>, problem: Problem) {
+        self.out.push(self.file.diagnostic(Severity::Warning, code, span, problem));
+    }
+
     /// Something is accepted, but nothing follows from it yet.
     pub(super) fn not_in_force(&mut self, span: Range<usize>, what: &str, instead: &str) {
         let problem =
             Problem::new(format!("{what} is checked, but not in force yet")).help(instead);
-        let code = "policy::not-in-force";
-        self.out.push(self.file.diagnostic(Severity::Warning, code, span, problem));
+        self.warn("policy::not-in-force", span, problem);
     }
 
     /// A key that has no meaning here.

@@ -9,7 +9,7 @@ use super::document::Draft;
 use crate::policy::{
     diagnostic::quote,
     model::{Cidr, Direction, FileRule, NetworkRule, OnRevoke, Protocol, Tool},
-    pattern::PathPattern,
+    pattern::{PathPattern, remark},
     syntax::{Key, Reader, Text, Value},
     value::{self, Host, PortRange, Problem},
 };
@@ -76,6 +76,9 @@ impl<'r> Reader<'r, '_> {
         let mut paths = Vec::with_capacity(texts.len());
         for Text { text, span } in texts {
             let place = self.place(&span);
+            if let Some(problem) = remark(text) {
+                self.warn("policy::path-remark", span.clone(), problem);
+            }
             paths.extend(self.accept("policy::path", span, PathPattern::parse(text, place)));
         }
         paths

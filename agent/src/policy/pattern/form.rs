@@ -163,3 +163,22 @@ fn normalised(text: &str) -> String {
     let path = parts.join("/");
     if path.starts_with('{') { path } else { format!("/{path}") }
 }
+
+/// What a pattern that is right says less than it seems to.
+pub(in crate::policy) fn remark(text: &str) -> Option<Problem> {
+    let mut parts = text.strip_prefix("/proc/")?.split('/');
+    let second = parts.next()?;
+    if second == "thread-self" {
+        let help = "`/proc/self/task/*` are the threads' folders";
+        return Some(
+            Problem::new(format!("{} is a link: no file is reached by it", quote(text))).help(help),
+        );
+    }
+    let (prefix, suffix) = second.split_once('*').unwrap_or((second, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if second.is_empty() || matches!(second, "*" | "**") || !digits(prefix) || !digits(suffix) {
+        return None;
+    }
+    let message = format!("{} does not hold for the session's own processes", quote(text));
+    Some(Problem::new(message).help("`/proc/self` means those, `/proc/*` every process"))
+}

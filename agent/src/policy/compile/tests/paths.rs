@@ -49,6 +49,22 @@ fn paths_by_pattern_are_covered_or_not() {
     }
 }
 
+/// The same patterns go on below `/ab/x` and `/cb/x`, but one of them has more behind it.
+#[test]
+fn same_patterns_below_another_folder_keep_apart() {
+    let compiled = compile(&readers(&["/a*/**", "/*/x/y", "/*/x/z*"]));
+    for (path, expected) in [
+        ("/ab/x/y", vec![0, 1]),
+        ("/cb/x/y", vec![1]),
+        ("/ab/x/zz", vec![0, 2]),
+        ("/cb/x/zz", vec![2]),
+        ("/ab/x/w", vec![0]),
+        ("/cb/x/w", vec![]),
+    ] {
+        assert_eq!(tools_reading(&compiled, path, false), expected, "{path}");
+    }
+}
+
 #[test]
 fn session_rules_of_one_folder_do_not_reach_another() {
     let policy = readers(&["{workdir}/**", "/srv/{name}-*/data", "/shared/**"]);

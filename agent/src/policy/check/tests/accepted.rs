@@ -1,0 +1,185 @@
+//! Policies that are right, and what is read in them.
+
+use std::time::Duration;
+
+use agent_common::{
+    access::{Right, Rights},
+    authority::{Mode, ToolSet},
+};
+
+use super::*;
+use crate::policy::{
+    Approval, Builtin, Compiled, Direction, Protocol, ToolBits,
+    value::{Host, PortRange},
+};
+
+/// The policy that the design document shows.
+const SAMPLE: &str = include_str!("sample.toml");
+
+#[test]
+fn sample_of_the_design_says_what_it_means() {
+    let policy = accept(&one(SAMPLE));
+    let names: Vec<_> = policy.tools.keys().map(String::as_str).collect();
+    assert_eq!(names, ["base", "customers", "database", "github", "workspace"]);
+    let base = &policy.tools["base"];
+    assert_eq!(base.description.as_deref(), Some("System libraries and programs"));
+    assert_eq!(base.files[0].access, Rights::of(Right::Read).with(Right::Exec));
+    assert_eq!(base.files.len(), 3);
+    let place = &base.files[1].paths[3].place;
+    assert_eq!((place.line, place.column), (7, 74));
+
+    let github = &policy.tools["github"].network[0];
+    assert_eq!(github.hosts[0], Host { name: "github.com".into(), below: false });
+    assert_eq!(github.ports, [PortRange { first: 443, last: 443 }]);
+    assert_eq!((github.protocol, github.direction), (Protocol::Tcp, Direction::Connect));
+    let database = &policy.tools["database"].network[0];
+    assert_eq!(database.cidrs[1].net.to_string(), "fd00:20::/64");
+
+    assert_eq!(policy.sensitivities, ["confidential"]);
+    assert_eq!(policy.denials[0].access, Rights::of(Right::Read).with(Right::Write));
+    assert_eq!(policy.conflicts[0].tools, ["customers", "github"]);
+
+    let coder = &policy.profiles["coder"];
+    assert_eq!(coder.mode, Mode::Enforce);
+    assert_eq!(coder.tools, ["base", "workspace"]);
+    assert_eq!(coder.session_ttl, Duration::from_secs(8 * 3600));
+    assert_eq!(coder.requests["github"].max_ttl, Duration::from_secs(900));
+    assert_eq!(coder.requests["github"].approval, Approval::Automatic);
+    assert!(coder.requests["customers"].reason_required);
+    assert_eq!(coder.match_exe.as_deref(), Some("/usr/bin/claude"));
+    assert_eq!(coder.may_start.users, ["dev"]);
+    assert_eq!(coder.may_start.groups, ["agents"]);
+    assert_eq!(coder.when[0].tainted, "confidential");
+    assert_eq!(coder.when[0].lose, ["github"]);
+    assert!(coder.variables.iter().eq(["workdir"]));
+}
+
+#[test]
+fn sample_of_the_design_warns_of_what_is_not_in_force() {
+    let policy = accept(&one(SAMPLE));
+    let warned: Vec<_> = policy.warnings.iter().map(shown).collect();
+    assert!(policy.warnings.iter().all(|w| w.severity == Severity::Warning));
+    let expected = [
+        "15:14 not-in-force [hosts] `hosts` is checked, but not in force yet | only `cidrs` open \
+         anything: names are not looked up",
+        "25:1 not-in-force [sensitivity] `sensitivity` is checked, but not in force yet | it is \
+         recorded; what a session touches does not change what it holds",
+        "31:1 not-in-force [[[conflict]]] `[[conflict]]` is checked, but not in force yet | grants \
+         are not held against it; what profiles hold from the start is",
+        "38:9 not-in-force [github] `request.github` is checked, but not in force yet | an operator \
+         can `remit grant` the tool",
+        "39:9 not-in-force [customers] `request.customers` is checked, but not in force yet | an \
+         operator can `remit grant` the tool",
+        "40:1 not-in-force [match] `match` is checked, but not in force yet | sessions start by \
+         `remit run`",
+        "43:1 not-in-force [[[profile.coder.when]]] `when` is checked, but not in force yet | what a \
+         session has touched does not change what it holds",
+    ];
+    assert_eq!(warned, expected);
+}
+
+#[test]
+fn default_policy_is_right_and_fits() {
+    let text = include_str!("../../../../policy/default.toml");
+    let policy = accept(&one(text));
+    assert_eq!(policy.profiles["coder"].mode, Mode::Enforce);
+    assert_eq!(policy.profiles["auditor"].mode, Mode::Audit);
+    assert!(policy.profiles["coder"].variables.iter().eq(["workdir"]));
+    for warning in &policy.warnings {
+        assert!(warning.message.starts_with("`request."), "{warning}");
+    }
+    let mut bits = ToolBits::new();
+    bits.assign(policy.tools.keys(), &ToolSet::EMPTY).unwrap();
+    let compiled = Compiled::new(&policy, &bits, &Builtin::default()).unwrap();
+    let explain = |path, right| compiled.explain_path(path, Rights::of(right), false, None);
+    let base = bits.set(["base"]);
+    let rows = |path, right: Right| explain(path, right).labels[0].tools[right as usize];
+    assert_eq!(rows("/usr/bin/python3.11", Right::Exec), base);
+    assert_eq!(rows("/usr/bin/python3.11", Right::Write), ToolSet::EMPTY);
+    assert_eq!(rows("/etc/python3.11/sitecustomize.py", Right::Read), base);
+    for path in ["/etc/shadow", "/home/u/.ssh/id_ed25519", "/root/.ssh", "/run/docker.sock"] {
+        assert!(explain(path, Right::Read).denial.is_some(), "{path}");
+    }
+    assert_eq!(explain("/etc/passwd", Right::Read).denial, None);
+}
+
+#[test]
+fn files_read_together_know_each_others_names() {
+    let sources = [
+        Source {
+            path: "10.toml".into(),
+            text: "schema = 1\n[profile.p]\ntools = [\"t\"]\n".into(),
+        },
+        Source { path: "20.toml".into(), text: "schema = 1\n[tool.t]\n".into() },
+        Source { path: "30.toml".into(), text: "# nothing\n".into() },
+    ];
+    let policy = accept(&sources);
+    assert_eq!(policy.profiles["p"].tools, ["t"]);
+    assert_eq!(policy.profiles["p"].mode, Mode::Enforce);
+    assert_eq!(policy.digest.len(), 64);
+    assert_ne!(policy.digest, accept(&sources[1..2]).digest);
+}
+
+#[test]
+fn no_files_are_an_empty_policy() {
+    assert!(accept(&[]).tools.is_empty());
+}
+
+#[test]
+fn profile_variables_are_those_of_what_it_can_hold_and_of_denials() {
+    let file = |name: &str| {
+        format!("files = [{{ paths = [\"/x/{{{name}}}/**\"], access = [\"read\"] }}]\n")
+    };
+    let policy = accept(&body(&format!(
+        "[tool.a]\n{}[tool.b]\n{}[tool.c]\n{}[profile.p]\ntools = [\"a\"]\n\
+         request.b = {{ max_ttl = \"1m\" }}\n\
+         [[deny]]\npaths = [\"{{home}}/.ssh\"]\naccess = [\"read\"]\n\
+         [[data]]\npaths = [\"/d/{{tenant}}-*\"]\nsensitivity = \"s\"\n",
+        file("one"),
+        file("two"),
+        file("three"),
+    )));
+    assert!(policy.profiles["p"].variables.iter().eq(["home", "one", "tenant", "two"]));
+}
+
+#[test]
+fn keys_of_later_are_accepted_with_one_warning_each() {
+    let policy = accept(&body(
+        "[tool.t]\non_revoke = \"kill\"\nsetid = true\nrecall = \"close\"\n\
+         [[deny]]\npaths = [\"/x\"]\naccess = [\"read\"]\nunless = { grant = \"t\" }\n\
+         [profile.p]\nmay_delegate = [\"p\"]\n",
+    ));
+    let warned: Vec<_> = policy.warnings.iter().map(|w| w.underlined()).collect();
+    assert_eq!(warned, ["on_revoke", "setid", "recall", "unless", "may_delegate"]);
+    assert!(policy.tools["t"].setid);
+}
+
+#[test]
+fn mapped_range_is_the_ipv4_one() {
+    let text = "[tool.t]\nnetwork = [{ cidrs = [\"::ffff:10.0.0.0/104\", \"::/0\"] }]\n";
+    let policy = accept(&body(text));
+    let cidrs = &policy.tools["t"].network[0].cidrs;
+    assert_eq!(cidrs[0].net.to_string(), "10.0.0.0/8");
+    assert_eq!(cidrs[1].net.to_string(), "::/0");
+}
+
+#[test]
+fn path_that_says_less_than_it_seems_to_is_remarked_on() {
+    let text = "[[deny]]\naccess = [\"read\"]\npaths = [\"/proc/1/environ\", \"/proc/1*/x\", \
+                \"/proc/thread-self/x\", \"/proc/*/x\", \"/proc/self/x\", \"/proc/sys/**\", \
+                \"/proc/**\"]\n";
+    let policy = accept(&body(text));
+    let warned: Vec<_> = policy.warnings.iter().map(|w| (w.underlined(), &*w.message)).collect();
+    let own = |path: &str| format!("`{path}` does not hold for the session's own processes");
+    assert_eq!(
+        warned,
+        [
+            ("\"/proc/1/environ\"".to_owned(), &*own("/proc/1/environ")),
+            ("\"/proc/1*/x\"".to_owned(), &*own("/proc/1*/x")),
+            (
+                "\"/proc/thread-self/x\"".to_owned(),
+                "`/proc/thread-self/x` is a link: no file is reached by it"
+            ),
+        ]
+    );
+}
