@@ -12,7 +12,7 @@
 //! | `mitre-atlas:` | MITRE ATLAS 2026.09, techniques |
 //!
 //! ATT&CK v19 revoked T1562 (Impair Defenses) in favour of T1685 (Disable or Modify Tools), so that is
-//! what incidents carry; [`matches`] lets queries use the old ids.
+//! what incidents carry; [`matches()`] lets queries use the old ids.
 
 use agent_common::{decision::Reason, event::Operation};
 

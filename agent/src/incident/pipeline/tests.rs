@@ -90,22 +90,27 @@ fn events_delivered_again_after_a_crash_are_written_once() {
 }
 
 #[test]
-fn crash_in_the_middle_of_a_batch_writes_the_rest_later() {
-    let dir = tempfile::tempdir().unwrap();
-    let different = |sequence| Event { pid: 100 + sequence as u32, ..event(sequence) };
-    let mut first = pipeline(dir.path(), Ring { dies: true, ..ring((1..=4).map(different)) });
-    first.drain().unwrap();
-    let path = files::current(dir.path());
-    let text = fs::read_to_string(&path).unwrap();
-    // Two lines and a half had reached the disk.
-    let whole: usize = text.lines().take(2).map(|line| line.len() + 1).sum();
-    fs::write(&path, &text[..whole + 77]).unwrap();
-    let mut second = pipeline(dir.path(), Ring { dies: false, ..first.source });
-    second.drain().unwrap();
-    let found: Vec<_> = incidents(dir.path()).iter().map(|one| one.sequence).collect();
-    assert_eq!(found, [1, 2, 3, 4]);
-    let report = verify(dir.path()).unwrap();
-    assert_eq!((report.broken, report.torn, report.missing), (None, false, 0));
+fn crash_at_any_byte_of_a_batch_loses_and_repeats_nothing() {
+    // Two refusals in turn, and one alone: folded lines whose numbers interleave.
+    let batch = (1..=6).map(|number| Event { pid: 100 + number as u32 % 2, ..event(number) });
+    let batch: Vec<_> = batch.chain([Event { pid: 7, ..event(7) }]).collect();
+    let whole = tempfile::tempdir().unwrap();
+    pipeline(whole.path(), ring(batch.clone())).drain().unwrap();
+    let text = fs::read(files::current(whole.path())).unwrap();
+    for cut in (0..=text.len()).step_by(23) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(files::current(dir.path()), &text[..cut]).unwrap();
+        pipeline(dir.path(), ring(batch.clone())).drain().unwrap();
+        let mut numbers: Vec<u64> = incidents(dir.path())
+            .iter()
+            .flat_map(|one| one.ranges())
+            .flat_map(|(first, last)| first..=last)
+            .collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7], "{cut}");
+        let report = verify(dir.path()).unwrap();
+        assert_eq!((report.broken, report.missing), (None, 0), "{cut}");
+    }
 }
 
 #[test]
