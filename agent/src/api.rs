@@ -1,1 +1,449 @@
-//! Not here yet.
+//! The control interface: HTTP with JSON on the control socket, under `/v1/`.
+//!
+//! The types here are what goes over the wire, version 1: plain data, no type of the kernel side or
+//! of the registry, so that neither can change what scripts see. [`server`] answers, [`client`] asks.
+
+pub mod client;
+pub mod server;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Diagnostic;
+
+/// The answer to a request that changed nothing, with a status of 400 or more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// What went wrong.
+    pub error: FailureBody,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FailureBody {
+    /// What kind of thing, for programs.
+    pub code: String,
+    /// What went wrong, for people.
+    pub message: String,
+    /// What would be right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// All that is wrong with a policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// `POST /v1/sessions`: starts a session and tags the process that asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartRequest {
+    /// The profile.
+    pub profile: String,
+    /// What the session is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// Its work folder, absolute.
+    pub workdir: String,
+    /// How long it may last: `90s`, `15m`, `8h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<String>,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Values of the policy's variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+    /// The descriptors that the session gets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_fds: Vec<PassedFd>,
+}
+
+/// A descriptor that a session was given at its start, as the one who started it described it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedFd {
+    /// Its number.
+    pub fd: u32,
+    /// What it refers to: a path, `pipe:[…]`, `socket:[…]`.
+    pub target: String,
+}
+
+/// `POST /v1/sessions/{s}/grants`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantRequest {
+    /// The tool.
+    pub tool: String,
+    /// For how long: `90s`, `15m`, `8h`.
+    pub ttl: String,
+    /// What for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Who did something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// User id.
+    pub uid: u32,
+    /// User name.
+    pub user: String,
+    /// Process id.
+    pub pid: u32,
+}
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// 16 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its profile.
+    pub profile: String,
+    /// What it is for.
+    pub task: Option<String>,
+    /// Whose it is.
+    pub owner: Actor,
+    /// Its work folder.
+    pub workdir: String,
+    /// Values of the policy's variables.
+    pub variables: BTreeMap<String, String>,
+    /// `enforce` or `audit`.
+    pub mode: String,
+    /// `active`, `quarantined` or `ended`.
+    pub state: String,
+    /// When it started.
+    pub started: Timestamp,
+    /// When it ends by itself.
+    pub expires: Timestamp,
+    /// Seconds until then; zero once it has ended.
+    pub left_seconds: u64,
+    /// The process that started it.
+    pub pid: u32,
+    /// Live tasks, as far as the kernel counted.
+    pub tasks: Option<u64>,
+    /// Its parent.
+    pub parent: Option<String>,
+    /// Its ancestors, the nearest first.
+    pub lineage: Vec<String>,
+    /// Its place in the kernel's table.
+    pub slot: u32,
+    /// What it holds.
+    pub tools: Vec<Grant>,
+    /// What it held and lost, the oldest first.
+    pub history: Vec<Past>,
+    /// The descriptors that it was given.
+    pub passed_fds: Vec<PassedFd>,
+    /// How it ended.
+    pub ended: Option<Ending>,
+}
+
+/// A tool that a session holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The tool.
+    pub tool: String,
+    /// Since when.
+    pub from: Timestamp,
+    /// Until when; the session's end if null.
+    pub until: Option<Timestamp>,
+    /// Seconds until then, or until the session's end.
+    pub left_seconds: u64,
+    /// By whom.
+    pub given_by: Actor,
+    /// What for.
+    pub reason: Option<String>,
+    /// `profile` or `grant`.
+    pub source: String,
+}
+
+/// A tool that a session held.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Past {
+    /// The tool.
+    pub tool: String,
+    /// Since when.
+    pub from: Timestamp,
+    /// Until when it would have held it.
+    pub until: Option<Timestamp>,
+    /// When it lost it.
+    pub lost: Timestamp,
+    /// `revoked`, `expired`, or `dropped` with a policy.
+    pub how: String,
+    /// By whom.
+    pub by: Actor,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ending {
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: Actor,
+    /// Why.
+    pub reason: String,
+}
+
+/// `GET /v1/sessions`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionList {
+    /// The sessions, the oldest first.
+    pub sessions: Vec<Session>,
+}
+
+/// `DELETE /v1/sessions/{s}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndAnswer {
+    /// The session.
+    pub session: Session,
+    /// Processes that were killed.
+    pub killed: u64,
+}
+
+/// `GET /v1/whoami`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WhoAmI {
+    /// The session that the asking process belongs to.
+    pub session: Option<Session>,
+    /// The asking process.
+    pub peer: Actor,
+    /// Whether it operates.
+    pub operator: bool,
+    /// The profiles that it may start.
+    pub may_start: Vec<String>,
+}
+
+/// `GET /v1/health`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+    /// The daemon's version.
+    pub version: String,
+    /// The policy in force.
+    pub generation: u32,
+    /// Live sessions.
+    pub sessions: u64,
+}
+
+/// `GET /v1/policy`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PolicyView {
+    /// Its number.
+    pub generation: u32,
+    /// SHA-256 of its files.
+    pub digest: String,
+    /// Its folder.
+    pub dir: String,
+    /// Its tools.
+    pub tools: Vec<ToolView>,
+    /// Its profiles.
+    pub profiles: Vec<ProfileView>,
+    /// What it says that is not in force.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A tool of the policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolView {
+    /// Its name.
+    pub name: String,
+    /// For people.
+    pub description: Option<String>,
+    /// Live sessions that hold it.
+    pub holders: u64,
+}
+
+/// A profile of the policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileView {
+    /// Its name.
+    pub name: String,
+    /// For people.
+    pub description: Option<String>,
+    /// `enforce` or `audit`.
+    pub mode: String,
+    /// Tools held from the start.
+    pub tools: Vec<String>,
+    /// Tools that may be requested.
+    pub requests: Vec<String>,
+    /// The longest session, in seconds.
+    pub session_ttl_seconds: u64,
+    /// Variables that its sessions need.
+    pub variables: Vec<String>,
+}
+
+/// How much a policy says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicySize {
+    /// Tools.
+    pub tools: usize,
+    /// Profiles.
+    pub profiles: usize,
+    /// Path patterns, over tools, denials and data.
+    pub path_rules: usize,
+    /// Network endpoints.
+    pub network_rules: usize,
+}
+
+/// A policy file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFile {
+    /// Its name in the policy's folder.
+    pub name: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// `POST /v1/policy` and `POST /v1/policy/check`: files to put beside those that are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PushRequest {
+    /// The files; one of a name that is there replaces it.
+    #[serde(default)]
+    pub files: Vec<PolicyFile>,
+}
+
+/// `POST /v1/policy/reload`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReloadRequest {
+    /// Only say what would change.
+    pub dry_run: bool,
+}
+
+/// What a policy has changed, or would change.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PolicyChange {
+    /// The number of the policy in force after it.
+    pub generation: u32,
+    /// Whether it was only tried.
+    pub dry_run: bool,
+    /// How much it says.
+    pub size: PolicySize,
+    /// Tools that were not there before.
+    pub added: Vec<String>,
+    /// Tools that are not there any more.
+    pub dropped: Vec<String>,
+    /// Sessions that lost tools by it.
+    pub lost: Vec<SessionLoss>,
+    /// What it says that is not in force.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// What a session lost by a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionLoss {
+    /// Its name.
+    pub session: String,
+    /// The tools.
+    pub tools: Vec<String>,
+}
+
+/// The answer to `POST /v1/policy/check`, when nothing is wrong.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CheckAnswer {
+    /// How much the policy says.
+    pub size: PolicySize,
+    /// What it says that is not in force.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// `POST /v1/policy/explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// The session, by name or id.
+    pub session: String,
+    /// What would be tried: an operation (`file.open`), or an access right (`read`).
+    pub operation: String,
+    /// On what: a path, or `ADDRESS:PORT`.
+    pub object: String,
+}
+
+/// What would be decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The session's name.
+    pub session: String,
+    /// What would be tried.
+    pub operation: String,
+    /// On what.
+    pub object: String,
+    /// The rights asked for.
+    pub access: Vec<String>,
+    /// `allowed`, `denied` or `would_deny`.
+    pub verdict: String,
+    /// Why it would be refused.
+    pub reason: Option<String>,
+    /// The tools held that cover it.
+    pub allowed_by: Vec<String>,
+    /// The tools whose grant would allow it.
+    pub would_allow: Vec<String>,
+    /// The rule that denies it to everybody.
+    pub denied_by: Option<RuleView>,
+    /// The rules of the policy that speak of it.
+    pub rules: Vec<RuleView>,
+}
+
+/// A rule of the policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleView {
+    /// The policy file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// What stands there.
+    pub text: String,
+    /// `tool`, `deny`, `data`, or `builtin` for Remit's own.
+    pub kind: String,
+    /// The tool that it belongs to.
+    pub tool: Option<String>,
+}
+
+/// Which lines of the log: the query of `GET /v1/incidents`. Without `kind` and `all`: refusals and
+/// losses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IncidentQuery {
+    /// Of this session, by name or id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// Not before: a time, or an age (`90s`, `15m`, `8h`, `7d`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Before: a time or an age.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Of this operation, or of a family of them: `net.`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// With this reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// `denied` or `would_deny`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// `incident`, `control`, `lost` or `repaired`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// With this entry of a public list: `ASI02`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The newest so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Control acts and repairs too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+    /// One JSON object a line, as they stand in the log.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lines: bool,
+    /// One JSON object a line, and those to come.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub follow: bool,
+}

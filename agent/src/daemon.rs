@@ -1,1 +1,215 @@
-//! Not here yet.
+//! `remitd`: puts the parts together, and says in which order they start and stop.
+//!
+//! Start: settings, lock, policy (read and checked whole), kernel, registry (which takes over what is
+//! there and puts the policy in force), log, control socket, readiness. A part that can't start stops
+//! the start. Stop: the socket, then the log; the kernel goes on enforcing by itself.
+
+mod builtin;
+mod context;
+pub mod kernel;
+mod lock;
+mod log;
+mod notify;
+mod work;
+
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::Parser;
+
+use self::{
+    context::{DaemonContext, host},
+    kernel::Kernel,
+    lock::{Lock, LockError},
+    log::{LogHandle, Reader, Writer},
+};
+use crate::{
+    api::server::{self, Server, SocketError, users},
+    incident::{Journal, JournalError, Options},
+    policy::{self, Diagnostic, Policy, ReadError},
+    session::{self, Registry, Sessions, clock, policy_dir::PolicyDir, registry::Parts},
+    settings::{Settings, SettingsError},
+};
+
+/// The daemon of Remit: puts the policy in force and answers on the control socket
+#[derive(Debug, Parser)]
+#[command(
+    name = "remitd",
+    version,
+    after_help = "\
+SIGHUP reads the policy again. When the daemon stops, enforcement stays: `remit teardown` ends it.
+Exit status: 1 it could not start, 2 the settings or the policy are wrong.
+`RUST_LOG` sets how much it says: `RUST_LOG=debug remitd`."
+)]
+struct Args {
+    /// The settings [default: /etc/remit/remitd.toml, where it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Why the daemon did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Another daemon runs.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The policy's folder can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The policy is wrong.
+    #[error("the policy has errors, see above")]
+    Policy,
+    /// The kernel can't enforce.
+    #[error(transparent)]
+    Kernel(#[from] kernel::StartError),
+    /// The sessions can't be taken over, or the policy does not fit.
+    #[error(transparent)]
+    Registry(#[from] session::Error),
+    /// The log can't be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The control socket can't be offered.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The system refused something.
+    #[error("can't {action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// What it said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl DaemonError {
+    fn system(action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::System { action, source }
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Settings(_) | Self::Read(_) | Self::Policy => 2,
+            Self::Registry(session::Error::Compile(_)) => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Runs `remitd` with the process's arguments.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let terminal = std::io::stderr().is_terminal();
+    // The journal has its own times and no use for colours.
+    let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let format = format.with_ansi(terminal).with_target(false);
+    if terminal {
+        format.init()
+    } else {
+        format.without_time().init()
+    }
+    match run(args.config.as_deref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            if let DaemonError::Kernel(_) = error {
+                tracing::error!("`remit doctor` says what to change on this host");
+            }
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+fn run(config: Option<&Path>) -> Result<(), DaemonError> {
+    let settings = Settings::load(config)?;
+    let lock = Lock::take(&settings.state_dir)?;
+    let policy = read_policy(&settings.policy_dir)?;
+    let Kernel { enforcer, events, wake, epoch } = kernel::start(&settings)?;
+    let (log, mail) = log::mailbox().map_err(DaemonError::system("make an event counter"))?;
+    let parts = Parts {
+        enforcer,
+        clock: Arc::new(clock::System),
+        witness: Box::new(log.clone()),
+        builtin: builtin::of(&settings, config),
+    };
+    let registry = Registry::open(parts, &settings.state_dir, policy)?;
+    let sessions = Sessions::new(registry);
+    let mut options = Options::new(&settings.log_dir, epoch);
+    options.group = users::gid(&settings.group);
+    let journal = Journal::open(options)?;
+    let context = DaemonContext::new(host(), sessions.clone());
+    let writer = Writer::new(events, wake, context, journal, mail).spawn();
+    let writer = writer.map_err(DaemonError::system("start the log's thread"))?;
+    let served = serve(&settings, sessions, &log);
+    log.stop();
+    if writer.join().is_err() {
+        tracing::error!("the log's thread panicked");
+    }
+    drop(lock);
+    served
+}
+
+/// Reads and checks the policy, and says everything that is wrong with it.
+fn read_policy(dir: &Path) -> Result<Policy, DaemonError> {
+    let sources = policy::read(dir)?;
+    let print = |diagnostics: &[Diagnostic]| {
+        for diagnostic in diagnostics {
+            eprintln!("{diagnostic}\n");
+        }
+    };
+    match policy::check(&sources) {
+        Ok(policy) => {
+            print(&policy.warnings);
+            Ok(policy)
+        }
+        Err(diagnostics) => {
+            print(&diagnostics);
+            Err(DaemonError::Policy)
+        }
+    }
+}
+
+/// Answers on the control socket until a signal says to stop.
+fn serve(settings: &Settings, sessions: Sessions, log: &LogHandle) -> Result<(), DaemonError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(DaemonError::system("start the runtime"))?;
+    let served = runtime.block_on(async {
+        let listener = server::bind(&settings.socket)?;
+        let policy = PolicyDir::new(&settings.policy_dir, sessions.clone());
+        let server = Server {
+            sessions: sessions.clone(),
+            policy: policy.clone(),
+            log: Arc::new(Reader::new(&settings.log_dir, log.clone())),
+            group: settings.group.as_str().into(),
+        };
+        let live = sessions.lock().live().count();
+        tracing::info!(
+            "in force; {live} sessions live; control socket `{}`",
+            settings.socket.display()
+        );
+        notify::ready();
+        tokio::select! {
+            served = server::serve(listener, server) => {
+                served.map_err(DaemonError::system("accept connections"))
+            }
+            stopped = work::until_stopped(sessions, policy) => {
+                stopped.map_err(DaemonError::system("wait for signals"))
+            }
+        }
+    });
+    notify::stopping();
+    // Requests that are being carried out are; followers of the log are not waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    served
+}

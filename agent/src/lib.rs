@@ -13,3 +13,4 @@ pub mod daemon;
 pub mod incident;
 pub mod policy;
 pub mod session;
+pub mod settings;

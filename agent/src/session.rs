@@ -1,1 +1,48 @@
-//! Not here yet.
+//! Sessions: who runs, what each holds, until when. Owns the registry, the only writer of the
+//! kernel's session entries (through [`crate::bpf::Enforcer`]) and of the state directory.
+//!
+//! Order of writes: authority that grows is written to the state directory first and to the kernel
+//! after; authority that shrinks, the other way round. So a crash between the two leaves a session
+//! with less than was meant, and never a permission that nobody can name.
+
+pub mod clock;
+mod entry;
+pub mod error;
+pub mod id;
+pub mod kill;
+pub mod model;
+mod name;
+pub mod policy_dir;
+pub mod registry;
+mod store;
+pub mod witness;
+
+#[cfg(test)]
+pub(crate) mod double;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use error::Error;
+pub use id::Id;
+pub use model::{Actor, Session};
+pub use registry::Registry;
+
+/// The registry as its users share it: one caller at a time.
+#[derive(Clone)]
+pub struct Sessions(Arc<Mutex<Registry>>);
+
+impl Sessions {
+    /// Shares a registry.
+    pub fn new(registry: Registry) -> Self {
+        Self(Arc::new(Mutex::new(registry)))
+    }
+
+    /// Waits for the registry. It writes maps and files, so an asynchronous caller does this on a
+    /// thread that may block.
+    ///
+    /// A caller that panicked while it held the registry poisons nothing: every change is written to
+    /// the kernel before it is remembered, or taken back.
+    pub fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -112,6 +112,8 @@ pub(crate) fn bpf_cargo(subcommand: &str) -> Result<Command> {
     let flags = [
         format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
         "-Cdebuginfo=2".to_owned(),
+        // Atomic exchange came with the third version of the instruction set.
+        "-Ctarget-cpu=v3".to_owned(),
         format!("-Clinker={}", linker.display()),
         "-Clink-arg=--btf".to_owned(),
     ];

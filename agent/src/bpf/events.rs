@@ -14,7 +14,7 @@ use agent_common::{
 };
 use aya::maps::{Array, MapData};
 
-use crate::incident::pipeline::EventSource;
+use crate::incident::EventSource;
 
 /// Set in a record's length while it is being written (`BPF_RINGBUF_BUSY_BIT`,
 /// include/uapi/linux/bpf.h).

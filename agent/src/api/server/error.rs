@@ -1,0 +1,134 @@
+//! Refusals as HTTP answers.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    api::{Failure, FailureBody},
+    bpf::KernelError,
+    policy::value::Problem,
+    session::Error,
+};
+
+/// A request that changed nothing.
+#[derive(Debug)]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// What went wrong.
+    pub body: FailureBody,
+}
+
+impl ApiError {
+    /// Something that went wrong.
+    pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        let body =
+            FailureBody { code: code.into(), message: message.into(), ..FailureBody::default() };
+        Self { status, body }
+    }
+
+    /// Says what would be right.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.body.help = Some(help.into());
+        self
+    }
+
+    /// The request is malformed.
+    pub fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    /// The peer may not.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// The peer is in a session.
+    pub fn confined() -> Self {
+        let message = "a process of a session can only ask about itself";
+        Self::new(StatusCode::FORBIDDEN, "confined", message)
+            .help("ask an operator, from outside the session")
+    }
+
+    /// Something failed that is not the peer's fault.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+
+    /// The answer took too long.
+    pub fn timeout() -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "the answer took too long")
+    }
+
+    /// The whole answer.
+    pub fn into_answer(self) -> Response {
+        (self.status, Json(Failure { error: self.body })).into_response()
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.into_answer()
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let (status, code) = kind(&error);
+        if status.is_server_error() {
+            tracing::error!("{error}");
+        }
+        let mut answer = Self::new(status, code, error.to_string());
+        answer.body.help = error.help();
+        if let Error::Policy(diagnostics) = error {
+            answer.body.diagnostics = diagnostics;
+        }
+        answer
+    }
+}
+
+impl From<KernelError> for ApiError {
+    fn from(error: KernelError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        let mut answer = Self::bad(problem.message);
+        answer.body.help = problem.help;
+        answer
+    }
+}
+
+fn kind(error: &Error) -> (StatusCode, &'static str) {
+    use StatusCode as S;
+    match error {
+        Error::NoSession { .. } => (S::NOT_FOUND, "no_session"),
+        Error::NoProfile { .. } => (S::NOT_FOUND, "no_profile"),
+        Error::NoTool { .. } => (S::NOT_FOUND, "no_tool"),
+        Error::NotHeld { .. } => (S::CONFLICT, "not_held"),
+        Error::HeldAlready { .. } => (S::CONFLICT, "held_already"),
+        Error::NameTaken { .. } => (S::CONFLICT, "name_taken"),
+        Error::Ended { .. } => (S::CONFLICT, "ended"),
+        Error::WrongState { .. } => (S::CONFLICT, "wrong_state"),
+        Error::Full => (S::CONFLICT, "full"),
+        Error::BadName { .. }
+        | Error::BadText { .. }
+        | Error::BadWorkdir { .. }
+        | Error::MissingVariable { .. }
+        | Error::BadVariable { .. }
+        | Error::BadFile { .. }
+        | Error::ZeroTtl
+        | Error::LongTtl { .. } => (S::BAD_REQUEST, "bad_request"),
+        Error::Policy(_) => (S::UNPROCESSABLE_ENTITY, "bad_policy"),
+        Error::Read(_) => (S::UNPROCESSABLE_ENTITY, "unreadable_policy"),
+        Error::Compile(_) => (S::UNPROCESSABLE_ENTITY, "policy_does_not_fit"),
+        Error::Kernel(_) => (S::INTERNAL_SERVER_ERROR, "kernel"),
+        Error::Store { .. } => (S::INTERNAL_SERVER_ERROR, "state"),
+    }
+}

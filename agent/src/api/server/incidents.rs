@@ -1,0 +1,143 @@
+//! Questions to the incident log.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    Extension, Json,
+    body::{Body, Bytes},
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use hyper::body::Frame;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::{
+    ApiError, Server,
+    access::Ask,
+    log::{Follower, LogError},
+    peer::Peer,
+};
+use crate::api::IncidentQuery;
+
+/// How often a follower looks for new lines.
+const LOOK: Duration = Duration::from_millis(200);
+
+impl From<LogError> for ApiError {
+    fn from(error: LogError) -> Self {
+        match &error {
+            LogError::Query(_) => Self::bad(error.to_string()),
+            LogError::Unknown(_) => {
+                Self::new(StatusCode::NOT_FOUND, "no_incident", error.to_string())
+            }
+            LogError::Read(_) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "log", error.to_string())
+            }
+        }
+    }
+}
+
+const JSON: &str = "application/json";
+const NDJSON: &str = "application/x-ndjson";
+
+type Peered = Extension<Arc<Peer>>;
+
+/// `GET /v1/incidents`.
+pub(super) async fn list(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Query(query): Query<IncidentQuery>,
+) -> Result<Response, ApiError> {
+    if query.follow {
+        let follower = server
+            .call(peer, Ask::Operate, move |server, _| Ok(server.log.follow(&query)?))
+            .await?;
+        return Ok(stream(follower));
+    }
+    let lines = query.lines;
+    let work = move |server: &Server, _: &_| Ok(server.log.list(&query)?);
+    let found = server.call(peer, Ask::Operate, work).await?;
+    // The log's lines are JSON as they are: they are passed on, not read and written anew.
+    Ok(if lines {
+        let text: String = found.iter().map(|line| format!("{line}\n")).collect();
+        typed(NDJSON, text)
+    } else {
+        typed(JSON, format!("{{\"incidents\":[{}]}}", found.join(",")))
+    })
+}
+
+/// `GET /v1/incidents/{id}`.
+pub(super) async fn show(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let work = move |server: &Server, _: &_| Ok(typed(JSON, server.log.show(&id)?));
+    server.call(peer, Ask::Operate, work).await
+}
+
+/// `GET /v1/incidents/summary`.
+pub(super) async fn summary(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Query(query): Query<IncidentQuery>,
+) -> Result<Json<Value>, ApiError> {
+    server.call(peer, Ask::Operate, move |server, _| Ok(Json(server.log.summary(&query)?))).await
+}
+
+/// `GET /v1/incidents/verify`.
+pub(super) async fn verify(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+) -> Result<Json<Value>, ApiError> {
+    server.call(peer, Ask::Operate, |server, _| Ok(Json(server.log.verify()?))).await
+}
+
+/// One JSON object a line, until the client goes away.
+fn stream(mut follower: Box<dyn Follower>) -> Response {
+    let (send, lines) = mpsc::channel(16);
+    tokio::task::spawn_blocking(move || {
+        while !send.is_closed() {
+            let lines = match follower.next() {
+                Ok(lines) => lines,
+                Err(error) => {
+                    tracing::warn!("{error}; a follower of the log ends");
+                    return;
+                }
+            };
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            if text.is_empty() {
+                std::thread::sleep(LOOK);
+            } else if send.blocking_send(Bytes::from(text)).is_err() {
+                return;
+            }
+        }
+    });
+    let body = Body::new(Lines(lines));
+    typed(NDJSON, body)
+}
+
+fn typed(content: &'static str, body: impl IntoResponse) -> Response {
+    ([(header::CONTENT_TYPE, content)], body).into_response()
+}
+
+/// A body of what comes through a channel.
+struct Lines(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Lines {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
+}

@@ -1,0 +1,150 @@
+//! Who is at the other end of a connection: credentials as the kernel noted them when the peer
+//! connected, and a handle on that very process.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// `SO_PEERPIDFD` of Linux 6.5 (include/uapi/asm-generic/socket.h).
+const SO_PEERPIDFD: libc::c_int = 77;
+
+/// A process that connected.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its process id when it connected.
+    pub pid: u32,
+    /// Its effective user id when it connected.
+    pub uid: u32,
+    /// Its groups when it connected: the effective one first, then the supplementary ones.
+    pub groups: Vec<u32>,
+    process: OwnedFd,
+}
+
+impl Peer {
+    /// The peer of a connected unix socket.
+    ///
+    /// # Errors
+    /// The kernel does not tell, or the process is gone.
+    pub fn of(socket: &impl AsFd) -> io::Result<Self> {
+        let socket = socket.as_fd();
+        let credentials = rustix::net::sockopt::socket_peercred(socket)?;
+        let pid = credentials.pid;
+        let uid = credentials.uid.as_raw();
+        let mut groups = vec![credentials.gid.as_raw()];
+        groups.extend(supplementary_groups(socket)?);
+        let process = match peer_pidfd(socket) {
+            Ok(process) => process,
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => open(pid, uid)?,
+            Err(error) => return Err(error),
+        };
+        let pid = u32::try_from(pid.as_raw_nonzero().get()).map_err(io::Error::other)?;
+        Ok(Self { pid, uid, groups, process })
+    }
+
+    /// The process.
+    pub fn process(&self) -> BorrowedFd<'_> {
+        self.process.as_fd()
+    }
+}
+
+/// The process behind a pid, on kernels without [`SO_PEERPIDFD`]. The number could have gone to
+/// another process since the peer connected: it must be the same before and after it was opened, and
+/// of the same user, so that nobody can have another's process taken for their own.
+fn open(pid: Pid, uid: u32) -> io::Result<OwnedFd> {
+    let before = start_time(pid)?;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let same_user = effective_uid(pid)? == uid;
+    if start_time(pid)? != before || !same_user {
+        return Err(io::Error::other("the process that connected is gone"));
+    }
+    Ok(process)
+}
+
+/// When a process started, in clock ticks since boot: field 22 of proc(5)'s stat.
+fn start_time(pid: Pid) -> io::Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    after_name
+        .split_ascii_whitespace()
+        .nth(19)
+        .and_then(|field| field.parse().ok())
+        .ok_or_else(|| io::Error::other("`stat` has no start time"))
+}
+
+/// A process's effective user: the second number of proc(5)'s `Uid:`.
+fn effective_uid(pid: Pid) -> io::Result<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .and_then(|uids| uids.split_ascii_whitespace().nth(1)?.parse().ok())
+        .ok_or_else(|| io::Error::other("`status` has no user"))
+}
+
+fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut fd: RawFd = -1;
+    let mut len = size_of::<RawFd>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes, and `fd` has as many.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PEERPIDFD,
+            (&raw mut fd).cast(),
+            &raw mut len,
+        )
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn supplementary_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut groups = vec![0u32; 64];
+    loop {
+        let mut len = (groups.len() * size_of::<u32>()) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `len` bytes, and `groups` has as many.
+        let done = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut len,
+            )
+        };
+        let count = len as usize / size_of::<u32>();
+        if done == 0 {
+            groups.truncate(count);
+            return Ok(groups);
+        }
+        let error = io::Error::last_os_error();
+        // Too little room: the kernel has put the length that is needed into `len`.
+        if error.raw_os_error() != Some(libc::ERANGE) || count <= groups.len() {
+            return Err(error);
+        }
+        groups.resize(count, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peer_of_an_own_connection_is_this_process() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let peer = Peer::of(&one).unwrap();
+        assert_eq!(peer.pid, std::process::id());
+        assert_eq!(peer.uid, rustix::process::geteuid().as_raw());
+        assert_eq!(peer.groups[0], rustix::process::getegid().as_raw());
+        let mine = Pid::from_raw(std::process::id().cast_signed()).unwrap();
+        assert!(open(mine, peer.uid).is_ok());
+        assert!(start_time(mine).unwrap() > 0);
+    }
+}

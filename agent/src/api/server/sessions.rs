@@ -1,0 +1,267 @@
+//! Sessions: who asks, starting, seeing, changing, ending.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Json,
+    extract::{Path, Query, State},
+    http::StatusCode,
+};
+use serde::Deserialize;
+
+use agent_common::id::Tag;
+
+use super::{
+    ApiError, Server,
+    access::{Ask, Standing, allow_session},
+    peer::Peer,
+    view,
+};
+use crate::{
+    api::{self, EndAnswer, GrantRequest, Health, SessionList, StartRequest, WhoAmI},
+    policy::value::duration,
+    session::{Error, Id, kill, model::PassedFd, registry::Start},
+};
+
+type Peered = Extension<Arc<Peer>>;
+type Answer<T> = Result<Json<T>, ApiError>;
+
+/// Which sessions `GET /v1/sessions` lists.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ListQuery {
+    /// Ended ones too.
+    all: bool,
+}
+
+/// How `DELETE /v1/sessions/{s}` ends it.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EndQuery {
+    /// Kill its processes.
+    kill: bool,
+}
+
+/// `GET /v1/whoami`.
+pub(super) async fn whoami(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+) -> Answer<WhoAmI> {
+    server
+        .call(peer, Ask::WhoAmI, |server, call| {
+            let registry = server.sessions.lock();
+            let (session, operator, may_start) = match &call.standing {
+                Standing::Confined(tag) => (registry.by_id(Id(tag.session)), false, Vec::new()),
+                Standing::Operator => {
+                    (None, true, registry.policy().profiles.keys().cloned().collect())
+                }
+                Standing::User(profiles) => (None, false, profiles.clone()),
+            };
+            if session.is_none() && matches!(call.standing, Standing::Confined(_)) {
+                return Err(ApiError::new(
+                    StatusCode::NOT_FOUND,
+                    "no_session",
+                    "this process belongs to a session that ended long ago",
+                ));
+            }
+            Ok(Json(WhoAmI {
+                session: session.map(|session| view::session(&registry, session)),
+                peer: view::actor(&call.actor),
+                operator,
+                may_start,
+            }))
+        })
+        .await
+}
+
+/// `GET /v1/health`.
+pub(super) async fn health(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+) -> Answer<Health> {
+    server
+        .call(peer, Ask::Health, |server, _| {
+            let registry = server.sessions.lock();
+            Ok(Json(Health {
+                status: "ok".into(),
+                version: env!("CARGO_PKG_VERSION").into(),
+                generation: registry.generation().0,
+                sessions: registry.live().count() as u64,
+            }))
+        })
+        .await
+}
+
+/// `GET /v1/sessions`.
+pub(super) async fn list(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Query(query): Query<ListQuery>,
+) -> Answer<SessionList> {
+    server
+        .call(peer, Ask::Operate, move |server, _| {
+            let registry = server.sessions.lock();
+            let ended = registry.ended().filter(|_| query.all);
+            let sessions =
+                ended.chain(registry.live()).map(|session| view::session(&registry, session));
+            Ok(Json(SessionList { sessions: sessions.collect() }))
+        })
+        .await
+}
+
+/// `GET /v1/sessions/{s}`.
+pub(super) async fn show(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Path(word): Path<String>,
+) -> Answer<api::Session> {
+    server
+        .call(peer, Ask::Show, move |server, call| {
+            let registry = server.sessions.lock();
+            let session = registry.find(&word);
+            allow_session(&call.standing, session.as_ref().ok().map(|session| session.id.0))?;
+            Ok(Json(view::session(&registry, session?)))
+        })
+        .await
+}
+
+/// `POST /v1/sessions`.
+pub(super) async fn start(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Json(request): Json<StartRequest>,
+) -> Result<(StatusCode, Json<api::Session>), ApiError> {
+    let ask = Ask::Start(request.profile.clone());
+    let work = move |server: &Server, call: &super::Call| {
+        let ttl = request.ttl.as_deref().map(duration).transpose()?;
+        let start = Start {
+            profile: request.profile,
+            task: request.task,
+            workdir: request.workdir,
+            ttl,
+            name: request.name,
+            variables: request.variables,
+            passed_fds: request
+                .passed_fds
+                .into_iter()
+                .take(1024)
+                .map(|fd| PassedFd { fd: fd.fd, target: fd.target })
+                .collect(),
+        };
+        let mut registry = server.sessions.lock();
+        let id = registry.start(start, call.actor.clone(), call.peer.process())?.id;
+        let session = registry.by_id(id).ok_or_else(|| ApiError::internal("it ended at once"))?;
+        Ok((StatusCode::CREATED, Json(view::session(&registry, session))))
+    };
+    server.call(peer, ask, work).await
+}
+
+/// `DELETE /v1/sessions/{s}`.
+pub(super) async fn end(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Path(word): Path<String>,
+    Query(query): Query<EndQuery>,
+) -> Answer<EndAnswer> {
+    server
+        .call(peer, Ask::Operate, move |server, call| {
+            let (id, slot) = {
+                let mut registry = server.sessions.lock();
+                let session = registry.find(&word)?;
+                let (id, slot) = (session.id, session.slot());
+                if session.is_live() {
+                    registry.end(&id.to_string(), "an operator ended it", &call.actor)?;
+                } else if !query.kill {
+                    return Err(Error::Ended { name: session.name.clone() }.into());
+                }
+                (id, slot)
+            };
+            let killed = if query.kill {
+                kill::all(&server.sessions, Tag { session: id.0, slot, reserved: 0 })?
+            } else {
+                0
+            };
+            let registry = server.sessions.lock();
+            let session =
+                registry.by_id(id).ok_or_else(|| ApiError::internal("it is not remembered"))?;
+            Ok(Json(EndAnswer { session: view::session(&registry, session), killed }))
+        })
+        .await
+}
+
+/// `POST /v1/sessions/{s}/quarantine`.
+pub(super) async fn quarantine(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Path(word): Path<String>,
+) -> Answer<api::Session> {
+    change(server, peer, move |registry, actor| registry.quarantine(&word, actor).map(|s| s.id))
+        .await
+}
+
+/// `POST /v1/sessions/{s}/resume`.
+pub(super) async fn resume(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Path(word): Path<String>,
+) -> Answer<api::Session> {
+    change(server, peer, move |registry, actor| registry.resume(&word, actor).map(|s| s.id)).await
+}
+
+/// `POST /v1/sessions/{s}/grants`.
+pub(super) async fn grant(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Path(word): Path<String>,
+    Json(request): Json<GrantRequest>,
+) -> Answer<api::Session> {
+    let ttl = duration(&request.ttl);
+    let GrantRequest { tool, reason, .. } = request;
+    let work = move |server: &Server, call: &super::Call| {
+        let ttl = ttl?;
+        let mut registry = server.sessions.lock();
+        let id = registry.grant(&word, &tool, ttl, reason, &call.actor)?.id;
+        Ok(Json(view::session(&registry, registry.find(&id.to_string())?)))
+    };
+    server.call(peer, Ask::Operate, work).await
+}
+
+/// `DELETE /v1/sessions/{s}/grants/{tool}`.
+pub(super) async fn revoke(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Path((word, tool)): Path<(String, String)>,
+) -> Answer<api::Session> {
+    change(server, peer, move |registry, actor| {
+        registry.revoke(&word, Some(&tool), actor).map(|session| session.id)
+    })
+    .await
+}
+
+/// `DELETE /v1/sessions/{s}/grants`.
+pub(super) async fn revoke_all(
+    State(server): State<Server>,
+    Extension(peer): Peered,
+    Path(word): Path<String>,
+) -> Answer<api::Session> {
+    change(server, peer, move |registry, actor| {
+        registry.revoke(&word, None, actor).map(|session| session.id)
+    })
+    .await
+}
+
+/// Changes a session for an operator, and shows it.
+async fn change<F>(server: Server, peer: Arc<Peer>, work: F) -> Answer<api::Session>
+where
+    F: FnOnce(&mut crate::session::Registry, &crate::session::Actor) -> Result<Id, Error>
+        + Send
+        + 'static,
+{
+    server
+        .call(peer, Ask::Operate, move |server, call| {
+            let mut registry = server.sessions.lock();
+            let id = work(&mut registry, &call.actor)?;
+            Ok(Json(view::session(&registry, registry.find(&id.to_string())?)))
+        })
+        .await
+}

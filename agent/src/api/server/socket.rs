@@ -1,0 +1,62 @@
+//! The control socket's place in the file system.
+
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use tokio::net::UnixListener;
+
+/// Why the control socket can't be offered.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Something that is no socket has its place.
+    #[error("`{}` is there and is not a socket", path.display())]
+    Occupied {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("can't {action} `{}`: {source}", path.display())]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Listens on the control socket. One that was left over is replaced: that no other daemon listens on
+/// it is for the lock in the state directory to say. Everybody may connect; what each may do is
+/// decided for each request.
+///
+/// # Errors
+/// The place is taken by something else, or the system refused.
+pub fn bind(path: &Path) -> Result<UnixListener, SocketError> {
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| SocketError::System { action, path, source }
+    };
+    if let Some(dir) = path.parent()
+        && !dir.is_dir()
+    {
+        fs::create_dir_all(dir).map_err(failed("make", dir))?;
+        fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(failed("open up", dir))?;
+    }
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => {
+            fs::remove_file(path).map_err(failed("replace", path))?;
+        }
+        Ok(_) => return Err(SocketError::Occupied { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("look at", path)(error)),
+    }
+    let listener = UnixListener::bind(path).map_err(failed("listen on", path))?;
+    fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(failed("open up", path))?;
+    Ok(listener)
+}

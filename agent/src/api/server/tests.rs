@@ -1,0 +1,295 @@
+//! Requests over a real socket, to a registry over a kernel that only remembers. The peer is this
+//! very process, so starting a session makes it a session's.
+
+use std::{fs, path::PathBuf, thread};
+
+use agent_common::id::{SessionId, Slot, Tag};
+use serde_json::{Value, json};
+
+use super::{
+    log::{Follower, Log, LogError},
+    *,
+};
+use crate::{
+    api::{
+        IncidentQuery,
+        client::{Client, ClientError},
+    },
+    session::{
+        double::Double,
+        registry::tests::{POLICY, World},
+    },
+};
+
+/// A log of two lines.
+struct TwoLines;
+
+impl Log for TwoLines {
+    fn list(&self, query: &IncidentQuery) -> Result<Vec<String>, LogError> {
+        match query.session.as_deref() {
+            Some("broken") => Err(LogError::Read("broken".into())),
+            _ => Ok(vec![r#"{"z":1,"a":2}"#.into(), r#"{"n":2}"#.into()]),
+        }
+    }
+
+    fn show(&self, id: &str) -> Result<String, LogError> {
+        Err(LogError::Unknown(id.into()))
+    }
+
+    fn summary(&self, _: &IncidentQuery) -> Result<Value, LogError> {
+        Ok(json!({"refusals": 2}))
+    }
+
+    fn verify(&self) -> Result<Value, LogError> {
+        Ok(json!({"lines": 2}))
+    }
+
+    fn follow(&self, _: &IncidentQuery) -> Result<Box<dyn Follower>, LogError> {
+        Ok(Box::new(Once(true)))
+    }
+}
+
+/// Two lines, then the end.
+struct Once(bool);
+
+impl Follower for Once {
+    fn next(&mut self) -> Result<Vec<String>, LogError> {
+        if std::mem::take(&mut self.0) {
+            return Ok(vec!["{\"n\":1}".into(), "{\"n\":2}".into()]);
+        }
+        Err(LogError::Read("over".into()))
+    }
+}
+
+/// A server and its client.
+struct Scene {
+    client: Client,
+    kernel: Double,
+    policy_dir: PathBuf,
+    sessions: Sessions,
+    world: World,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let world = World::new();
+        let sessions = Sessions::new(world.open(POLICY));
+        let policy_dir = world.dir.path().join("policy.d");
+        fs::create_dir(&policy_dir).unwrap();
+        fs::write(policy_dir.join("10-test.toml"), POLICY).unwrap();
+        let socket = world.dir.path().join("run/control.sock");
+        let server = Server {
+            sessions: sessions.clone(),
+            policy: PolicyDir::new(&policy_dir, sessions.clone()),
+            log: Arc::new(TwoLines),
+            group: rustix::process::getegid().as_raw().to_string().into(),
+        };
+        let place = socket.clone();
+        let (ready, wait) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = bind(&place).unwrap();
+                ready.send(()).unwrap();
+                serve(listener, server).await.unwrap();
+            });
+        });
+        wait.recv().unwrap();
+        let kernel = world.kernel.clone();
+        Self { client: Client::new(Some(socket)).unwrap(), kernel, policy_dir, sessions, world }
+    }
+
+    /// Makes this process an operator's again.
+    fn untag(&self) {
+        self.kernel.state().tags.clear();
+    }
+
+    fn start(&self) -> Value {
+        let request = json!({"profile": "coder", "workdir": "/home/dev/x", "task": "fix"});
+        self.client.post("/v1/sessions", &request).unwrap()
+    }
+}
+
+/// Status and code of a refusal.
+fn refused(answer: Result<Value, ClientError>) -> (u16, String) {
+    match answer {
+        Err(ClientError::Refused { status, body }) => (status, body.code.clone()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn operator_starts_grants_revokes_and_ends() {
+    let scene = Scene::new();
+    let session = scene.start();
+    assert_eq!(session["name"], "coder-1");
+    assert_eq!(session["state"], "active");
+    assert_eq!(session["tools"][0]["tool"], "base");
+    assert_eq!(session["pid"], std::process::id());
+    scene.untag();
+    let grants = "/v1/sessions/coder-1/grants";
+    let request = json!({"tool": "github", "ttl": "10m", "reason": "push"});
+    let granted = scene.client.post(grants, &request).unwrap();
+    assert_eq!(granted["tools"][2]["left_seconds"], 600);
+    assert_eq!(granted["tools"][2]["reason"], "push");
+    let revoked = scene.client.delete(&format!("{grants}/github")).unwrap();
+    assert_eq!(revoked["history"][0]["how"], "revoked");
+    assert_eq!(refused(scene.client.delete(&format!("{grants}/github"))), (409, "not_held".into()));
+    let empty = scene.client.delete(grants).unwrap();
+    assert_eq!(empty["tools"], json!([]));
+    scene.client.post("/v1/sessions/coder-1/quarantine", &()).unwrap();
+    scene.client.post("/v1/sessions/coder-1/resume", &()).unwrap();
+    let ended = scene.client.delete("/v1/sessions/coder-1").unwrap();
+    assert_eq!((&ended["session"]["state"], &ended["killed"]), (&json!("ended"), &json!(0)));
+    assert_eq!(scene.client.get("/v1/sessions").unwrap()["sessions"], json!([]));
+    let all = scene.client.get("/v1/sessions?all=true").unwrap();
+    assert_eq!(all["sessions"][0]["ended"]["reason"], "an operator ended it");
+}
+
+#[test]
+fn tagged_peer_sees_itself_and_nothing_else() {
+    let scene = Scene::new();
+    scene.start();
+    assert_eq!(scene.client.get("/v1/whoami").unwrap()["session"]["name"], "coder-1");
+    assert_eq!(scene.client.get("/v1/sessions/coder-1").unwrap()["profile"], "coder");
+    let confined = (403, "confined".to_owned());
+    for path in ["/v1/sessions/other", "/v1/sessions", "/v1/health", "/v1/policy", "/v1/incidents"]
+    {
+        assert_eq!(refused(scene.client.get(path)), confined, "{path}");
+    }
+    let request = json!({"tool": "github", "ttl": "10m"});
+    let grant = scene.client.post("/v1/sessions/coder-1/grants", &request);
+    assert_eq!(refused(grant), confined);
+    assert_eq!(refused(scene.client.delete("/v1/sessions/coder-1")), confined);
+    let start = json!({"profile": "coder", "workdir": "/"});
+    assert_eq!(refused(scene.client.post("/v1/sessions", &start)), confined);
+    assert_eq!(refused(scene.client.post("/v1/policy/reload", &json!({}))), confined);
+    assert_eq!(scene.sessions.lock().live().count(), 1);
+}
+
+#[test]
+fn peer_whose_tag_is_not_told_is_refused() {
+    let scene = Scene::new();
+    scene.kernel.state().fail = Some("tag_of");
+    assert_eq!(refused(scene.client.get("/v1/whoami")), (403, "forbidden".into()));
+    assert_eq!(scene.client.get("/v1/whoami").unwrap()["operator"], true);
+}
+
+#[test]
+fn refusals_are_json_with_a_fitting_status() {
+    let scene = Scene::new();
+    let get = |path: &str| refused(scene.client.get(path));
+    let post = |path: &str, body: &Value| refused(scene.client.post(path, body));
+    assert_eq!(get("/v1/sessions/nobody"), (404, "no_session".into()));
+    assert_eq!(get("/v1/nowhere"), (404, "no_such_path".into()));
+    assert_eq!(get("/v1/policy/reload"), (405, "wrong_method".into()));
+    assert_eq!(get("/v1/requests"), (501, "not_there_yet".into()));
+    assert_eq!(get("/v1/sessions?al=true"), (400, "bad_request".into()));
+    assert_eq!(get("/v1/incidents/x"), (404, "no_incident".into()));
+    assert_eq!(get("/v1/incidents?session=broken"), (500, "log".into()));
+    for path in ["/v1/step", "/v1/attach", "/v1/policy/learn", "/v1/sessions/x/children"] {
+        assert_eq!(post(path, &json!({})), (501, "not_there_yet".into()), "{path}");
+    }
+    assert_eq!(post("/v1/sessions", &json!({"profile": 1})), (422, "bad_request".into()));
+    let wrong = json!({"profile": "codr", "workdir": "/"});
+    assert_eq!(post("/v1/sessions", &wrong), (404, "no_profile".into()));
+    let wrong = json!({"profile": "coder", "workdir": "/", "ttl": "soon"});
+    assert_eq!(post("/v1/sessions", &wrong), (400, "bad_request".into()));
+}
+
+#[test]
+fn push_takes_whole_policies_only() {
+    let scene = Scene::new();
+    let file = |text: &str| json!({"files": [{"name": "20-more.toml", "text": text}]});
+    let path = scene.policy_dir.join("20-more.toml");
+    let wrong = file("schema = 1\n[tool.base]\n");
+    match scene.client.post("/v1/policy", &wrong) {
+        Err(ClientError::Refused { status: 422, body }) => {
+            assert_eq!(body.code, "bad_policy");
+            assert_eq!(body.diagnostics[0].file, path);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!path.exists());
+    let outside = json!({"files": [{"name": "../x.toml", "text": "schema = 1"}]});
+    assert_eq!(refused(scene.client.post("/v1/policy", &outside)), (400, "bad_request".into()));
+
+    let right =
+        "schema = 1\n[tool.more]\nfiles = [{ paths = [\"/opt/**\"], access = [\"read\"] }]\n";
+    let checked = scene.client.post("/v1/policy/check", &file(right)).unwrap();
+    assert_eq!(checked["size"]["tools"], 5);
+    scene.kernel.state().fail = Some("activate");
+    assert_eq!(refused(scene.client.post("/v1/policy", &file(right))).0, 500);
+    assert!(!path.exists());
+    let pushed = scene.client.post("/v1/policy", &file(right)).unwrap();
+    assert_eq!((&pushed["generation"], &pushed["added"]), (&json!(2), &json!(["more"])));
+    assert_eq!(fs::read_to_string(&path).unwrap(), right);
+
+    fs::remove_file(&path).unwrap();
+    let tried = scene.client.post("/v1/policy/reload", &json!({"dry_run": true})).unwrap();
+    assert_eq!(tried["dropped"], json!(["more"]));
+    assert_eq!(scene.client.get("/v1/policy").unwrap()["generation"], 2);
+    scene.client.post("/v1/policy/reload", &json!({})).unwrap();
+    assert_eq!(scene.client.get("/v1/policy").unwrap()["generation"], 3);
+    assert!(scene.world.memory.acts().contains(&"Push ".to_owned()));
+}
+
+#[test]
+fn explain_says_what_would_be_decided() {
+    let scene = Scene::new();
+    scene.start();
+    scene.untag();
+    let explain = |operation: &str, object: &str| {
+        let request = json!({"session": "coder-1", "operation": operation, "object": object});
+        scene.client.post("/v1/policy/explain", &request).unwrap()
+    };
+    let allowed = explain("read", "/home/dev/x/y");
+    assert_eq!(
+        (&allowed["verdict"], &allowed["allowed_by"]),
+        (&json!("allowed"), &json!(["workspace"]))
+    );
+    let refused = explain("net.connect", "203.0.113.9:443");
+    assert_eq!(refused["verdict"], "denied");
+    assert_eq!(
+        (&refused["reason"], &refused["would_allow"]),
+        (&json!("no_tool"), &json!(["github"]))
+    );
+    assert_eq!(refused["rules"][0]["line"], 8);
+}
+
+#[test]
+fn log_is_passed_on_as_it_is() {
+    let scene = Scene::new();
+    let list = scene.client.get("/v1/incidents").unwrap();
+    assert_eq!(list["incidents"][0]["a"], 2);
+    for query in ["lines=true", "follow=true"] {
+        let mut lines = Vec::new();
+        let path = format!("/v1/incidents?{query}");
+        scene
+            .client
+            .stream(&path, |line| {
+                lines.push(line.to_owned());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(lines.len(), 2, "{query}: {lines:?}");
+    }
+    assert_eq!(scene.client.get("/v1/incidents/summary").unwrap()["refusals"], 2);
+    assert_eq!(scene.client.get("/v1/incidents/verify").unwrap()["lines"], 2);
+}
+
+#[test]
+fn end_with_kill_kills_the_sessions_processes() {
+    let scene = Scene::new();
+    let session = scene.start();
+    scene.untag();
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let id = u64::from_str_radix(session["id"].as_str().unwrap(), 16).unwrap();
+    let tag = Tag { session: SessionId(id), slot: Slot(0), reserved: 0 };
+    scene.kernel.state().tags.insert(child.id().cast_signed(), tag);
+    let ended = scene.client.delete("/v1/sessions/coder-1?kill=true").unwrap();
+    assert_eq!(ended["killed"], 1);
+    let status = child.wait().unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
+}

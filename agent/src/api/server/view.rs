@@ -1,0 +1,226 @@
+//! From the registry's types to those on the wire.
+
+use agent_common::access::Rights;
+use jiff::{Timestamp, Unit};
+
+use crate::{
+    api,
+    policy::{Policy, RuleOwner, RuleRef, Severity},
+    session::{
+        Actor, Registry, Session,
+        clock::Moment,
+        model::{Condition, Enforcement, Grant, Loss, Origin, PassedFd, Past},
+        registry::{Installed, Verdict},
+    },
+};
+
+/// A session as clients see it.
+pub(super) fn session(registry: &Registry, session: &Session) -> api::Session {
+    let now = registry.clock().now();
+    let live = session.is_live();
+    api::Session {
+        id: session.id.to_string(),
+        name: session.name.clone(),
+        profile: session.profile.clone(),
+        task: session.task.clone(),
+        owner: actor(&session.owner),
+        workdir: session.workdir.clone(),
+        variables: session.variables.clone(),
+        mode: match session.mode {
+            Enforcement::Enforce => "enforce".into(),
+            Enforcement::Audit => "audit".into(),
+        },
+        state: match session.state {
+            Condition::Active => "active".into(),
+            Condition::Quarantined => "quarantined".into(),
+            Condition::Ended => "ended".into(),
+        },
+        started: time(session.started),
+        expires: time(session.expires),
+        left_seconds: if live { left(session.expires, now) } else { 0 },
+        pid: session.pid,
+        tasks: if live { registry.tasks_of(session).ok() } else { None },
+        parent: session.parent.map(|id| id.to_string()),
+        lineage: session.lineage.iter().map(ToString::to_string).collect(),
+        slot: session.slot,
+        tools: if live {
+            session.grants.iter().map(|held| grant(session, held, now)).collect()
+        } else {
+            Vec::new()
+        },
+        history: session.history.iter().map(past).collect(),
+        passed_fds: session.passed_fds.iter().map(passed).collect(),
+        ended: session.ended.as_ref().map(|ending| api::Ending {
+            at: time(ending.at),
+            by: actor(&ending.by),
+            reason: ending.reason.clone(),
+        }),
+    }
+}
+
+fn grant(session: &Session, grant: &Grant, now: Moment) -> api::Grant {
+    api::Grant {
+        tool: grant.tool.clone(),
+        from: time(grant.from),
+        until: grant.until.map(time),
+        left_seconds: left(grant.until.unwrap_or(session.expires), now),
+        given_by: actor(&grant.given_by),
+        reason: grant.reason.clone(),
+        source: match grant.source {
+            Origin::Profile => "profile".into(),
+            Origin::Grant => "grant".into(),
+        },
+    }
+}
+
+fn past(past: &Past) -> api::Past {
+    api::Past {
+        tool: past.grant.tool.clone(),
+        from: time(past.grant.from),
+        until: past.grant.until.map(time),
+        lost: time(past.lost),
+        how: match past.how {
+            Loss::Revoked => "revoked".into(),
+            Loss::Expired => "expired".into(),
+            Loss::Dropped => "dropped".into(),
+        },
+        by: actor(&past.by),
+    }
+}
+
+fn passed(fd: &PassedFd) -> api::PassedFd {
+    api::PassedFd { fd: fd.fd, target: fd.target.clone() }
+}
+
+/// Who did something, as clients see it.
+pub(super) fn actor(actor: &Actor) -> api::Actor {
+    api::Actor { uid: actor.uid, user: actor.user.clone(), pid: actor.pid }
+}
+
+/// Wall time, to the millisecond.
+fn time(moment: Moment) -> Timestamp {
+    moment.wall.round(Unit::Millisecond).unwrap_or(moment.wall)
+}
+
+fn left(until: Moment, now: Moment) -> u64 {
+    until.boot.saturating_sub(now.boot).div_ceil(1_000_000_000)
+}
+
+/// The policy in force, as clients see it.
+pub(super) fn policy(registry: &Registry, dir: &std::path::Path) -> api::PolicyView {
+    let policy = registry.policy();
+    let holders = registry.holders();
+    api::PolicyView {
+        generation: registry.generation().0,
+        digest: policy.digest.clone(),
+        dir: dir.display().to_string(),
+        tools: policy
+            .tools
+            .iter()
+            .map(|(name, tool)| api::ToolView {
+                name: name.clone(),
+                description: tool.description.clone(),
+                holders: holders.get(name.as_str()).copied().unwrap_or(0) as u64,
+            })
+            .collect(),
+        profiles: policy
+            .profiles
+            .iter()
+            .map(|(name, profile)| api::ProfileView {
+                name: name.clone(),
+                description: profile.description.clone(),
+                mode: match Enforcement::from(profile.mode) {
+                    Enforcement::Enforce => "enforce".into(),
+                    Enforcement::Audit => "audit".into(),
+                },
+                tools: profile.tools.clone(),
+                requests: profile.requests.keys().cloned().collect(),
+                session_ttl_seconds: profile.session_ttl.as_secs(),
+                variables: profile.variables.iter().cloned().collect(),
+            })
+            .collect(),
+        warnings: warnings(policy),
+    }
+}
+
+/// What a policy says that is not in force.
+pub(super) fn warnings(policy: &Policy) -> Vec<crate::policy::Diagnostic> {
+    policy.warnings.iter().filter(|d| d.severity == Severity::Warning).cloned().collect()
+}
+
+/// What a policy has changed, as clients see it.
+pub(super) fn change(installed: Installed, policy: &Policy, dry_run: bool) -> api::PolicyChange {
+    api::PolicyChange {
+        generation: installed.generation,
+        dry_run,
+        size: api::PolicySize::of(policy),
+        added: installed.added,
+        dropped: installed.dropped,
+        lost: installed
+            .lost
+            .into_iter()
+            .map(|(session, tools)| api::SessionLoss { session, tools })
+            .collect(),
+        warnings: warnings(policy),
+    }
+}
+
+/// What would be decided, as clients see it.
+pub(super) fn explanation(
+    session: &Session,
+    request: api::ExplainRequest,
+    rights: Rights,
+    verdict: Verdict,
+) -> api::Explanation {
+    let decided = match (verdict.refusal, session.mode) {
+        (None, _) => "allowed",
+        (Some(_), Enforcement::Enforce) => "denied",
+        (Some(_), Enforcement::Audit) => "would_deny",
+    };
+    api::Explanation {
+        session: session.name.clone(),
+        operation: request.operation,
+        object: request.object,
+        access: rights.iter().map(|right| right.name().into()).collect(),
+        verdict: decided.into(),
+        reason: verdict.refusal.map(|reason| reason.name().into()),
+        allowed_by: verdict.allowed_by,
+        would_allow: verdict.would_allow,
+        denied_by: verdict.denial.map(rule),
+        rules: verdict.rules.into_iter().map(rule).collect(),
+    }
+}
+
+fn rule(rule: RuleRef) -> api::RuleView {
+    let (kind, tool) = match rule.owner {
+        RuleOwner::Tool(tool) => ("tool", Some(tool)),
+        RuleOwner::Deny => ("deny", None),
+        RuleOwner::Data => ("data", None),
+        RuleOwner::Builtin => ("builtin", None),
+    };
+    api::RuleView {
+        file: rule.file.display().to_string(),
+        line: rule.line,
+        text: rule.text,
+        kind: kind.into(),
+        tool,
+    }
+}
+
+impl api::PolicySize {
+    /// How much a policy says.
+    pub fn of(policy: &Policy) -> Self {
+        let files = policy.tools.values().flat_map(|tool| &tool.files);
+        let network = policy.tools.values().flat_map(|tool| &tool.network);
+        Self {
+            tools: policy.tools.len(),
+            profiles: policy.profiles.len(),
+            path_rules: files.map(|rule| rule.paths.len()).sum::<usize>()
+                + policy.denials.iter().map(|denial| denial.paths.len()).sum::<usize>()
+                + policy.data.iter().map(|data| data.paths.len()).sum::<usize>(),
+            network_rules: network
+                .map(|rule| (rule.cidrs.len() + rule.hosts.len()) * rule.ports.len().max(1))
+                .sum(),
+        }
+    }
+}

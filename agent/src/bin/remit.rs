@@ -1,0 +1,7 @@
+//! `remit`, the command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agent::cli::main()
+}

@@ -1,0 +1,7 @@
+//! `remitd`, the daemon.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agent::daemon::main()
+}

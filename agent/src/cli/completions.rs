@@ -1,0 +1,27 @@
+//! `remit completions`.
+
+use std::io::{self, Write as _};
+
+use clap::CommandFactory as _;
+
+use super::{Cli, CliError, Exit};
+
+/// Print a completion script for a shell
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  remit completions bash > /usr/share/bash-completion/completions/remit")]
+pub(super) struct Args {
+    /// The shell
+    shell: clap_complete::Shell,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<Exit, CliError> {
+        // Made in memory first: the generator panics where it can't write.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "remit", &mut script);
+        io::stdout().write_all(&script)?;
+        Ok(Exit::Done)
+    }
+}

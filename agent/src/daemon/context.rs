@@ -1,0 +1,118 @@
+//! What the daemon adds to the kernel's events: names of sessions, rules, programs.
+
+use agent_common::{
+    access::{Right, Rights},
+    decision::Reason,
+    id::{BootNanos, SessionId, Slot},
+    rule::{FLOW_TCP_CONNECT, FLOW_TCP_LISTEN, FLOW_UDP_CONNECT, FLOW_UDP_LISTEN},
+};
+
+use crate::{
+    incident::{self, Context, Event, Explanation, Processes, Rule, time::boot_offset},
+    policy::RuleRef,
+    session::{Id, Session, Sessions, registry::Object},
+};
+
+/// IP protocol number of UDP.
+const UDP: u8 = 17;
+
+/// The registry and `/proc`, as the log asks them.
+pub(super) struct DaemonContext {
+    host: String,
+    sessions: Sessions,
+    processes: Processes,
+}
+
+/// The host's name.
+pub(super) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+impl DaemonContext {
+    pub(super) fn new(host: String, sessions: Sessions) -> Self {
+        Self { host, sessions, processes: Processes::new() }
+    }
+}
+
+impl Context for DaemonContext {
+    fn host(&self) -> &str {
+        &self.host
+    }
+
+    fn boot_offset(&self) -> i128 {
+        boot_offset()
+    }
+
+    fn session(&self, _: Slot, id: SessionId) -> Option<incident::Session> {
+        self.sessions.lock().by_id(Id(id)).map(named)
+    }
+
+    fn session_at(&self, slot: Slot) -> Option<incident::Session> {
+        self.sessions.lock().by_slot(slot).map(named)
+    }
+
+    fn explain(&self, event: &Event) -> Explanation {
+        let registry = self.sessions.lock();
+        let unknown = Explanation { rule: None, would_allow: Vec::new(), reason: event.reason };
+        let Some(session) = registry.by_id(Id(event.session)) else { return unknown };
+        let path = match &event.object {
+            incident::decode::Object::Path(path) => String::from_utf8_lossy(path).into_owned(),
+            _ => String::new(),
+        };
+        let Some(object) = object(event, &path) else { return unknown };
+        let verdict = registry.explain(session, event.rights, object);
+        let would_allow: Vec<&str> = verdict.would_allow.iter().map(String::as_str).collect();
+        let reason = registry.refine(session, event.reason, &would_allow);
+        let rule = match event.reason {
+            Reason::ExplicitDeny | Reason::Guard => verdict.denial.map(rule),
+            _ => None,
+        };
+        let would_allow = match event.reason {
+            Reason::NoTool | Reason::Revoked | Reason::Expired | Reason::Ancestor => {
+                verdict.would_allow
+            }
+            _ => Vec::new(),
+        };
+        Explanation { rule, would_allow, reason }
+    }
+
+    fn exe(&mut self, pid: u32, before: BootNanos) -> Option<Vec<u8>> {
+        self.processes.exe(pid, before)
+    }
+}
+
+/// What the policy is asked of an event's object; none for what no rule can speak of.
+fn object<'p>(event: &Event, path: &'p str) -> Option<Object<'p>> {
+    match &event.object {
+        incident::decode::Object::Path(_) => {
+            let own = path.strip_prefix("/proc/").and_then(|rest| rest.split('/').next());
+            let own_process = own == Some(event.pid.to_string().as_str());
+            Some(Object::Path { path, own_process })
+        }
+        incident::decode::Object::Endpoint { protocol, address, port } => {
+            let listens = event.rights.meets(Rights::of(Right::Listen));
+            let flow = match (listens, *protocol == UDP) {
+                (false, false) => FLOW_TCP_CONNECT,
+                (false, true) => FLOW_UDP_CONNECT,
+                (true, false) => FLOW_TCP_LISTEN,
+                (true, true) => FLOW_UDP_LISTEN,
+            };
+            Some(Object::Endpoint { address: *address, port: *port, flow })
+        }
+        _ => None,
+    }
+}
+
+fn named(session: &Session) -> incident::Session {
+    incident::Session {
+        id: session.id.to_string(),
+        name: session.name.clone(),
+        profile: session.profile.clone(),
+        task: session.task.clone().unwrap_or_default(),
+        lineage: session.lineage.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn rule(rule: RuleRef) -> Rule {
+    Rule { file: rule.file.display().to_string(), line: rule.line, text: rule.text }
+}

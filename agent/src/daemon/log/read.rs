@@ -1,0 +1,151 @@
+//! The log, as requests read it.
+
+use std::{
+    collections::VecDeque,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::LogHandle;
+use crate::{
+    api::{
+        IncidentQuery,
+        server::log::{Follower, Log, LogError},
+    },
+    incident::{
+        Kind, Record, Time,
+        query::{self, Cursor, Filter, FilterText, QueryError},
+    },
+};
+
+/// Distinct names that a summary has of each kind.
+const TOP: usize = 20;
+/// Lines that a follower gets at once.
+const MOST: usize = 1000;
+
+/// Reads the log.
+pub(in crate::daemon) struct Reader {
+    dir: PathBuf,
+    writer: LogHandle,
+}
+
+/// What a request wants to see.
+struct Wanted {
+    filter: Filter,
+    /// Control acts and repairs too.
+    all: bool,
+}
+
+impl Wanted {
+    fn of(query: &IncidentQuery) -> Result<Self, LogError> {
+        let text = FilterText {
+            session: query.session.clone(),
+            since: query.since.clone(),
+            until: query.until.clone(),
+            operation: query.operation.clone(),
+            reason: query.reason.clone(),
+            verdict: query.verdict.clone(),
+            kind: query.kind.clone(),
+            reference: query.reference.clone(),
+            limit: query.limit,
+        };
+        let filter = text.check(Time::now()).map_err(|error| LogError::Query(error.to_string()))?;
+        Ok(Self { all: query.all || filter.kind.is_some(), filter })
+    }
+
+    fn passes(&self, record: &Record) -> bool {
+        self.all || matches!(record.kind(), Kind::Incident | Kind::Lost)
+    }
+}
+
+impl Reader {
+    pub(in crate::daemon) fn new(dir: &Path, writer: LogHandle) -> Self {
+        Self { dir: dir.to_owned(), writer }
+    }
+}
+
+impl Log for Reader {
+    fn list(&self, query: &IncidentQuery) -> Result<Vec<String>, LogError> {
+        let wanted = Wanted::of(query)?;
+        self.writer.flush();
+        let limit = wanted.filter.limit.unwrap_or(usize::MAX);
+        let mut found = VecDeque::new();
+        query::for_each(&self.dir, &wanted.filter, |entry| {
+            if wanted.passes(&entry.record) {
+                found.push_back(entry.text);
+                if found.len() > limit {
+                    found.pop_front();
+                }
+            }
+            ControlFlow::Continue(())
+        })
+        .map_err(unread)?;
+        Ok(found.into())
+    }
+
+    fn show(&self, id: &str) -> Result<String, LogError> {
+        self.writer.flush();
+        let found = query::by_id(&self.dir, id).map_err(unread)?;
+        found.map(|entry| entry.text).ok_or_else(|| LogError::Unknown(id.to_owned()))
+    }
+
+    fn summary(&self, query: &IncidentQuery) -> Result<Value, LogError> {
+        let wanted = Wanted::of(query)?;
+        self.writer.flush();
+        let summary = query::summary(&self.dir, &wanted.filter, TOP).map_err(unread)?;
+        serde_json::to_value(summary).map_err(|error| LogError::Read(error.to_string()))
+    }
+
+    fn verify(&self) -> Result<Value, LogError> {
+        self.writer.flush();
+        let report = query::verify(&self.dir).map_err(unread)?;
+        serde_json::to_value(report).map_err(|error| LogError::Read(error.to_string()))
+    }
+
+    fn follow(&self, query: &IncidentQuery) -> Result<Box<dyn Follower>, LogError> {
+        let wanted = Wanted::of(query)?;
+        self.writer.flush();
+        // Without a condition on time only what comes is shown; with one, what was there since.
+        let cursor = if wanted.filter.since.is_some() {
+            Cursor::default()
+        } else {
+            query::end(&self.dir).map_err(unread)?
+        };
+        Ok(Box::new(Follow { dir: self.dir.clone(), wanted, cursor }))
+    }
+}
+
+/// Reads on from a place in the log.
+struct Follow {
+    dir: PathBuf,
+    wanted: Wanted,
+    cursor: Cursor,
+}
+
+impl Follower for Follow {
+    fn next(&mut self) -> Result<Vec<String>, LogError> {
+        loop {
+            let followed =
+                query::follow(&self.dir, self.cursor, &self.wanted.filter, MOST).map_err(unread)?;
+            let moved = followed.cursor != self.cursor;
+            self.cursor = followed.cursor;
+            let lines: Vec<String> = followed
+                .entries
+                .into_iter()
+                .filter(|entry| self.wanted.passes(&entry.record))
+                .map(|entry| entry.text)
+                .collect();
+            // Lines that nobody wanted are no reason to sleep: there may be more behind them.
+            if !lines.is_empty() || !moved {
+                return Ok(lines);
+            }
+        }
+    }
+}
+
+fn unread(error: QueryError) -> LogError {
+    let source = error.source.to_string();
+    LogError::Read(format!("{error}: {source}"))
+}

@@ -1,0 +1,170 @@
+//! A kernel for tests: it keeps what it is given, and says what was done in which order.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use agent_common::{
+    authority::{Expiries, Session},
+    id::{BootNanos, Generation, Slot, Tag},
+    limits::TOOLS,
+};
+use jiff::Timestamp;
+
+use super::{
+    clock::{Clock, Moment},
+    witness::{Control, Witness},
+};
+use crate::{
+    bpf::{Enforcer, KernelError},
+    policy::tables::{Rules, Tables},
+};
+
+/// What the kernel has.
+#[derive(Default)]
+pub(crate) struct State {
+    /// The calls, in order.
+    pub(crate) calls: Vec<String>,
+    /// The entries.
+    pub(crate) sessions: HashMap<u32, (Session, Box<Expiries>)>,
+    /// The tags, by the process id behind a pidfd.
+    pub(crate) tags: BTreeMap<i32, Tag>,
+    /// Live tasks, where they are not what the tags say.
+    pub(crate) tasks: HashMap<u32, u64>,
+    /// The policy in force.
+    pub(crate) generation: u32,
+    /// The next call whose name begins like this fails.
+    pub(crate) fail: Option<&'static str>,
+}
+
+/// The kernel; clones share what it has.
+#[derive(Clone, Default)]
+pub(crate) struct Double(Arc<Mutex<State>>);
+
+impl Double {
+    /// What it has.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn call(&self, call: String) -> Result<MutexGuard<'_, State>, KernelError> {
+        let mut state = self.state();
+        if state.fail.is_some_and(|fail| call.starts_with(fail)) {
+            state.fail = None;
+            return Err(KernelError { action: call, source: io::Error::other("told to fail") });
+        }
+        state.calls.push(call);
+        Ok(state)
+    }
+}
+
+/// The process behind a pidfd.
+fn pid(pidfd: BorrowedFd<'_>) -> i32 {
+    let info = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    std::fs::read_to_string(info)
+        .unwrap()
+        .lines()
+        .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+        .unwrap_or(-1)
+}
+
+impl Enforcer for Double {
+    fn activate(&mut self, generation: Generation, _: &Tables) -> Result<(), KernelError> {
+        self.call(format!("activate {}", generation.0))?.generation = generation.0;
+        Ok(())
+    }
+
+    fn add_rules(&mut self, _: &Rules) -> Result<(), KernelError> {
+        self.call("add_rules".into()).map(drop)
+    }
+
+    fn remove_rules(&mut self, _: &Rules) -> Result<(), KernelError> {
+        self.call("remove_rules".into()).map(drop)
+    }
+
+    fn write_session(
+        &mut self,
+        slot: Slot,
+        session: &Session,
+        expiries: &Expiries,
+    ) -> Result<(), KernelError> {
+        let mut state = self.call(format!("write {}", slot.0))?;
+        state.sessions.insert(slot.0, (*session, Box::new(*expiries)));
+        Ok(())
+    }
+
+    fn read_session(&self, slot: Slot) -> Result<(Session, Box<Expiries>), KernelError> {
+        let free = || (Session::FREE, Box::new([BootNanos(0); TOOLS]));
+        Ok(self.state().sessions.get(&slot.0).cloned().unwrap_or_else(free))
+    }
+
+    fn tag(&mut self, pidfd: BorrowedFd<'_>, tag: Tag) -> Result<(), KernelError> {
+        self.call(format!("tag {}", tag.slot.0))?.tags.insert(pid(pidfd), tag);
+        Ok(())
+    }
+
+    fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Result<Option<Tag>, KernelError> {
+        let mut state = self.state();
+        if state.fail == Some("tag_of") {
+            state.fail = None;
+            let source = io::Error::other("told to fail");
+            return Err(KernelError { action: "read a tag".into(), source });
+        }
+        Ok(state.tags.get(&pid(pidfd)).copied())
+    }
+
+    fn tasks_of(&self, slot: Slot) -> Result<u64, KernelError> {
+        let state = self.state();
+        let tagged = state.tags.values().filter(|tag| tag.slot == slot).count() as u64;
+        Ok(state.tasks.get(&slot.0).copied().unwrap_or(tagged))
+    }
+}
+
+/// A clock that is set by hand.
+#[derive(Clone)]
+pub(crate) struct Hands(Arc<AtomicU64>);
+
+impl Default for Hands {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(1_000_000_000_000)))
+    }
+}
+
+impl Hands {
+    /// Turns it on.
+    pub(crate) fn pass(&self, seconds: u64) {
+        self.0.fetch_add(seconds * 1_000_000_000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Hands {
+    fn now(&self) -> Moment {
+        let boot = self.0.load(Ordering::SeqCst);
+        let wall = i128::from(boot) + 1_790_000_000_000_000_000;
+        Moment { wall: Timestamp::from_nanosecond(wall).unwrap(), boot }
+    }
+}
+
+/// A witness that remembers.
+#[derive(Clone, Default)]
+pub(crate) struct Memory(pub(crate) Arc<Mutex<Vec<Control>>>);
+
+impl Memory {
+    /// The acts so far, by name, with their tools.
+    pub(crate) fn acts(&self) -> Vec<String> {
+        let acts = self.0.lock().unwrap();
+        acts.iter().map(|act| format!("{:?} {}", act.act, act.tools.join(","))).collect()
+    }
+}
+
+impl Witness for Memory {
+    fn record(&mut self, control: Control) {
+        self.0.lock().unwrap().push(control);
+    }
+}

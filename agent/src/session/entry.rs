@@ -1,0 +1,46 @@
+//! From a session to its kernel entry.
+
+use agent_common::{
+    authority::{self, Expiries, Mode, State, ToolSet},
+    decision::nearest_expiry,
+    id::{BootNanos, SessionId, Slot},
+    limits::TOOLS,
+};
+
+use super::model::{Condition, Grant, Session};
+
+/// The entry and the expiries that say what the session holds.
+pub(super) fn entry(session: &Session) -> (authority::Session, Box<Expiries>) {
+    let mut expiries = Box::new([BootNanos(0); TOOLS]);
+    let mut tools = ToolSet::EMPTY;
+    if session.is_live() {
+        for grant in &session.grants {
+            if let Some(expiry) = expiries.get_mut(usize::from(grant.bit)) {
+                *expiry = until(grant);
+                tools.insert(grant.tool_bit());
+            }
+        }
+    }
+    let state = match session.state {
+        Condition::Active => State::Active,
+        Condition::Quarantined => State::Quarantined,
+        Condition::Ended => State::Ended,
+    };
+    let entry = authority::Session {
+        id: session.id.0,
+        expires: session.expires.nanos(),
+        nearest_expiry: nearest_expiry(&tools, &expiries),
+        tools,
+        parent_id: session.parent.map_or(SessionId(0), |id| id.0),
+        parent: Slot::NONE,
+        state: state as u32,
+        mode: Mode::from(session.mode) as u32,
+        reserved: 0,
+    };
+    (entry, expiries)
+}
+
+/// A grant's expiry by the kernel's clock.
+pub(super) fn until(grant: &Grant) -> BootNanos {
+    grant.until.map_or(BootNanos::NEVER, |moment| moment.nanos())
+}

@@ -1,0 +1,301 @@
+//! The registry: every session, what it holds, and the policy that says what that means.
+
+mod adopt;
+mod change;
+mod explain;
+mod install;
+mod start;
+mod sweep;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
+
+use agent_common::{
+    authority::ToolSet,
+    id::{Generation, Slot},
+};
+
+pub use explain::{Object, Verdict};
+pub use install::Installed;
+pub use start::Start;
+
+use super::{
+    Error, Id, Session,
+    clock::Clock,
+    entry::entry,
+    model::{Ending, Grant},
+    store::{Numbers, Store},
+    witness::{Act, Control, Witness},
+};
+use crate::{
+    bpf::{Enforcer, KernelError},
+    policy::{
+        Policy, Profile,
+        compile::{Builtin, Compiled},
+        diagnostic::nearest,
+        tables::Rules,
+        tools::ToolBits,
+    },
+};
+
+/// The policy before there is one.
+fn empty() -> Policy {
+    Policy {
+        tools: BTreeMap::new(),
+        profiles: BTreeMap::new(),
+        denials: Vec::new(),
+        data: Vec::new(),
+        conflicts: Vec::new(),
+        sensitivities: Vec::new(),
+        warnings: Vec::new(),
+        digest: String::new(),
+    }
+}
+
+/// Ended sessions that are remembered, in memory and in the state directory: the newest.
+const REMEMBERED: usize = 1024;
+
+/// What the registry works with.
+pub struct Parts {
+    /// The kernel.
+    pub enforcer: Box<dyn Enforcer>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Who writes control acts down.
+    pub witness: Box<dyn Witness>,
+    /// What every policy says besides its own rules.
+    pub builtin: Builtin,
+}
+
+/// All sessions, and the policy in force.
+pub struct Registry {
+    enforcer: Box<dyn Enforcer>,
+    clock: Arc<dyn Clock>,
+    witness: Box<dyn Witness>,
+    builtin: Builtin,
+    store: Store,
+    policy: Arc<Policy>,
+    compiled: Compiled,
+    bits: ToolBits,
+    generation: Generation,
+    live: BTreeMap<Id, Session>,
+    rules: HashMap<Slot, Rules>,
+    ended: BTreeMap<Id, Session>,
+}
+
+impl Registry {
+    /// Takes over what the state directory and the kernel say, and puts the policy in force.
+    ///
+    /// # Errors
+    /// The state directory can't be used, the policy does not fit, or the kernel refused.
+    pub fn open(parts: Parts, state_dir: &Path, policy: Policy) -> Result<Self, Error> {
+        let store = Store::open(state_dir)?;
+        let numbers = store.numbers().unwrap_or_else(|error| {
+            tracing::error!("{error}; tools get new numbers, grants of before are dropped");
+            None
+        });
+        let Numbers { generation, tools: bits } = numbers.unwrap_or_default();
+        let Parts { enforcer, clock, witness, builtin } = parts;
+        let empty = empty();
+        let compiled = Compiled::new(&empty, &ToolBits::default(), &builtin)
+            .map_err(|error| Error::Compile(error.to_string()))?;
+        let mut registry = Self {
+            enforcer,
+            clock,
+            witness,
+            builtin,
+            store,
+            policy: Arc::new(empty),
+            compiled,
+            bits,
+            generation: Generation(generation),
+            live: BTreeMap::new(),
+            rules: HashMap::new(),
+            ended: BTreeMap::new(),
+        };
+        registry.adopt()?;
+        registry.install(policy, Act::DaemonStart, &super::Actor::daemon())?;
+        Ok(registry)
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// The policy in force, compiled.
+    pub fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+
+    /// The bits of the tools.
+    pub fn bits(&self) -> &ToolBits {
+        &self.bits
+    }
+
+    /// The number of the policy in force.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// What every policy says besides its own rules.
+    pub fn builtin(&self) -> &Builtin {
+        &self.builtin
+    }
+
+    /// The kernel: to ask for tags.
+    pub fn enforcer(&self) -> &dyn Enforcer {
+        self.enforcer.as_ref()
+    }
+
+    /// The clocks.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The live sessions, the oldest first.
+    pub fn live(&self) -> impl Iterator<Item = &Session> {
+        self.live.values()
+    }
+
+    /// The remembered sessions that ended, the oldest first.
+    pub fn ended(&self) -> impl Iterator<Item = &Session> {
+        self.ended.values()
+    }
+
+    /// The session of that id, live or remembered.
+    pub fn by_id(&self, id: Id) -> Option<&Session> {
+        self.live.get(&id).or_else(|| self.ended.get(&id))
+    }
+
+    /// The live session in that slot.
+    pub fn by_slot(&self, slot: Slot) -> Option<&Session> {
+        self.live.values().find(|session| session.slot() == slot)
+    }
+
+    /// The session of that name or id: a live one before one that ended, of those the last.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(&self, word: &str) -> Result<&Session, Error> {
+        let by_id = word.to_ascii_lowercase().parse().ok().and_then(|id| self.by_id(id));
+        by_id
+            .or_else(|| self.live.values().find(|session| session.name == word))
+            .or_else(|| self.ended.values().rev().find(|session| session.name == word))
+            .ok_or_else(|| Error::NoSession {
+                name: word.to_owned(),
+                nearest: nearest(word, self.live.values().map(|session| session.name.as_str()))
+                    .map(str::to_owned),
+            })
+    }
+
+    /// The live session of that name or id.
+    ///
+    /// # Errors
+    /// There is none, or it has ended.
+    pub fn find_live(&self, word: &str) -> Result<&Session, Error> {
+        let session = self.find(word)?;
+        if session.is_live() {
+            Ok(session)
+        } else {
+            Err(Error::Ended { name: session.name.clone() })
+        }
+    }
+
+    /// The profile of that name.
+    ///
+    /// # Errors
+    /// The policy has none.
+    pub fn profile(&self, name: &str) -> Result<&Profile, Error> {
+        self.policy.profiles.get(name).ok_or_else(|| Error::NoProfile {
+            name: name.to_owned(),
+            nearest: nearest(name, self.policy.profiles.keys().map(String::as_str))
+                .map(str::to_owned),
+        })
+    }
+
+    /// How many live tasks a session has, as far as the kernel counted.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn tasks_of(&self, session: &Session) -> Result<u64, KernelError> {
+        self.enforcer.tasks_of(session.slot())
+    }
+
+    /// All bits that some live session has.
+    fn held(&self) -> ToolSet {
+        self.live.values().flat_map(|session| &session.grants).map(Grant::tool_bit).collect()
+    }
+
+    fn tell(&mut self, control: Control) {
+        self.witness.record(control);
+    }
+
+    /// Writes a session's entry into the kernel.
+    fn write_kernel(&mut self, session: &Session) -> Result<(), KernelError> {
+        let (entry, expiries) = entry(session);
+        self.enforcer.write_session(session.slot(), &entry, &expiries)
+    }
+
+    /// Puts a session with more authority than before in force: the file first, so that the kernel
+    /// never allows what no file names.
+    fn grow(&mut self, session: Session) -> Result<&Session, Error> {
+        self.store.write_session(&session)?;
+        if let Err(error) = self.write_kernel(&session) {
+            if let Some(before) = self.live.get(&session.id) {
+                self.store.write_session(before)?;
+            }
+            return Err(error.into());
+        }
+        Ok(self.remember(session))
+    }
+
+    /// Puts a session with less authority than before in force: the kernel first. That the file can't
+    /// be written does not undo it: a grant that only the file has is dropped when it is read.
+    fn shrink(&mut self, session: Session) -> Result<&Session, Error> {
+        self.write_kernel(&session)?;
+        if let Err(error) = self.store.write_session(&session) {
+            tracing::error!(session = %session.name, "{error}; the kernel has it");
+        }
+        Ok(self.remember(session))
+    }
+
+    fn remember(&mut self, session: Session) -> &Session {
+        let id = session.id;
+        if session.is_live() {
+            self.live.entry(id).insert_entry(session).into_mut()
+        } else {
+            self.live.remove(&id);
+            while self.ended.len() >= REMEMBERED {
+                if let Some((oldest, _)) = self.ended.pop_first()
+                    && let Err(error) = self.store.remove_session(oldest)
+                {
+                    tracing::warn!("{error}");
+                }
+            }
+            self.ended.entry(id).insert_entry(session).into_mut()
+        }
+    }
+
+    /// Ends a session: no authority from here on, and its own rules leave the tables.
+    fn close(&mut self, mut session: Session, ending: Ending) -> Result<&Session, Error> {
+        session.state = super::model::Condition::Ended;
+        session.ended = Some(ending);
+        let (slot, id) = (session.slot(), session.id);
+        self.shrink(session)?;
+        if let Some(rules) = self.rules.remove(&slot) {
+            self.compiled.remove(slot);
+            if let Err(error) = self.enforcer.remove_rules(&rules) {
+                tracing::error!("{error}; the rules of slot {} stay until the next reload", slot.0);
+            }
+        }
+        let session = self.ended.get(&id).ok_or_else(|| Error::Ended { name: id.to_string() })?;
+        Ok(session)
+    }
+}

@@ -1,0 +1,140 @@
+//! Taking over what was there before the daemon started.
+//!
+//! The kernel's entries are the truth for what each session holds; the files say what it is called,
+//! and who gave it what. What only a file has never came into force, or was taken back: it is dropped.
+
+use agent_common::{
+    authority::{self, Expiries, State},
+    id::{BootNanos, Slot},
+    limits::SESSIONS,
+};
+
+use super::{Error, Registry};
+use crate::session::{
+    Actor, Session,
+    clock::Moment,
+    entry::until,
+    model::{Condition, Ending, Grant, Loss, Origin},
+    witness::{Act, Control},
+};
+
+impl Registry {
+    /// Takes over the sessions of the files and the kernel's entries.
+    pub(super) fn adopt(&mut self) -> Result<(), Error> {
+        let now = self.clock.now();
+        for session in self.store.sessions()? {
+            if !session.is_live() {
+                self.remember(session);
+                continue;
+            }
+            let (entry, expiries) = self.enforcer.read_session(session.slot())?;
+            if entry.id == session.id.0 && entry.state != State::Ended as u32 {
+                let session = self.reconcile(session, &entry, &expiries, now);
+                self.live.insert(session.id, session);
+            } else {
+                self.bury(session, now);
+            }
+        }
+        let adopted: Vec<Session> = self.live.values().cloned().collect();
+        for session in adopted {
+            // What was dropped here is written back to both, so that they agree from here on.
+            let mut control = Control::of(Act::Adopt, &session, &Actor::daemon());
+            control.tools = session.grants.iter().map(|grant| grant.tool.clone()).collect();
+            self.shrink(session)?;
+            self.tell(control);
+        }
+        self.free_strangers()
+    }
+
+    /// A file's session, with what the kernel says of it.
+    fn reconcile(
+        &self,
+        mut session: Session,
+        entry: &authority::Session,
+        expiries: &Expiries,
+        now: Moment,
+    ) -> Session {
+        let expiry = |bit: u16| expiries.get(usize::from(bit)).copied().unwrap_or(BootNanos(0));
+        let absent = |grant: &Grant| {
+            let named = self.bits.bit(&grant.tool) == Some(grant.tool_bit());
+            !named || !entry.tools.contains(grant.tool_bit())
+        };
+        let gone = session.lose(absent, Loss::Revoked, now, &Actor::daemon());
+        for grant in gone {
+            tracing::warn!(session = %session.name, tool = %grant.tool,
+                "the file has a grant that the kernel does not have: dropped");
+        }
+        for grant in &mut session.grants {
+            let kernel = expiry(grant.bit);
+            if kernel != until(grant) {
+                grant.until = (kernel != BootNanos::NEVER).then(|| now.at_boot(kernel));
+            }
+        }
+        let unnamed = entry
+            .tools
+            .iter()
+            .filter(|bit| !session.grants.iter().any(|grant| grant.tool_bit() == *bit));
+        let found: Vec<Grant> = unnamed
+            .filter_map(|bit| {
+                let kernel = expiry(bit.0);
+                Some(Grant {
+                    tool: self.bits.name(bit)?.to_owned(),
+                    bit: bit.0,
+                    from: session.started,
+                    until: (kernel != BootNanos::NEVER).then(|| now.at_boot(kernel)),
+                    given_by: Actor::daemon(),
+                    reason: Some("found in the kernel at the daemon's start".into()),
+                    source: Origin::Grant,
+                })
+            })
+            .filter(|grant| session.grant(&grant.tool).is_none())
+            .collect();
+        session.grants.extend(found);
+        session.state = if entry.state == State::Active as u32 {
+            Condition::Active
+        } else {
+            Condition::Quarantined
+        };
+        session.expires = if session.expires.boot == entry.expires.0 {
+            session.expires
+        } else {
+            now.at_boot(entry.expires)
+        };
+        session
+    }
+
+    /// Marks a session as ended that the kernel does not know any more.
+    fn bury(&mut self, mut session: Session, now: Moment) {
+        let by = Actor::daemon();
+        let reason = "the kernel does not know it any more";
+        session.state = Condition::Ended;
+        session.ended = Some(Ending { at: now, by: by.clone(), reason: reason.into() });
+        let mut control = Control::of(Act::End, &session, &by);
+        control.reason = Some(reason.into());
+        if let Err(error) = self.store.write_session(&session) {
+            tracing::error!("{error}");
+        }
+        self.remember(session);
+        self.tell(control);
+    }
+
+    /// Ends entries in the kernel that no file tells of: nobody could say what they are, or take
+    /// anything from them.
+    fn free_strangers(&mut self) -> Result<(), Error> {
+        for slot in (0..SESSIONS as u32).map(Slot) {
+            let (mut entry, expiries) = self.enforcer.read_session(slot)?;
+            let known = self.live.values().any(|session| session.slot() == slot);
+            if known || entry.state == State::Ended as u32 {
+                continue;
+            }
+            tracing::error!(
+                "slot {} has session {:016x}, of which no file tells: ended",
+                slot.0,
+                entry.id.0
+            );
+            entry.state = State::Ended as u32;
+            self.enforcer.write_session(slot, &entry, &expiries)?;
+        }
+        Ok(())
+    }
+}

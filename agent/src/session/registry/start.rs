@@ -1,0 +1,259 @@
+//! Starting a session.
+
+use std::{collections::BTreeMap, os::fd::BorrowedFd, path::Path, time::Duration};
+
+use agent_common::{
+    id::{Slot, Tag},
+    limits::SESSIONS,
+};
+
+use super::{Error, Registry};
+use crate::{
+    policy::{Profile, diagnostic::nearest},
+    session::{
+        Actor, Id, Session,
+        clock::Moment,
+        model::{Condition, Ending, Grant, Origin, PassedFd},
+        name,
+        witness::{Act, Control},
+    },
+};
+
+/// Bytes of the longest task, reason or value.
+pub(super) const TEXT: usize = 4096;
+
+/// What a session is started with.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// Its profile.
+    pub profile: String,
+    /// What it is for.
+    pub task: Option<String>,
+    /// Its work folder, absolute.
+    pub workdir: String,
+    /// How long it may last; as long as the profile allows if none.
+    pub ttl: Option<Duration>,
+    /// Its name; one is made if none.
+    pub name: Option<String>,
+    /// Values of the policy's variables, without `workdir`.
+    pub variables: BTreeMap<String, String>,
+    /// Descriptors given to it.
+    pub passed_fds: Vec<PassedFd>,
+}
+
+impl Registry {
+    /// Starts a session and tags the process behind the pidfd with it.
+    ///
+    /// # Errors
+    /// Something about the request is not right, no slot is free, or the kernel refused. Nothing was
+    /// changed then.
+    pub fn start(
+        &mut self,
+        start: Start,
+        owner: Actor,
+        process: BorrowedFd<'_>,
+    ) -> Result<&Session, Error> {
+        let mut session = self.prepare(start, owner.clone())?;
+        let slot = session.slot();
+        let rules = self
+            .compiled
+            .instantiate(slot, &session.variables)
+            .map_err(|error| Error::Compile(error.to_string()))?;
+        if let Err(error) = self.enforcer.add_rules(&rules) {
+            self.compiled.remove(slot);
+            return Err(error.into());
+        }
+        self.rules.insert(slot, rules);
+        let tag = Tag { session: session.id.0, slot, reserved: 0 };
+        session.tagged = true;
+        let started = self
+            .grow(session.clone())
+            .map(drop)
+            .and_then(|()| self.enforcer.tag(process, tag).map_err(Error::from));
+        if let Err(error) = started {
+            let reason = format!("it could not start: {error}");
+            let ending = Ending { at: self.clock.now(), by: Actor::daemon(), reason };
+            self.undo(session, ending);
+            return Err(error);
+        }
+        let mut control = Control::of(Act::Start, &session, &owner);
+        control.tools = session.grants.iter().map(|grant| grant.tool.clone()).collect();
+        control.until = Some(session.expires.wall);
+        self.tell(control);
+        self.by_id(session.id).ok_or(Error::Ended { name: session.name })
+    }
+
+    /// Takes a session back that never ran.
+    fn undo(&mut self, session: Session, ending: Ending) {
+        let id = session.id;
+        if let Err(error) = self.close(session, ending) {
+            tracing::error!("{error}");
+        }
+        self.live.remove(&id);
+        self.ended.remove(&id);
+        if let Err(error) = self.store.remove_session(id) {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// Checks a request and makes the session of it, in memory only.
+    fn prepare(&self, start: Start, owner: Actor) -> Result<Session, Error> {
+        let profile = self.profile(&start.profile)?;
+        let name = self.choose_name(start.name, &start.profile)?;
+        if start.task.as_deref().is_some_and(|task| !is_text(task)) {
+            return Err(Error::BadText { what: "task", help: "at most 4,096 bytes, no NUL" });
+        }
+        let variables = variables(&start.profile, profile, &start.workdir, start.variables)?;
+        let now = self.clock.now();
+        let expires = now.after(lifetime(&start.profile, profile, start.ttl)?);
+        let slot = self.free_slot()?;
+        let id = self.new_id(now);
+        let grants = profile
+            .tools
+            .iter()
+            .map(|tool| self.profile_grant(tool, now, &owner))
+            .collect::<Result<_, _>>()?;
+        Ok(Session {
+            id,
+            slot: slot.0,
+            name,
+            profile: start.profile,
+            task: start.task,
+            workdir: start.workdir,
+            variables,
+            mode: profile.mode.into(),
+            state: Condition::Active,
+            started: now,
+            expires,
+            pid: owner.pid,
+            owner,
+            parent: None,
+            lineage: Vec::new(),
+            passed_fds: start.passed_fds,
+            grants,
+            history: Vec::new(),
+            ended: None,
+            tagged: false,
+        })
+    }
+
+    fn profile_grant(&self, tool: &str, now: Moment, by: &Actor) -> Result<Grant, Error> {
+        Ok(Grant {
+            tool: tool.to_owned(),
+            bit: self.bit(tool)?,
+            from: now,
+            until: None,
+            given_by: by.clone(),
+            reason: None,
+            source: Origin::Profile,
+        })
+    }
+
+    /// A tool's bit.
+    pub(super) fn bit(&self, tool: &str) -> Result<u16, Error> {
+        self.bits.bit(tool).map(|bit| bit.0).ok_or_else(|| Error::NoTool {
+            name: tool.to_owned(),
+            nearest: nearest(tool, self.policy.tools.keys().map(String::as_str)).map(str::to_owned),
+        })
+    }
+
+    fn choose_name(&self, asked: Option<String>, profile: &str) -> Result<String, Error> {
+        let Some(asked) = asked else {
+            let known = self.live.values().chain(self.ended.values());
+            return Ok(name::next(profile, known.map(|session| session.name.as_str())));
+        };
+        name::check(&asked)?;
+        if self.live.values().any(|session| session.name == asked) {
+            return Err(Error::NameTaken { name: asked });
+        }
+        Ok(asked)
+    }
+
+    /// A free slot, if possible one that no process of an ended session is counted in any more.
+    fn free_slot(&self) -> Result<Slot, Error> {
+        let mut taken = vec![false; SESSIONS];
+        for session in self.live.values() {
+            if let Some(taken) = taken.get_mut(session.slot as usize) {
+                *taken = true;
+            }
+        }
+        let mut free = (0..).map(Slot).zip(taken).filter(|(_, taken)| !taken).map(|(slot, _)| slot);
+        let first = free.next().ok_or(Error::Full)?;
+        let quiet = |slot: &Slot| self.enforcer.tasks_of(*slot).is_ok_and(|tasks| tasks == 0);
+        Ok(std::iter::once(first).chain(free).find(quiet).unwrap_or(first))
+    }
+
+    fn new_id(&self, now: Moment) -> Id {
+        let millis = u64::try_from(now.wall.as_millisecond()).unwrap_or(0);
+        loop {
+            let id = Id::new(millis, random());
+            if self.by_id(id).is_none() {
+                return id;
+            }
+        }
+    }
+}
+
+/// How long the session lasts.
+fn lifetime(name: &str, profile: &Profile, asked: Option<Duration>) -> Result<Duration, Error> {
+    let most = profile.session_ttl;
+    match asked {
+        None => Ok(most),
+        Some(asked) if asked.is_zero() => Err(Error::ZeroTtl),
+        Some(asked) if asked > most => {
+            Err(Error::LongTtl { profile: name.to_owned(), asked, most })
+        }
+        Some(asked) => Ok(asked),
+    }
+}
+
+/// The values of all variables that the session's rules may use.
+fn variables(
+    name: &str,
+    profile: &Profile,
+    workdir: &str,
+    given: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Error> {
+    if !Path::new(workdir).is_absolute() || !is_text(workdir) {
+        return Err(Error::BadWorkdir { workdir: workdir.to_owned() });
+    }
+    let mut all = given;
+    if all.contains_key("workdir") {
+        let help = "the work folder is given by `--workdir`";
+        return Err(Error::BadVariable { variable: "workdir".into(), help });
+    }
+    for (variable, value) in &all {
+        if !crate::policy::pattern::is_variable_name(variable) {
+            let help = "a name of lower-case letters, digits and `_`";
+            return Err(Error::BadVariable { variable: variable.clone(), help });
+        }
+        if !is_text(value) || value.is_empty() {
+            let help = "its value: 1 to 4,096 bytes, no NUL";
+            return Err(Error::BadVariable { variable: variable.clone(), help });
+        }
+    }
+    all.insert("workdir".into(), workdir.to_owned());
+    match profile.variables.iter().find(|variable| !all.contains_key(*variable)) {
+        Some(missing) => {
+            Err(Error::MissingVariable { profile: name.to_owned(), variable: missing.clone() })
+        }
+        None => Ok(all),
+    }
+}
+
+/// Whether a text is short enough and has no NUL.
+pub(super) fn is_text(text: &str) -> bool {
+    text.len() <= TEXT && !text.contains('\0')
+}
+
+/// Random bits; the clock's where the kernel has none to give.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    match got {
+        Ok(4) => u32::from_ne_bytes(bytes),
+        _ => std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.subsec_nanos()),
+    }
+}

@@ -1,0 +1,112 @@
+//! Starting sessions.
+
+use agent_common::limits::SESSIONS;
+
+use super::*;
+
+#[test]
+fn session_starts_with_its_profiles_tools_and_its_process_tagged() {
+    let world = World::new();
+    let mut registry = world.open(POLICY);
+    let session = coder(&mut registry);
+    assert_eq!(session.name, "coder-1");
+    assert_eq!(tools(&session), ["base", "workspace"]);
+    assert_eq!(world.holds(&registry, &session), ["base", "workspace"]);
+    assert_eq!(session.variables["workdir"], "/home/dev/x");
+    assert_eq!(world.file(&session), Some(session.clone()));
+    let state = world.kernel.state();
+    assert_eq!(state.calls, ["activate 1", "add_rules", "write 0", "tag 0"]);
+    assert_eq!(state.tags.values().next().unwrap().session, session.id.0);
+    drop(state);
+    assert_eq!(world.memory.acts(), ["DaemonStart ", "Start base,workspace"]);
+    assert_eq!(coder(&mut registry).name, "coder-2");
+}
+
+#[test]
+fn wrong_requests_change_nothing() {
+    let world = World::new();
+    let mut registry = world.open(POLICY);
+    coder(&mut registry);
+    let calls = world.kernel.state().calls.len();
+    let cases = [
+        (request("codr"), "no profile `codr` in the policy"),
+        (Start { workdir: "x".into(), ..request("coder") }, "`x` is not an absolute path"),
+        (Start { name: Some("a b".into()), ..request("coder") }, "`a b` is not a session name"),
+        (
+            Start { name: Some("coder-1".into()), ..request("coder") },
+            "a live session is called `coder-1` already",
+        ),
+        (Start { ttl: Some(Duration::ZERO), ..request("coder") }, "the time to live is zero"),
+        (
+            Start { ttl: Some(minutes(61)), ..request("watcher") },
+            "61m is longer than the 1h that profile `watcher` allows",
+        ),
+        (
+            Start {
+                variables: [("workdir".to_owned(), "/".to_owned())].into(),
+                ..request("coder")
+            },
+            "`workdir` can't be set",
+        ),
+    ];
+    for (request, message) in cases {
+        assert_eq!(start(&mut registry, request).unwrap_err().to_string(), message);
+    }
+    assert_eq!(world.kernel.state().calls.len(), calls);
+    assert_eq!(registry.live().count(), 1);
+}
+
+#[test]
+fn process_that_cant_be_tagged_leaves_nothing() {
+    let world = World::new();
+    let mut registry = world.open(POLICY);
+    world.kernel.state().fail = Some("tag");
+    assert!(start(&mut registry, request("coder")).is_err());
+    assert_eq!(registry.live().count() + registry.ended().count(), 0);
+    assert_eq!(std::fs::read_dir(world.dir.path().join("sessions")).unwrap().count(), 0);
+    let state = world.kernel.state();
+    assert_eq!(state.sessions[&0].0.state, 0);
+    assert_eq!(state.calls.last().map(String::as_str), Some("remove_rules"));
+}
+
+#[test]
+fn variable_of_the_profile_must_be_given() {
+    let world = World::new();
+    let text = POLICY.replace("\"/srv/**\"", "\"/srv/{project}/**\"").replace(
+        "tools = [\"base\", \"workspace\"]",
+        "tools = [\"base\", \"workspace\", \"spare\"]",
+    );
+    let mut registry = world.open(&text);
+    let error = start(&mut registry, request("coder")).unwrap_err();
+    assert_eq!(error.to_string(), "profile `coder` needs a value for `{project}`");
+    let variables = [("project".to_owned(), "x".to_owned())].into();
+    assert!(start(&mut registry, Start { variables, ..request("coder") }).is_ok());
+}
+
+#[test]
+fn one_session_more_than_fit_gets_a_clear_error() {
+    let world = World::new();
+    let mut registry = world.open(POLICY);
+    for _ in 0..SESSIONS {
+        coder(&mut registry);
+    }
+    let error = start(&mut registry, request("coder")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "1,024 sessions are live, the most that fit: end one (`remit session end S`)"
+    );
+    let slots: std::collections::BTreeSet<u32> = registry.live().map(|s| s.slot).collect();
+    assert_eq!(slots.len(), SESSIONS);
+    registry.end("coder-500", "test", &root()).unwrap();
+    assert_eq!(coder(&mut registry).slot, 499);
+}
+
+#[test]
+fn slot_with_processes_of_an_ended_session_is_taken_last() {
+    let world = World::new();
+    let mut registry = world.open(POLICY);
+    let first = coder(&mut registry);
+    registry.end(&first.name, "test", &root()).unwrap();
+    world.kernel.state().tasks.insert(0, 1);
+    assert_eq!(coder(&mut registry).slot, 1);
+}
