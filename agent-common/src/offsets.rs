@@ -46,6 +46,7 @@ offsets! {
     task_real_parent = "task_struct"."real_parent";
     task_group_leader = "task_struct"."group_leader";
     task_mm = "task_struct"."mm";
+    task_real_cred = "task_struct"."real_cred";
     task_fs = "task_struct"."fs";
     task_pid_links = "task_struct"."pid_links";
     mm_exe_file = "mm_struct"."exe_file";
@@ -93,7 +94,7 @@ offsets! {
     msghdr_flags = "msghdr"."msg_flags";
 }
 
-assert_layout!(Offsets, 16 + 4 * 52, 8);
+assert_layout!(Offsets, 16 + 4 * 54, 8);
 
 #[cfg(test)]
 mod tests {

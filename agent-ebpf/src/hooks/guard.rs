@@ -8,7 +8,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
     check::{self, Act, EPERM},
-    kernel::{Task, load},
+    kernel::{self, Task, load},
     offset, subject,
 };
 
@@ -128,6 +128,9 @@ const WITHHELD: u64 = 1 << 2
     | 1 << 38
     | 1 << 39
     | 1 << 40;
+/// Of those, what overlayfs uses in its mounter's name while it works for a task: DAC_READ_SEARCH (2),
+/// SYS_ADMIN (21) and MKNOD (27).
+const BORROWED: u64 = 1 << 2 | 1 << 21 | 1 << 27;
 /// `CAP_DAC_READ_SEARCH`: asked for at every look-up by root, before `CAP_DAC_OVERRIDE`.
 const DAC_READ_SEARCH: u32 = 2;
 /// `CAP_OPT_NOAUDIT` (include/linux/security.h): the caller only wonders.
@@ -140,10 +143,20 @@ pub fn capable(context: LsmContext) -> i32 {
     if capability > 63 || WITHHELD >> capability & 1 == 0 {
         return 0;
     }
+    if BORROWED >> capability & 1 != 0 && is_borrowed(context.arg(0)) {
+        return 0;
+    }
     if capability == DAC_READ_SEARCH || context.arg::<u32>(3) & NOAUDIT != 0 {
         return withheld(capability);
     }
     forbid(Operation::PrivCapability, capability)
+}
+
+/// Whether the credentials are not the running task's own: the kernel put others in their place to do its
+/// own work (`override_creds`, as overlayfs does), and they are not the task's to use.
+#[inline(always)]
+fn is_borrowed(credentials: u64) -> bool {
+    credentials != load::<u64>(kernel::current().0, offset!(task_real_cred))
 }
 
 /// Refuses without a report what nobody would want to read of.

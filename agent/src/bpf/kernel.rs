@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd},
+    path::Path,
     thread,
 };
 
@@ -62,6 +63,34 @@ macro_rules! open {
             reason: error.to_string(),
         })?
     };
+}
+
+/// Makes and pins the arrays of tables that are not there yet. The loader would make them as well, but
+/// with type information in their inner maps, and 6.1 then takes none without
+/// (`bpf_map_meta_equal`, kernel/bpf/map_in_map.c).
+///
+/// # Errors
+/// What the kernel refused.
+pub(super) fn pin_tables(maps: &Path) -> Result<(), LoadError> {
+    let failed = |name: &str, reason: String| LoadError::Pin { name: name.to_owned(), reason };
+    let empty = |error: MapError| failed("an empty table", chain(&error));
+    let active = Active::new(&Rules::default()).map_err(empty)?;
+    let network = Network::new(&Tables::default()).map_err(empty)?;
+    let inner = [
+        ("EDGE_TABLES", active.edges.map().fd().as_fd()),
+        ("AFFIX_TABLES", active.affixes.map().fd().as_fd()),
+        ("LABEL_TABLES", active.labels.map().fd().as_fd()),
+        ("ADDRESS_TABLES", network.addresses.map().fd().as_fd()),
+        ("PORT_TABLES", network.ports.map().fd().as_fd()),
+    ];
+    for (name, inner) in inner {
+        let path = maps.join(name);
+        if !path.exists() {
+            sys::pin_array_of_maps(inner, POLICY_SLOTS as u32, &path)
+                .map_err(|error| failed(name, error.to_string()))?;
+        }
+    }
+    Ok(())
 }
 
 impl Kernel {

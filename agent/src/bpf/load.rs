@@ -192,6 +192,7 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     if known == Some(&fingerprint) && hooks.iter().all(|hook| pinned.contains(hook)) {
         return Ok((Start::Adopted, fingerprint));
     }
+    super::kernel::pin_tables(&pins.maps())?;
     let mut ebpf = load(pins, &offsets)?;
     probe(&mut ebpf)?;
     load_programs(&mut ebpf, &hooks)?;

@@ -6,9 +6,9 @@ use agent_common::offsets::Offsets;
 use btf_rs::{Btf, Type};
 
 /// The kernel's description of its own types.
-pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 /// The kernel's symbols and their addresses.
-pub const SYMBOLS_PATH: &str = "/proc/kallsyms";
+const SYMBOLS_PATH: &str = "/proc/kallsyms";
 
 /// Why the offsets could not be found.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub enum OffsetsError {
 ///
 /// # Errors
 /// What is missing.
-pub fn find() -> Result<Offsets, OffsetsError> {
+pub(super) fn find() -> Result<Offsets, OffsetsError> {
     let btf = Btf::from_file(BTF_PATH).map_err(|error| OffsetsError::Btf(error.to_string()))?;
     let mut offsets = Offsets::default();
     for (index, (structure, member)) in Offsets::MEMBERS.iter().copied().enumerate() {
@@ -62,15 +62,15 @@ pub fn find() -> Result<Offsets, OffsetsError> {
     Ok(offsets)
 }
 
-/// The address of a symbol. Several symbols may bear a name; a lock's is the only one that is data.
+/// The address of a symbol. (Its kind says nothing: the locks are data in one kernel and lie in a section
+/// that counts as text in another.)
 fn symbol(symbols: &str, name: &'static str) -> Result<u64, OffsetsError> {
     symbols
         .lines()
         .filter_map(|line| {
             let mut words = line.split_ascii_whitespace();
             let address = u64::from_str_radix(words.next()?, 16).ok()?;
-            let data = matches!(words.next()?, "d" | "D" | "b" | "B" | "r" | "R");
-            (data && words.next()? == name).then_some(address)
+            (words.nth(1)? == name).then_some(address)
         })
         .find(|address| *address != 0)
         .ok_or(OffsetsError::Symbol(name))
@@ -135,8 +135,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn symbol_takes_the_lock_and_not_a_function_of_its_name() {
-        let symbols = "ffff01 t rename_lock\nffff02 d rename_lock\nffff03 b mount_lock\n";
+    fn symbol_is_found_by_its_whole_name_and_of_any_kind() {
+        let symbols = "ffff01 t my_rename_lock\nffff02 d rename_lock\nffff03 T mount_lock\n";
         assert!(matches!(symbol(symbols, "rename_lock"), Ok(0xffff02)));
         assert!(matches!(symbol(symbols, "mount_lock"), Ok(0xffff03)));
     }
