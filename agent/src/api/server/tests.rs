@@ -315,7 +315,8 @@ fn process_with_several_threads_is_not_tagged() {
 #[test]
 fn only_operators_send_large_requests() {
     let scene = Scene::new();
-    let large = json!({"files": [{"name": "x.toml", "text": "#".repeat(1 << 20)}]});
+    // Larger than allowed, and small enough for the client to have written it all before it is refused.
+    let large = json!({"files": [{"name": "x.toml", "text": "#".repeat(100_000)}]});
     assert!(scene.client.post("/v1/policy/check", &large).is_ok());
     scene.start();
     assert_eq!(refused(scene.client.post("/v1/policy/check", &large)).0, 413);
