@@ -72,15 +72,6 @@ impl TryFrom<u8> for Reason {
     }
 }
 
-/// One session's authority at the moment of a decision.
-#[derive(Clone, Copy)]
-pub struct Holder<'a> {
-    /// The entry at the tag's slot.
-    pub session: &'a Session,
-    /// The expiries at the same slot.
-    pub expiries: &'a Expiries,
-}
-
 /// Whether the session may use its authority at all.
 ///
 /// # Errors
@@ -103,7 +94,9 @@ pub fn standing(session: &Session, id: SessionId, now: BootNanos) -> Result<(), 
 ///
 /// `labels` are the object's labels: by the shared rules, and by the session's own. Each right needs a
 /// tool that covers it, is held, and is not past its expiry; different rights may be covered by
-/// different tools. An explicit denial of any of them beats every tool.
+/// different tools. An explicit denial of any of them beats every tool. `any_live` is asked only once
+/// the nearest expiry is past, for the tools that are held and cover a right: whether the session's
+/// expiry of one of them is still to come ([`any_live`]; the kernel side brings a loop of its own kind).
 ///
 /// # Errors
 /// The reason of the refusal.
@@ -111,8 +104,9 @@ pub fn standing(session: &Session, id: SessionId, now: BootNanos) -> Result<(), 
 pub fn decide(
     rights: Rights,
     labels: [&Label; 2],
-    holder: Holder<'_>,
+    session: &Session,
     now: BootNanos,
+    any_live: impl Fn(&ToolSet) -> bool,
 ) -> Result<(), Reason> {
     if rights.meets(Rights(labels[0].denied | labels[1].denied)) {
         return Err(Reason::ExplicitDeny);
@@ -122,36 +116,32 @@ pub fn decide(
     while row < labels[0].tools.len() {
         let bit = 1u8 << row;
         if rights.0 & bit != 0 && always & bit == 0 {
-            covered([&labels[0].tools[row], &labels[1].tools[row]], holder, now)?;
+            let mut held = ToolSet::EMPTY;
+            let mut any = 0;
+            let mut word = 0;
+            while word < WORDS {
+                let covering = labels[0].tools[row].0[word] | labels[1].tools[row].0[word];
+                held.0[word] = covering & session.tools.0[word];
+                any |= held.0[word];
+                word += 1;
+            }
+            if any == 0 {
+                return Err(Reason::NoTool);
+            }
+            if now >= session.nearest_expiry && !any_live(&held) {
+                return Err(Reason::Expired);
+            }
         }
         row += 1;
     }
     Ok(())
 }
 
-/// Whether one of the tools is held and not past its expiry.
-#[inline(always)]
-fn covered(tools: [&ToolSet; 2], holder: Holder<'_>, now: BootNanos) -> Result<(), Reason> {
-    let mut expired = false;
-    let mut word = 0;
-    while word < WORDS {
-        let mut held = (tools[0].0[word] | tools[1].0[word]) & holder.session.tools.0[word];
-        if held != 0 && now < holder.session.nearest_expiry {
-            return Ok(());
-        }
-        let mut tries = 0;
-        while held != 0 && tries < 64 {
-            let bit = held.trailing_zeros() as usize;
-            if now < holder.expiries[(word * 64 + bit) % (WORDS * 64)] {
-                return Ok(());
-            }
-            expired = true;
-            held &= held - 1;
-            tries += 1;
-        }
-        word += 1;
-    }
-    Err(if expired { Reason::Expired } else { Reason::NoTool })
+/// Whether the expiry of one of the tools is still to come.
+pub fn any_live(tools: &ToolSet, expiries: &Expiries, now: BootNanos) -> bool {
+    tools
+        .iter()
+        .any(|ToolBit(bit)| expiries.get(usize::from(bit)).is_some_and(|expiry| now < *expiry))
 }
 
 /// The tools whose grant would let the session do it: those that cover every right asked for.
@@ -210,6 +200,16 @@ mod tests {
     const READ: Rights = Rights::of(Right::Read);
     const NOW: BootNanos = BootNanos(10);
 
+    fn judge(
+        rights: Rights,
+        labels: [&Label; 2],
+        session: &Session,
+        expiries: &Expiries,
+        now: BootNanos,
+    ) -> Result<(), Reason> {
+        decide(rights, labels, session, now, |tools| any_live(tools, expiries, now))
+    }
+
     #[test]
     fn tool_held_allows_and_another_refuses() {
         let expiries = [BootNanos::NEVER; 256];
@@ -217,14 +217,12 @@ mod tests {
             let object = label(Right::Read, bit);
             let labels = [&object, &Label::NONE];
             let held = session(tools(&[bit]), BootNanos::NEVER);
-            let holder = Holder { session: &held, expiries: &expiries };
-            assert_eq!(decide(READ, labels, holder, NOW), Ok(()));
-            assert_eq!(decide(READ, [&Label::NONE, &object], holder, NOW), Ok(()));
+            assert_eq!(judge(READ, labels, &held, &expiries, NOW), Ok(()));
+            assert_eq!(judge(READ, [&Label::NONE, &object], &held, &expiries, NOW), Ok(()));
             let write = READ.with(Right::Write);
-            assert_eq!(decide(write, labels, holder, NOW), Err(Reason::NoTool));
+            assert_eq!(judge(write, labels, &held, &expiries, NOW), Err(Reason::NoTool));
             let other = session(tools(&[bit ^ 1]), BootNanos::NEVER);
-            let holder = Holder { session: &other, expiries: &expiries };
-            assert_eq!(decide(READ, labels, holder, NOW), Err(Reason::NoTool));
+            assert_eq!(judge(READ, labels, &other, &expiries, NOW), Err(Reason::NoTool));
         }
     }
 
@@ -235,11 +233,10 @@ mod tests {
         object.tools[Right::Write as usize].insert(ToolBit(3));
         object.denied = Rights::of(Right::Write).0;
         let held = session(tools(&[3]), BootNanos::NEVER);
-        let holder = Holder { session: &held, expiries: &expiries };
         let labels = [&object, &Label::NONE];
-        assert_eq!(decide(READ, labels, holder, NOW), Ok(()));
+        assert_eq!(judge(READ, labels, &held, &expiries, NOW), Ok(()));
         let both = READ.with(Right::Write);
-        assert_eq!(decide(both, labels, holder, NOW), Err(Reason::ExplicitDeny));
+        assert_eq!(judge(both, labels, &held, &expiries, NOW), Err(Reason::ExplicitDeny));
     }
 
     #[test]
@@ -248,16 +245,15 @@ mod tests {
         expiries[5] = BootNanos(20);
         expiries[70] = BootNanos::NEVER;
         let held = session(tools(&[5, 70]), BootNanos(20));
-        let holder = Holder { session: &held, expiries: &expiries };
         let short = label(Right::Read, 5);
         let long = label(Right::Read, 70);
-        assert_eq!(decide(READ, [&short, &Label::NONE], holder, BootNanos(19)), Ok(()));
+        assert_eq!(judge(READ, [&short, &Label::NONE], &held, &expiries, BootNanos(19)), Ok(()));
         assert_eq!(
-            decide(READ, [&short, &Label::NONE], holder, BootNanos(20)),
+            judge(READ, [&short, &Label::NONE], &held, &expiries, BootNanos(20)),
             Err(Reason::Expired)
         );
-        assert_eq!(decide(READ, [&long, &Label::NONE], holder, BootNanos(20)), Ok(()));
-        assert_eq!(decide(READ, [&short, &long], holder, BootNanos(20)), Ok(()));
+        assert_eq!(judge(READ, [&long, &Label::NONE], &held, &expiries, BootNanos(20)), Ok(()));
+        assert_eq!(judge(READ, [&short, &long], &held, &expiries, BootNanos(20)), Ok(()));
     }
 
     #[test]

@@ -6,10 +6,14 @@
 
 pub mod access;
 pub mod authority;
+pub mod cache;
 pub mod decision;
 pub mod event;
 pub mod id;
 pub mod limits;
+pub mod offsets;
+#[cfg(feature = "user")]
+mod pod;
 pub mod rule;
 
 /// Asserts a type's size and alignment at compile time: the layout is a contract with the kernel side.

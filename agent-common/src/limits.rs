@@ -13,7 +13,9 @@ pub const LABELS: usize = 16_384;
 /// Edges of the path trie, those of the live sessions' own rules included.
 pub const EDGES: usize = 2_000_000;
 /// Prefixes and suffixes of names with a `*`.
-pub const AFFIXES: usize = 200_000;
+pub const AFFIXES: usize = 400_000;
+/// Prefixes of port ranges, over all classes of addresses.
+pub const PORTS: usize = 1_000_000;
 /// Nested sessions: a child of a child, and so on.
 pub const LINEAGE: usize = 8;
 /// Bytes of the longest path that the kernel takes (`PATH_MAX`).

@@ -1,5 +1,12 @@
 //! The kernel side, from user space: loading, pinning and writing maps. The only user of aya.
 
+pub mod doctor;
+pub mod events;
+mod kernel;
+pub mod load;
+mod offsets;
+mod sys;
+
 use std::os::fd::BorrowedFd;
 
 use agent_common::{
@@ -7,6 +14,7 @@ use agent_common::{
     id::{Generation, Slot, Tag},
 };
 
+pub use self::kernel::Kernel;
 use crate::policy::tables::{Rules, Tables};
 
 /// What the session registry and the policy store ask of the kernel. The real one writes BPF maps; a

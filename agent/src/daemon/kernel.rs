@@ -1,8 +1,18 @@
 //! The seam to the kernel side: starting it, asking whether the host can enforce, taking it off.
 
-use std::{os::fd::OwnedFd, path::Path};
+use std::{fs, io, os::fd::OwnedFd, path::Path};
 
-use crate::{bpf::Enforcer, incident::EventSource, settings::Settings};
+use serde::{Deserialize, Serialize};
+
+pub use crate::bpf::doctor::{Check, checks};
+use crate::{
+    bpf::{
+        self, Enforcer,
+        load::{Fingerprint, LoadError, Pins, Start},
+    },
+    incident::EventSource,
+    settings::Settings,
+};
 
 /// The kernel side, as the daemon uses it.
 pub(super) struct Kernel {
@@ -16,43 +26,68 @@ pub(super) struct Kernel {
     pub(super) epoch: String,
 }
 
-/// Why the kernel side does not start.
+/// Why the kernel side does not start, or can't be taken off.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There are no programs.
-    #[error("this build has no kernel programs")]
-    NoPrograms,
+    /// The programs are not in force.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// What was loaded can't be written down.
+    #[error("can't write `{path}`: {source}")]
+    State {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
 }
 
-/// One thing that enforcement needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// What.
-    pub name: &'static str,
-    /// Whether it is as it must be.
-    pub ok: bool,
-    /// What was found.
-    pub found: String,
-    /// What to change when it is not.
-    pub advice: String,
+/// What is kept in the state directory of what is pinned.
+#[derive(Deserialize, Serialize)]
+struct Loaded {
+    /// The object, and what it was told of the kernel.
+    fingerprint: String,
+    /// Which making of the maps counts the events.
+    epoch: String,
 }
 
 /// Puts the programs in force, or takes over those that are.
-pub(super) fn start(_: &Settings) -> Result<Kernel, StartError> {
-    Err(StartError::NoPrograms)
-}
-
-/// Looks at everything that enforcement needs.
-pub fn checks(_: &Path) -> Vec<Check> {
-    let found = StartError::NoPrograms.to_string();
-    let advice = "`cargo xtask build` makes one that has them".to_owned();
-    vec![Check { name: "kernel programs", ok: false, found, advice }]
+pub(super) fn start(settings: &Settings) -> Result<Kernel, StartError> {
+    let pins = Pins::new(&settings.pin_dir);
+    let path = settings.state_dir.join("kernel.json");
+    let known: Option<Loaded> =
+        fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let fingerprint = known.as_ref().map(|known| Fingerprint(known.fingerprint.clone()));
+    let (start, fingerprint) = bpf::load::start(&pins, fingerprint.as_ref())?;
+    let epoch = match known {
+        Some(known) if start != Start::Fresh => known.epoch,
+        _ => ulid::Ulid::new().to_string(),
+    };
+    let loaded = Loaded { fingerprint: fingerprint.0, epoch: epoch.clone() };
+    serde_json::to_vec(&loaded)
+        .map_err(io::Error::from)
+        .and_then(|text| fs::write(&path, text))
+        .map_err(|source| StartError::State { path: path.display().to_string(), source })?;
+    match start {
+        Start::Fresh => tracing::info!("kernel programs attached"),
+        Start::Adopted => tracing::info!("kernel programs were in force and stay"),
+        Start::Replaced => tracing::info!("kernel programs replaced by this version's"),
+    }
+    let events = bpf::Kernel::events(&pins)?;
+    let wake = events.descriptor().ok();
+    Ok(Kernel {
+        enforcer: Box::new(bpf::Kernel::open(&pins)?),
+        events: Box::new(events),
+        wake,
+        epoch,
+    })
 }
 
 /// Takes enforcement off the host.
 ///
 /// # Errors
 /// What could not be removed.
-pub fn teardown(_: &Path) -> Result<(), StartError> {
-    Err(StartError::NoPrograms)
+pub fn teardown(pin_dir: &Path) -> Result<(), StartError> {
+    Ok(bpf::load::teardown(pin_dir)?)
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use agent_common::{
     access::Rights,
-    decision::{Holder, Reason, decide, standing, would_allow},
+    decision::{Reason, any_live, decide, standing, would_allow},
     id::Slot,
     rule::Label,
 };
@@ -57,10 +57,10 @@ impl Registry {
         let (labels, rules, denial) = self.look_up(session, rights, object);
         let (entry, expiries) = entry(session);
         let now = self.clock.now().nanos();
-        let holder = Holder { session: &entry, expiries: &expiries };
         let labels = [&labels[0], &labels[1]];
-        let decided =
-            standing(&entry, session.id.0, now).and_then(|()| decide(rights, labels, holder, now));
+        let decided = standing(&entry, session.id.0, now).and_then(|()| {
+            decide(rights, labels, &entry, now, |tools| any_live(tools, &expiries, now))
+        });
         let covering = self.bits.names(&would_allow(rights, labels));
         let (held, other): (Vec<&str>, Vec<&str>) =
             covering.into_iter().partition(|tool| session.grant(tool).is_some());

@@ -1,0 +1,256 @@
+//! From a refusal to an event in the ring buffer.
+
+use agent_common::{
+    decision::Reason,
+    event::{
+        Ancestor, EventHeader, OBJECT_ENDPOINT, OBJECT_PATH, VERDICT_DENIED, VERDICT_WOULD_DENY,
+    },
+    id::{Generation, Tag},
+    limits::{ANCESTORS, COMPONENTS, NAME_BYTES, PATH_BYTES},
+};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ringbuf_output,
+};
+
+use crate::{
+    atomic,
+    check::{Act, Endpoint, FileRequest, audited},
+    kernel::{self, Place, peek},
+    maps::{EVENTS, LOST_EVENTS, SEQUENCE},
+    offset,
+    scratch::{self, EVENT_BYTES, Scratch},
+    walk,
+};
+
+const HEADER: usize = size_of::<EventHeader>();
+
+/// The largest event: the header and three paths.
+const LARGEST: u64 = (HEADER + 3 * PATH_BYTES) as u64;
+
+/// Reports a refused operation on a file. The work area holds the walk of the request's place.
+#[inline(always)]
+pub fn file(
+    tag: &'static Tag,
+    area: *mut Scratch,
+    request: &FileRequest,
+    generation: u32,
+    reason: u32,
+) {
+    let header = begin(tag, area, generation, reason);
+    header.operation = request.operation as u8;
+    header.rights = request.rights.0;
+    header.object = OBJECT_PATH;
+    header.path_len = path(area);
+    // SAFETY: null, or a place on the hook's stack.
+    if let Some(to) = unsafe { request.to.as_ref() } {
+        walk::locate(area, to);
+        header.to_len = path(area);
+    }
+    finish(tag, area);
+}
+
+/// Reports a refused operation on a network endpoint.
+#[inline(always)]
+pub fn endpoint(tag: &'static Tag, endpoint: &Endpoint, generation: u32, reason: u32) {
+    let Some(area) = scratch::acquire() else { return lost(tag) };
+    let header = begin(tag, area, generation, reason);
+    header.operation = endpoint.operation as u8;
+    header.rights = endpoint.rights.0;
+    header.object = OBJECT_ENDPOINT;
+    header.protocol = endpoint.protocol;
+    header.port = endpoint.port;
+    header.address = endpoint.address.octets();
+    finish(tag, area);
+    scratch::release(area);
+}
+
+/// Reports any other refused act.
+#[inline(always)]
+pub fn act(tag: &'static Tag, act: &Act, generation: u32, reason: u32) {
+    let Some(area) = scratch::acquire() else { return lost(tag) };
+    let header = begin(tag, area, generation, reason);
+    header.operation = act.operation as u8;
+    header.object = act.object;
+    header.arguments = act.arguments;
+    finish(tag, area);
+    scratch::release(area);
+}
+
+/// Reports a refused abstract unix socket: `len` bytes of its name, at `name`.
+#[inline(never)]
+pub fn abstract_socket(tag: &'static Tag, act: &Act, name: u64, len: u64) {
+    let Some(area) = scratch::acquire() else { return lost(tag) };
+    let header = begin(tag, area, 0, Reason::NoTool as u32);
+    header.operation = act.operation as u8;
+    header.object = act.object;
+    // SAFETY: the area is ours until it is released.
+    let s = unsafe { &mut *area };
+    let len = if len > 107 { 107 } else { len };
+    kernel::copy((&raw mut s.event).cast::<u8>().wrapping_add(HEADER).cast(), len as u32, name);
+    s.filled += len;
+    header.path_len = len as u16;
+    finish(tag, area);
+    scratch::release(area);
+}
+
+/// Fills in what every event has.
+#[inline(always)]
+fn begin(
+    tag: &'static Tag,
+    area: *mut Scratch,
+    generation: u32,
+    reason: u32,
+) -> &'static mut EventHeader {
+    // SAFETY: the area is ours until it is released, and its event begins aligned for the header.
+    let (s, header) = unsafe { (&mut *area, &mut *(&raw mut (*area).event).cast::<EventHeader>()) };
+    clear(header);
+    s.filled = HEADER as u64;
+    header.time = kernel::now();
+    header.sequence = next_sequence();
+    header.session = tag.session;
+    header.slot = tag.slot;
+    header.generation = Generation(generation);
+    // SAFETY: the helpers have no precondition.
+    let (ids, user) = unsafe { (bpf_get_current_pid_tgid(), bpf_get_current_uid_gid()) };
+    header.pid = (ids >> 32) as u32;
+    header.tid = ids as u32;
+    header.uid = user as u32;
+    header.reason = reason as u8;
+    header.verdict = if audited(tag, reason) { VERDICT_WOULD_DENY } else { VERDICT_DENIED };
+    // SAFETY: the field has the size given.
+    unsafe { bpf_get_current_comm((&raw mut header.comm).cast(), 16) };
+    header
+}
+
+/// Zeroes the header up to the ancestors, word by word: see [`Scratch::set_key`].
+#[inline(always)]
+fn clear(header: &mut EventHeader) {
+    let words = (&raw mut *header).cast::<u64>();
+    for index in 0..core::mem::offset_of!(EventHeader, ancestors) / 8 {
+        // SAFETY: the index is within the header, which is aligned for words.
+        unsafe { words.add(index).write_volatile(0) };
+    }
+}
+
+/// Adds the program's path and the ancestry, and sends.
+#[inline(always)]
+fn finish(tag: &'static Tag, area: *mut Scratch) {
+    // SAFETY: as in `begin`.
+    let (s, header) = unsafe { (&mut *area, &mut *(&raw mut (*area).event).cast::<EventHeader>()) };
+    header.exe_len = program(area);
+    header.ancestors_len = ancestry(header);
+    let mut size = s.filled;
+    if size > LARGEST {
+        size = LARGEST;
+    }
+    let map = core::ptr::from_ref(&EVENTS).cast_mut().cast();
+    // SAFETY: `size` bytes of the event are valid.
+    let sent = unsafe { bpf_ringbuf_output(map, (&raw mut s.event).cast(), size, 0) };
+    if sent != 0 {
+        lost(tag);
+    }
+}
+
+/// Counts an event that could not be delivered.
+#[inline(always)]
+fn lost(tag: &Tag) {
+    if let Some(counter) = LOST_EVENTS.get_ptr_mut(tag.slot.0) {
+        atomic::add(counter, 1);
+    }
+}
+
+/// Counts an event.
+#[inline(always)]
+fn next_sequence() -> u64 {
+    match SEQUENCE.get_ptr_mut(0) {
+        Some(counter) => atomic::add(counter, 1) + 1,
+        None => 0,
+    }
+}
+
+/// Writes the path that the last walk found; returns its bytes.
+#[inline(never)]
+fn path(area: *mut Scratch) -> u16 {
+    // SAFETY: the area is ours until it is released.
+    let s = unsafe { &mut *area };
+    s.began = s.filled;
+    if s.count == 0 {
+        put_slash(s);
+    } else {
+        walk::repeat(COMPONENTS as u32, compose, area);
+    }
+    // SAFETY: as above; read anew after the loop wrote.
+    let filled = unsafe { core::ptr::read_volatile(&raw const (*area).filled) };
+    (filled - s.began) as u16
+}
+
+/// Writes one `/`.
+#[inline(always)]
+fn put_slash(s: &mut Scratch) {
+    let at = s.filled & (EVENT_BYTES as u64 - 1);
+    s.event[at as usize] = b'/';
+    s.filled = at + 1;
+}
+
+/// Writes one component, from the root on.
+extern "C" fn compose(index: u64, context: *mut *mut Scratch) -> i64 {
+    // SAFETY: the context is `walk::repeat`'s, the area ours until it is released.
+    let s = unsafe { &mut **context };
+    if index >= s.count {
+        return 1;
+    }
+    let which = s.count - 1 - index;
+    if which >= COMPONENTS as u64 {
+        return 1;
+    }
+    let component = s.components[which as usize];
+    let len = component.len;
+    if len > NAME_BYTES as u64 || s.filled - s.began + 1 + len > PATH_BYTES as u64 {
+        return 1;
+    }
+    put_slash(s);
+    let at = s.filled & (EVENT_BYTES as u64 - 1);
+    let to = (&raw mut s.event).cast::<u8>().wrapping_add(at as usize);
+    kernel::copy(to.cast(), len as u32, component.name);
+    s.filled = at + len;
+    0
+}
+
+/// Writes the path of the running program; returns its bytes.
+#[inline(always)]
+fn program(area: *mut Scratch) -> u16 {
+    let task = kernel::current().0 as u64;
+    let mm: u64 = peek(task + u64::from(offset!(task_mm)));
+    if mm == 0 {
+        return 0;
+    }
+    let exe: u64 = peek(mm + u64::from(offset!(mm_exe_file)));
+    if exe == 0 {
+        return 0;
+    }
+    let place = Place::peek(exe + u64::from(offset!(file_path)));
+    walk::locate(area, &place);
+    path(area)
+}
+
+/// Fills in the parents; returns how many.
+#[inline(always)]
+fn ancestry(header: &mut EventHeader) -> u16 {
+    let mut task = kernel::current().0 as u64;
+    let mut index = 0;
+    while index < ANCESTORS {
+        let parent: u64 = peek(task + u64::from(offset!(task_real_parent)));
+        if parent == 0 || parent == task {
+            break;
+        }
+        let pid: u32 = peek(parent + u64::from(offset!(task_tgid)));
+        if pid == 0 {
+            break;
+        }
+        header.ancestors[index] =
+            Ancestor { pid, comm: peek(parent + u64::from(offset!(task_comm))) };
+        task = parent;
+        index += 1;
+    }
+    index as u16
+}

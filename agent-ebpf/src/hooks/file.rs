@@ -1,0 +1,90 @@
+//! Opening a file.
+
+use core::ffi::c_void;
+
+use agent_common::{
+    access::{Right, Rights},
+    event::Operation,
+    id::Tag,
+};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    check::{self, FileRequest, PIPE},
+    kernel::{Place, load},
+    offset, subject,
+};
+
+/// `FMODE_READ` (include/linux/fs.h).
+const FMODE_READ: u32 = 1;
+/// `FMODE_WRITE`.
+const FMODE_WRITE: u32 = 2;
+/// `FMODE_BACKING`, bit 25 and since 6.14 (and in 6.12's later releases) bit 24: the file beneath one of
+/// overlayfs or FUSE, whose own opening was decided. Such a file is also not accounted for. Neither bit
+/// has another meaning while a file is being opened, and no flag of `open` sets one.
+const FMODE_BACKING: u32 = 1 << 24 | 1 << 25;
+/// `FMODE_NOACCOUNT`.
+const FMODE_NOACCOUNT: u32 = 1 << 29;
+/// `__FMODE_EXEC`, in the flags of a file that is opened to run it.
+const FMODE_EXEC: u32 = 0x20;
+/// `__O_TMPFILE` (include/uapi/asm-generic/fcntl.h).
+const O_TMPFILE: u32 = 0o20_000_000;
+/// `S_IFMT` and `S_IFIFO` (include/uapi/linux/stat.h).
+const S_IFMT: u16 = 0o170_000;
+const S_IFIFO: u16 = 0o010_000;
+
+/// `int file_open(struct file *file)`: every opening but `O_PATH`, also by io_uring, and of a program
+/// and its interpreter by exec.
+#[lsm(hook = "file_open")]
+pub fn file_open(context: LsmContext) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let file: *const c_void = context.arg(0);
+    open(tag, file)
+}
+
+#[inline(always)]
+fn open(tag: &'static Tag, file: *const c_void) -> i32 {
+    let mode: u32 = load(file, offset!(file_mode));
+    let flags: u32 = load(file, offset!(file_flags));
+    if mode & FMODE_NOACCOUNT != 0 && mode & FMODE_BACKING != 0 {
+        return 0;
+    }
+    if flags & O_TMPFILE != 0 {
+        return open_unnamed(tag, file, mode);
+    }
+    let inode: *const c_void = load(file, offset!(file_inode));
+    let mut rights = Rights::NONE;
+    let mut operation = Operation::FileOpen;
+    if flags & FMODE_EXEC != 0 {
+        rights = Rights::of(Right::Exec);
+        operation = Operation::FileExec;
+    } else {
+        if mode & FMODE_READ != 0 {
+            rights = rights.with(Right::Read);
+        }
+        if mode & FMODE_WRITE != 0 {
+            rights = rights.with(Right::Write);
+        }
+    }
+    let place = Place::of_path(file, offset!(file_path));
+    let mut request = FileRequest::new(operation, place, rights);
+    if load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFIFO {
+        request.flags = PIPE;
+    }
+    check::file(tag, inode, &request)
+}
+
+/// A file without a name (`O_TMPFILE`): judged as one made in its folder.
+#[inline(always)]
+fn open_unnamed(tag: &'static Tag, file: *const c_void, mode: u32) -> i32 {
+    let dentry: *const c_void = load(file, offset!(file_path) + offset!(path_dentry));
+    let folder: *const c_void = load(dentry, offset!(dentry_parent));
+    let inode: *const c_void = load(folder, offset!(dentry_inode));
+    let mount: u64 = load(file, offset!(file_path) + offset!(path_mnt));
+    let mut rights = Rights::of(Right::Create).with(Right::Write);
+    if mode & FMODE_READ != 0 {
+        rights = rights.with(Right::Read);
+    }
+    let place = Place { mount, dentry: folder as u64 };
+    check::file(tag, inode, &FileRequest::new(Operation::FileCreate, place, rights))
+}

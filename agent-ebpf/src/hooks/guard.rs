@@ -1,0 +1,156 @@
+//! What no session may do: it would undo the confinement, or act through a process outside of it.
+
+use agent_common::{
+    decision::Reason,
+    event::{OBJECT_NUMBER, OBJECT_PROCESS, Operation},
+};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    check::{self, Act, EPERM},
+    kernel::{Task, load},
+    offset, subject,
+};
+
+/// Refuses what the running task tries, if it is tagged.
+#[inline(always)]
+fn forbid(operation: Operation, number: u32) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let act = Act { operation, object: OBJECT_NUMBER, arguments: [number, 0, 0] };
+    check::refuse(tag, &act, Reason::Guard, EPERM)
+}
+
+/// Refuses what the running task tries on a task of another session, or of none.
+#[inline(always)]
+fn forbid_outside(operation: Operation, other: Task, number: u32) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    if subject::of(other).is_some_and(|theirs| theirs.session == tag.session) {
+        return 0;
+    }
+    let pid: u32 = load(other.0, offset!(task_tgid));
+    let act = Act { operation, object: OBJECT_PROCESS, arguments: [pid, number, 0] };
+    check::refuse(tag, &act, Reason::Guard, EPERM)
+}
+
+/// `int ptrace_access_check(struct task_struct *child, unsigned int mode)`: also for `process_vm_*`,
+/// `pidfd_getfd`, and what procfs keeps for who may trace.
+#[lsm(hook = "ptrace_access_check")]
+pub fn ptrace_access_check(context: LsmContext) -> i32 {
+    forbid_outside(Operation::ProcessTrace, Task(context.arg(0)), 0)
+}
+
+/// `int task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)`:
+/// signals from user space. Signal zero only asks whether the process is there.
+#[lsm(hook = "task_kill")]
+pub fn task_kill(context: LsmContext) -> i32 {
+    let signal: i32 = context.arg(2);
+    if signal == 0 {
+        return 0;
+    }
+    forbid_outside(Operation::ProcessSignal, Task(context.arg(0)), signal as u32)
+}
+
+/// `int bpf(int cmd, union bpf_attr *attr, unsigned int size)`; later kernels add an argument.
+#[lsm(hook = "bpf")]
+pub fn bpf(context: LsmContext) -> i32 {
+    forbid(Operation::PrivBpf, context.arg(0))
+}
+
+/// `int perf_event_open(struct perf_event_attr *attr, int type)`.
+#[lsm(hook = "perf_event_open")]
+pub fn perf_event_open(context: LsmContext) -> i32 {
+    forbid(Operation::PrivPerf, context.arg(1))
+}
+
+/// `int sb_mount(const char *dev_name, const struct path *path, const char *type, unsigned long flags,
+/// void *data)`.
+#[lsm(hook = "sb_mount")]
+pub fn sb_mount(_context: LsmContext) -> i32 {
+    forbid(Operation::PrivMount, 0)
+}
+
+/// `int sb_umount(struct vfsmount *mnt, int flags)`.
+#[lsm(hook = "sb_umount")]
+pub fn sb_umount(_context: LsmContext) -> i32 {
+    forbid(Operation::PrivMount, 1)
+}
+
+/// `int sb_pivotroot(const struct path *old_path, const struct path *new_path)`.
+#[lsm(hook = "sb_pivotroot")]
+pub fn sb_pivotroot(_context: LsmContext) -> i32 {
+    forbid(Operation::PrivMount, 2)
+}
+
+/// `int move_mount(const struct path *from_path, const struct path *to_path)`.
+#[lsm(hook = "move_mount")]
+pub fn move_mount(_context: LsmContext) -> i32 {
+    forbid(Operation::PrivMount, 3)
+}
+
+/// `int userns_create(const struct cred *cred)`, since 6.1.
+#[lsm(hook = "userns_create")]
+pub fn userns_create(_context: LsmContext) -> i32 {
+    forbid(Operation::PrivUserns, 0)
+}
+
+/// `int kernel_load_data(enum kernel_load_data_id id, bool contents)`: modules and kernels from memory.
+#[lsm(hook = "kernel_load_data")]
+pub fn kernel_load_data(context: LsmContext) -> i32 {
+    forbid(Operation::PrivModule, context.arg(0))
+}
+
+/// `int kernel_read_file(struct file *file, enum kernel_read_file_id id, bool contents)`: modules and
+/// kernels from files.
+#[lsm(hook = "kernel_read_file")]
+pub fn kernel_read_file(context: LsmContext) -> i32 {
+    forbid(Operation::PrivModule, context.arg(1))
+}
+
+/// Capabilities that would undo the confinement, by number (include/uapi/linux/capability.h):
+/// DAC_READ_SEARCH (2), LINUX_IMMUTABLE (9), NET_ADMIN (12), NET_RAW (13), SYS_MODULE (16), SYS_RAWIO
+/// (17), SYS_PTRACE (19), SYS_ADMIN (21), SYS_BOOT (22), SYS_TIME (25), MKNOD (27), AUDIT_CONTROL (30),
+/// MAC_OVERRIDE (32), MAC_ADMIN (33), SYSLOG (34), PERFMON (38), BPF (39), CHECKPOINT_RESTORE (40).
+const WITHHELD: u64 = 1 << 2
+    | 1 << 9
+    | 1 << 12
+    | 1 << 13
+    | 1 << 16
+    | 1 << 17
+    | 1 << 19
+    | 1 << 21
+    | 1 << 22
+    | 1 << 25
+    | 1 << 27
+    | 1 << 30
+    | 1 << 32
+    | 1 << 33
+    | 1 << 34
+    | 1 << 38
+    | 1 << 39
+    | 1 << 40;
+/// `CAP_DAC_READ_SEARCH`: asked for at every look-up by root, before `CAP_DAC_OVERRIDE`.
+const DAC_READ_SEARCH: u32 = 2;
+/// `CAP_OPT_NOAUDIT` (include/linux/security.h): the caller only wonders.
+const NOAUDIT: u32 = 2;
+
+/// `int capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)`.
+#[lsm(hook = "capable")]
+pub fn capable(context: LsmContext) -> i32 {
+    let capability: u32 = context.arg(2);
+    if capability > 63 || WITHHELD >> capability & 1 == 0 {
+        return 0;
+    }
+    if capability == DAC_READ_SEARCH || context.arg::<u32>(3) & NOAUDIT != 0 {
+        return withheld(capability);
+    }
+    forbid(Operation::PrivCapability, capability)
+}
+
+/// Refuses without a report what nobody would want to read of.
+#[inline(always)]
+fn withheld(_capability: u32) -> i32 {
+    match subject::current() {
+        Some(tag) if !check::audited(tag, Reason::Guard as u32) => EPERM,
+        _ => 0,
+    }
+}

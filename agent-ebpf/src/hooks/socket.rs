@@ -1,0 +1,240 @@
+//! Sockets and network endpoints.
+
+use core::ffi::c_void;
+
+use agent_common::{
+    access::{Right, Rights},
+    decision::Reason,
+    event::{OBJECT_SOCKET, Operation},
+    id::Tag,
+    rule::{FLOW_TCP_CONNECT, FLOW_TCP_LISTEN, FLOW_UDP_CONNECT, FLOW_UDP_LISTEN},
+};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    check::{self, Act, Address, EACCES, Endpoint},
+    kernel::{load, peek},
+    offset, socket_owner, subject,
+};
+
+const AF_UNSPEC: u16 = 0;
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const AF_NETLINK: u16 = 16;
+const SOCK_STREAM: u16 = 1;
+const SOCK_DGRAM: u16 = 2;
+const SOCK_RAW: u16 = 3;
+const SOCK_SEQPACKET: u16 = 5;
+/// Low bits of a socket type: the rest are flags (`SOCK_TYPE_MASK`, include/linux/net.h).
+const SOCK_TYPE: u32 = 0xf;
+const IPPROTO_TCP: u32 = 6;
+const IPPROTO_UDP: u32 = 17;
+const IPPROTO_MPTCP: u32 = 262;
+/// The only netlink protocol that a libc needs: name look-up and interface listing.
+const NETLINK_ROUTE: u32 = 0;
+/// Where `struct sockaddr_in6` has its address (include/uapi/linux/in6.h).
+const IN6_ADDRESS: u64 = 8;
+
+/// `int socket_create(int family, int type, int protocol, int kern)`.
+#[lsm(hook = "socket_create")]
+pub fn socket_create(context: LsmContext) -> i32 {
+    if context.arg::<i32>(3) != 0 {
+        return 0;
+    }
+    let Some(tag) = subject::current() else { return 0 };
+    let family: u32 = context.arg(0);
+    let kind = context.arg::<u32>(1) & SOCK_TYPE;
+    let protocol: u32 = context.arg(2);
+    if may_exist(family as u16, kind as u16, protocol) {
+        return 0;
+    }
+    let arguments = [family, kind, protocol];
+    let act = Act { operation: Operation::NetSocket, object: OBJECT_SOCKET, arguments };
+    check::refuse(tag, &act, Reason::NoTool, EACCES)
+}
+
+/// Whether a session may have such a socket at all; where it leads is decided when it is used.
+#[inline(always)]
+fn may_exist(family: u16, kind: u16, protocol: u32) -> bool {
+    match family {
+        AF_UNIX => kind == SOCK_STREAM || kind == SOCK_DGRAM || kind == SOCK_SEQPACKET,
+        AF_INET | AF_INET6 => match kind {
+            SOCK_STREAM => protocol == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP,
+            SOCK_DGRAM => protocol == 0 || protocol == IPPROTO_UDP,
+            _ => false,
+        },
+        AF_NETLINK => (kind == SOCK_RAW || kind == SOCK_DGRAM) && protocol == NETLINK_ROUTE,
+        _ => false,
+    }
+}
+
+/// `int socket_post_create(struct socket *sock, int family, int type, int protocol, int kern)`: writes
+/// down whose socket it is.
+#[lsm(hook = "socket_post_create")]
+pub fn socket_post_create(context: LsmContext) -> i32 {
+    if context.arg::<i32>(4) != 0 {
+        return 0;
+    }
+    let Some(tag) = subject::current() else { return 0 };
+    let sock: *const c_void = load(context.arg::<*const c_void>(0), offset!(socket_sk));
+    if sock.is_null() {
+        return 0;
+    }
+    let mut owner = *tag;
+    // When memory is short the socket has no owner, and is then a stranger to its own session.
+    socket_owner::set(sock, &mut owner);
+    0
+}
+
+/// `int socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)`.
+#[lsm(hook = "socket_connect")]
+pub fn socket_connect(context: LsmContext) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let sock: *const c_void = context.arg(0);
+    let address = context.arg::<*const c_void>(1) as u64;
+    reach(tag, sock, address, context.arg(2), Operation::NetConnect)
+}
+
+/// `int socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)`: an address that comes with the
+/// message, also of a TCP fast open.
+#[lsm(hook = "socket_sendmsg")]
+pub fn socket_sendmsg(context: LsmContext) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let message: *const c_void = context.arg(1);
+    let address: u64 = load(message, offset!(msghdr_name));
+    if address == 0 {
+        return 0;
+    }
+    let sock: *const c_void = context.arg(0);
+    let len: i32 = load(message, offset!(msghdr_namelen));
+    reach(tag, sock, address, len, Operation::NetSend)
+}
+
+/// `int socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)`. Port zero is a port that
+/// the kernel chooses, as it does for every socket that is not bound.
+#[lsm(hook = "socket_bind")]
+pub fn socket_bind(context: LsmContext) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let sock: *const c_void = context.arg(0);
+    let address = context.arg::<*const c_void>(1) as u64;
+    let Some((address, port)) = read_address(sock, address, context.arg(2), Operation::NetBind)
+    else {
+        return 0;
+    };
+    if port == 0 {
+        return 0;
+    }
+    listen(tag, sock, address, port, Operation::NetBind)
+}
+
+/// `int socket_listen(struct socket *sock, int backlog)`.
+#[lsm(hook = "socket_listen")]
+pub fn socket_listen(context: LsmContext) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let sock: *const c_void = context.arg(0);
+    let sk: *const c_void = load(sock, offset!(socket_sk));
+    if sk.is_null() {
+        return 0;
+    }
+    let family: u16 = load(sk, offset!(sock_family));
+    let address = if family == AF_INET {
+        Address::v4(load(sk, offset!(sock_rcv_saddr)))
+    } else if family == AF_INET6 {
+        Address(peek(sk as u64 + u64::from(offset!(sock_v6_rcv_saddr))))
+    } else {
+        return 0;
+    };
+    let port: u16 = load(sk, offset!(sock_num));
+    listen(tag, sock, address, port, Operation::NetListen)
+}
+
+/// Decides an outgoing endpoint.
+#[inline(always)]
+fn reach(
+    tag: &'static Tag,
+    sock: *const c_void,
+    address: u64,
+    len: i32,
+    operation: Operation,
+) -> i32 {
+    let Some((address, port)) = read_address(sock, address, len, operation) else { return 0 };
+    let address = own_host_for_any(address);
+    let datagrams = load::<u16>(sock, offset!(socket_type)) == SOCK_DGRAM;
+    let endpoint = Endpoint {
+        address,
+        port,
+        protocol: if datagrams { IPPROTO_UDP } else { IPPROTO_TCP } as u8,
+        operation,
+        flow: if datagrams { FLOW_UDP_CONNECT } else { FLOW_TCP_CONNECT },
+        rights: Rights::of(Right::Connect),
+    };
+    check::endpoint(tag, &endpoint)
+}
+
+/// Decides a local endpoint.
+#[inline(always)]
+fn listen(
+    tag: &'static Tag,
+    sock: *const c_void,
+    address: Address,
+    port: u16,
+    operation: Operation,
+) -> i32 {
+    let datagrams = load::<u16>(sock, offset!(socket_type)) == SOCK_DGRAM;
+    let endpoint = Endpoint {
+        address,
+        port,
+        protocol: if datagrams { IPPROTO_UDP } else { IPPROTO_TCP } as u8,
+        operation,
+        flow: if datagrams { FLOW_UDP_LISTEN } else { FLOW_TCP_LISTEN },
+        rights: Rights::of(Right::Listen),
+    };
+    check::endpoint(tag, &endpoint)
+}
+
+/// The kernel takes the unspecified address of a destination for the own host.
+#[inline(always)]
+fn own_host_for_any(address: Address) -> Address {
+    if address == Address([0, 0]) {
+        Address([0, 1u64.to_be()])
+    } else if address == Address::v4(0) {
+        Address::v4(0x7f00_0001u32.to_be())
+    } else {
+        address
+    }
+}
+
+/// Address and port of a `struct sockaddr` of the internet families; `None` for what is decided
+/// elsewhere (unix sockets) or undoes a connection.
+#[inline(always)]
+fn read_address(
+    sock: *const c_void,
+    address: u64,
+    len: i32,
+    operation: Operation,
+) -> Option<(Address, u16)> {
+    let sk: *const c_void = load(sock, offset!(socket_sk));
+    if sk.is_null() || len < 2 {
+        return None;
+    }
+    let of_socket: u16 = load(sk, offset!(sock_family));
+    if of_socket != AF_INET && of_socket != AF_INET6 {
+        return None;
+    }
+    let head: u64 = peek(address);
+    let family = head as u16;
+    // `sin_port` and `sin6_port` are the second two bytes, `sin_addr` the second four.
+    let port = ((head >> 16) as u16).to_be();
+    let v4 = Address::v4((head >> 32) as u32);
+    match family {
+        AF_INET => Some((v4, port)),
+        AF_INET6 => Some((Address(peek(address + IN6_ADDRESS)), port)),
+        // An IPv4 socket takes a message or a name without a family for IPv4 (`udp_sendmsg`,
+        // net/ipv4/udp.c; `__inet_bind`, net/ipv4/af_inet.c). Elsewhere it undoes a connection.
+        AF_UNSPEC if of_socket == AF_INET && operation as u8 != Operation::NetConnect as u8 => {
+            Some((v4, port))
+        }
+        _ => None,
+    }
+}

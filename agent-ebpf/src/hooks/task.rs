@@ -1,0 +1,49 @@
+//! The tag goes from parent to child.
+
+use core::ffi::c_void;
+
+use agent_common::id::Tag;
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    atomic,
+    kernel::Task,
+    maps::{SESSIONS_BY_SLOT, TASK_COUNTS},
+    subject,
+};
+
+/// What a fork returns when its child can't be tagged (`ENOMEM`).
+const ENOMEM: i32 = -12;
+
+/// `int task_alloc(struct task_struct *task, unsigned long clone_flags)`: before the child can run. Also
+/// for threads and for the workers of io_uring. A child that can't be tagged is not made.
+#[lsm(hook = "task_alloc")]
+pub fn task_alloc(context: LsmContext) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let child = Task(context.arg::<*const c_void>(0));
+    if !subject::tag(child, tag) {
+        return ENOMEM;
+    }
+    count(tag, 1);
+    0
+}
+
+/// `void task_free(struct task_struct *task)`: when nobody refers to the task any more.
+#[lsm(hook = "task_free")]
+pub fn task_free(context: LsmContext) -> i32 {
+    if let Some(tag) = subject::of(Task(context.arg::<*const c_void>(0))) {
+        count(tag, u64::MAX);
+    }
+    0
+}
+
+/// Adds to the count of the slot's tasks, wrapping, as long as the slot is the tag's session's.
+#[inline(always)]
+fn count(tag: &Tag, more: u64) {
+    if SESSIONS_BY_SLOT.get(tag.slot.0).is_none_or(|session| session.id != tag.session) {
+        return;
+    }
+    if let Some(counter) = TASK_COUNTS.get_ptr_mut(tag.slot.0) {
+        atomic::add(counter, more);
+    }
+}

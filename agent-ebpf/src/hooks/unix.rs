@@ -1,0 +1,65 @@
+//! Unix sockets: by the path that the peer is bound to. Sockets of the own session are its own affair.
+
+use core::ffi::c_void;
+
+use agent_common::{
+    access::{Right, Rights},
+    decision::Reason,
+    event::{OBJECT_ABSTRACT, Operation},
+    id::Tag,
+};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    check::{self, Act, EACCES, FileRequest},
+    emit,
+    kernel::{Place, load, peek},
+    offset, socket_owner, subject,
+};
+
+/// Bytes of `struct sockaddr_un` before its path.
+const UNIX_HEAD: u64 = 2;
+
+/// `int unix_stream_connect(struct sock *sock, struct sock *other, struct sock *newsk)`: stream and
+/// seqpacket, after the peer was found.
+#[lsm(hook = "unix_stream_connect")]
+pub fn unix_stream_connect(context: LsmContext) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    reach(tag, context.arg(1))
+}
+
+/// `int unix_may_send(struct socket *sock, struct socket *other)`: datagrams, connected and addressed.
+#[lsm(hook = "unix_may_send")]
+pub fn unix_may_send(context: LsmContext) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let other: *const c_void = load(context.arg::<*const c_void>(1), offset!(socket_sk));
+    if other.is_null() {
+        return 0;
+    }
+    reach(tag, other)
+}
+
+/// Decides whether the session may talk to the socket.
+#[inline(always)]
+fn reach(tag: &'static Tag, other: *const c_void) -> i32 {
+    if socket_owner::of(other).is_some_and(|owner| owner.session == tag.session) {
+        return 0;
+    }
+    let address = other as u64;
+    let place = Place::peek(address + u64::from(offset!(unix_path)));
+    if place.dentry != 0 {
+        let rights = Rights::of(Right::Connect);
+        return check::name(tag, &FileRequest::new(Operation::UnixConnect, place, rights));
+    }
+    let name: u64 = peek(address + u64::from(offset!(unix_addr)));
+    if name == 0 {
+        // A socket without a name is reached only by who has its other end: a pair, or what a
+        // connection that was decided brought.
+        return 0;
+    }
+    let len = peek::<u32>(name + u64::from(offset!(unix_address_len)));
+    let at = name + u64::from(offset!(unix_address_name)) + UNIX_HEAD + 1;
+    let act = Act { operation: Operation::UnixConnect, object: OBJECT_ABSTRACT, arguments: [0; 3] };
+    emit::abstract_socket(tag, &act, at, u64::from(len).saturating_sub(UNIX_HEAD + 1));
+    if check::audited(tag, Reason::NoTool as u32) { 0 } else { EACCES }
+}

@@ -1,0 +1,236 @@
+//! From a path to its labels: down the trie of `agent_common::rule`, for the shared rules and the
+//! session's own at once.
+
+use agent_common::{
+    limits::{AFFIX_BYTES, CHUNK_BYTES, COMPONENTS, NAME_BYTES},
+    rule::{
+        AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, AffixKey, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST,
+        EDGE_OWN_PROCESS, EDGE_ROOT, Edge, NO_NODE, NODE_OWN_PROCESS, NODE_PATTERNS, SESSION_ROOT,
+        SHARED_ROOT,
+    },
+};
+use aya_ebpf::btf_maps::lpm_trie::Key;
+
+use crate::{
+    kernel,
+    maps::{AFFIX_TABLES, EDGE_TABLES},
+    scratch::{Component, Position, Scratch},
+    subject,
+    walk::repeat,
+};
+
+/// Magic number of procfs (`PROC_SUPER_MAGIC`, include/uapi/linux/magic.h).
+const PROCFS: u64 = 0x9fa0;
+/// Edges that the longest name takes.
+const CHUNKS: u32 = NAME_BYTES.div_ceil(CHUNK_BYTES) as u32;
+
+/// Starts both matches at their roots.
+#[inline(always)]
+pub fn begin(area: *mut Scratch) {
+    // SAFETY: the area is ours until it is released.
+    let s = unsafe { &mut *area };
+    let slot = s.slot;
+    s.positions[0] = root(s, SHARED_ROOT);
+    s.positions[1] = root(s, SESSION_ROOT + slot);
+}
+
+/// The position at a root.
+#[inline(always)]
+fn root(s: &mut Scratch, node: u32) -> Position {
+    s.set_key(node, EDGE_ROOT, 0);
+    match find(s) {
+        Some(edge) => at(edge),
+        None => Position { node: NO_NODE, flags: 0, here: 0, below: 0, alive: 0 },
+    }
+}
+
+/// The position that an edge leads to.
+#[inline(always)]
+fn at(edge: &Edge) -> Position {
+    Position {
+        node: edge.node,
+        flags: edge.flags,
+        here: edge.here.0,
+        below: edge.below.0,
+        alive: 1,
+    }
+}
+
+/// Looks up the area's key.
+#[inline(always)]
+fn find(s: &Scratch) -> Option<&'static Edge> {
+    let edges = EDGE_TABLES.get(s.table)?;
+    // SAFETY: tables of a policy in force only grow and lose whole edges of ended sessions; a value that
+    // is reused meanwhile is another edge of the same table, whose session has ended.
+    unsafe { edges.get(s.edge_key()) }
+}
+
+/// One component of the path, for one of the matches; non-zero at the end, or when neither can go on.
+pub extern "C" fn descend(index: u64, context: *mut *mut Scratch) -> i64 {
+    // SAFETY: the context is `walk::repeat`'s, the area ours until it is released.
+    let s = unsafe { &mut **context };
+    let done = index >> 1;
+    if done >= s.count || (s.positions[0].alive | s.positions[1].alive) == 0 {
+        return 1;
+    }
+    let which = s.count - 1 - done;
+    let side = (index & 1) as usize;
+    if which >= COMPONENTS as u64 {
+        return 1;
+    }
+    let position = s.positions[side];
+    if position.alive == 0 {
+        return 0;
+    }
+    let component = s.components[which as usize];
+    s.positions[side] = match step(s, &component, &position) {
+        Some(edge) => at(edge),
+        None => Position { alive: 0, here: position.below, ..position },
+    };
+    0
+}
+
+/// The edge that a component takes.
+#[inline(always)]
+fn step(s: &mut Scratch, component: &Component, from: &Position) -> Option<&'static Edge> {
+    if from.node == NO_NODE {
+        return None;
+    }
+    if from.flags & NODE_OWN_PROCESS != 0 && is_own_process(s, component) {
+        s.set_key(from.node, EDGE_OWN_PROCESS, 0);
+        if let Some(edge) = find(s) {
+            return Some(edge);
+        }
+    }
+    if let Some(edge) = by_name(s, component, from.node) {
+        return Some(edge);
+    }
+    if from.flags & NODE_PATTERNS == 0 {
+        return None;
+    }
+    let prefix = affix(s, component, from.node, AFFIX_PREFIX)?;
+    let suffix = affix(s, component, from.node, AFFIX_SUFFIX)?;
+    s.set_key(from.node, EDGE_AFFIXES, 8);
+    // Both numbers in native order are one little-endian word; so is the target's order.
+    s.key[1] = u64::from(prefix) | u64::from(suffix) << 32;
+    find(s)
+}
+
+/// The edge of the whole name, piece by piece.
+#[inline(always)]
+fn by_name(s: &mut Scratch, component: &Component, node: u32) -> Option<&'static Edge> {
+    let area: *mut Scratch = s;
+    s.name = component.name;
+    s.rest = component.len;
+    s.name_node = node;
+    if s.rest > CHUNK_BYTES as u64 {
+        repeat(CHUNKS, first_pieces, area);
+        if s.rest > CHUNK_BYTES as u64 {
+            return None;
+        }
+    }
+    let len = s.rest as u32;
+    s.set_key(s.name_node, EDGE_LAST, len as u8);
+    // The verifier does not see that the length is in range; the compiler does, and would drop a
+    // comparison ("R2 unbounded memory access", 6.12).
+    kernel::copy(s.key_bytes().cast(), kernel::opaque(len) & 31, s.name);
+    find(s)
+}
+
+/// Takes a piece of a long name that is not its last; non-zero when only the last is left, or none led on.
+extern "C" fn first_pieces(_: u64, context: *mut *mut Scratch) -> i64 {
+    // SAFETY: the context is `repeat`'s, the area ours until it is released.
+    let s = unsafe { &mut **context };
+    if s.rest <= CHUNK_BYTES as u64 {
+        return 1;
+    }
+    s.set_key(s.name_node, EDGE_CHUNK, CHUNK_BYTES as u8);
+    kernel::copy(s.key_bytes().cast(), CHUNK_BYTES as u32, s.name);
+    let Some(edge) = find(s) else { return 1 };
+    s.name_node = edge.node;
+    s.name += CHUNK_BYTES as u64;
+    s.rest -= CHUNK_BYTES as u64;
+    0
+}
+
+/// Whether the component is the folder of a process of the running task's session, in procfs.
+#[inline(always)]
+fn is_own_process(s: &Scratch, component: &Component) -> bool {
+    if kernel::magic(component.dentry) != PROCFS {
+        return false;
+    }
+    let task = kernel::procfs_task(component.dentry);
+    match subject::current() {
+        // The tag of another session than the one that is asked about has no business here.
+        Some(tag) if tag.slot.0 == s.slot => subject::is_own_session(task, tag),
+        _ => false,
+    }
+}
+
+/// The number of the longest affix of the name at the node.
+#[inline(never)]
+fn affix_number(area: *mut Scratch, name: u64, len: u64, kind: u32) -> u64 {
+    // SAFETY: the area is ours until it is released.
+    let s = unsafe { &mut *area };
+    let taken = if len > AFFIX_BYTES as u64 { AFFIX_BYTES as u64 } else { len };
+    // The key is filled in place: it is too large for the stack.
+    let bytes = (&raw mut s.affix.data).cast::<u8>().wrapping_add(8);
+    if kind == AFFIX_PREFIX {
+        kernel::copy(bytes.cast(), taken as u32, name);
+    } else {
+        kernel::copy(s.tail.as_mut_ptr().cast(), taken as u32, name + len - taken);
+        s.tail_len = taken;
+        // A loop of our own here had the verifier go on from each of its 248 ends ("too large", 6.12).
+        repeat(AFFIX_BYTES as u32, reverse, area);
+    }
+    let Some(table) = AFFIX_TABLES.get(s.table) else { return 0 };
+    match lookup(table, &s.affix, AFFIX_HEAD_BITS + 8 * taken as u32) {
+        Some(number) => u64::from(number) + 1,
+        None => 0,
+    }
+}
+
+/// Puts one byte of the tail where it belongs in the key, last byte first.
+extern "C" fn reverse(index: u64, context: *mut *mut Scratch) -> i64 {
+    // SAFETY: the context is `repeat`'s, the area ours until it is released.
+    let s = unsafe { &mut **context };
+    if index >= s.tail_len || index >= AFFIX_BYTES as u64 {
+        return 1;
+    }
+    let byte = s.tail[((s.tail_len - 1 - index) & 0xff) as usize];
+    let bytes = (&raw mut s.affix.data).cast::<u8>().wrapping_add(8);
+    // SAFETY: `index` is below `AFFIX_BYTES`, the length of the key's bytes.
+    unsafe { bytes.add(index as usize).write(byte) };
+    0
+}
+
+/// The affix's number at the node.
+#[inline(always)]
+fn affix(s: &mut Scratch, component: &Component, node: u32, kind: u32) -> Option<u32> {
+    let area: *mut Scratch = s;
+    let head = (&raw mut s.affix.data).cast::<u32>();
+    // SAFETY: the key begins with node and kind.
+    unsafe {
+        head.write_unaligned(node);
+        head.add(1).write_unaligned(kind);
+    }
+    let found = affix_number(area, component.name, component.len, kind);
+    found.checked_sub(1).map(|number| number as u32)
+}
+
+/// Looks up a key in place, after setting how many of its bits count.
+#[inline(always)]
+fn lookup(table: &crate::maps::Affixes, key: &Key<AffixKey>, bits: u32) -> Option<u32> {
+    let prefix = core::ptr::from_ref(key).cast_mut().cast::<u32>();
+    // SAFETY: a key begins with its length in bits, and the area is ours.
+    unsafe { prefix.write_unaligned(bits) };
+    table.get(key).copied()
+}
+
+/// Whether the shared rules or the session's own say something of names below the path that was
+/// matched: then the whole folder can't be moved as one.
+#[inline(always)]
+pub fn has_rules_below(s: &Scratch) -> bool {
+    (s.positions[0].alive != 0 && s.positions[0].node != NO_NODE)
+        || (s.positions[1].alive != 0 && s.positions[1].node != NO_NODE)
+}

@@ -1,0 +1,99 @@
+//! Whether this host can enforce, and if not, what to change.
+
+use std::{fs, path::Path};
+
+use super::{load, offsets};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What.
+    pub name: &'static str,
+    /// Whether it is as it must be.
+    pub ok: bool,
+    /// What was found.
+    pub found: String,
+    /// What to change when it is not; empty when it is.
+    pub advice: String,
+}
+
+/// The kernel's security modules, comma-separated, in their order; empty when they can't be read.
+pub fn security_modules() -> String {
+    fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default().trim().to_owned()
+}
+
+/// Looks at everything that enforcement needs, and at whether it is in force.
+pub fn checks(pin_dir: &Path) -> Vec<Check> {
+    vec![root(), modules(), btf(), pins(pin_dir), links(pin_dir)]
+}
+
+fn check(name: &'static str, ok: bool, found: String, advice: &str) -> Check {
+    Check { name, ok, found, advice: if ok { String::new() } else { advice.to_owned() } }
+}
+
+fn root() -> Check {
+    let uid = rustix::process::geteuid();
+    check("user", uid.is_root(), format!("uid {uid}"), "run it as root")
+}
+
+fn modules() -> Check {
+    let modules = security_modules();
+    let found = if modules.is_empty() {
+        "`/sys/kernel/security/lsm` can't be read".to_owned()
+    } else {
+        modules.clone()
+    };
+    check(
+        "kernel runs BPF security modules",
+        modules.split(',').any(|module| module == "bpf"),
+        found,
+        "add `bpf` to the list of the kernel's boot option `lsm=` (and mount securityfs at \
+         `/sys/kernel/security`), or boot a kernel with CONFIG_BPF_LSM",
+    )
+}
+
+fn btf() -> Check {
+    match offsets::find() {
+        Ok(_) => check("kernel structures", true, "all members found".to_owned(), ""),
+        Err(error) => check(
+            "kernel structures",
+            false,
+            error.to_string(),
+            "boot a kernel from 6.1 on that has CONFIG_DEBUG_INFO_BTF, and keep \
+             `kernel.kptr_restrict` below 2",
+        ),
+    }
+}
+
+fn pins(pin_dir: &Path) -> Check {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let mounted = mounts.lines().any(|line| {
+        let mut words = line.split(' ').skip(1);
+        let (folder, kind) = (words.next(), words.next());
+        kind == Some("bpf") && folder.is_some_and(|folder| pin_dir.starts_with(folder))
+    });
+    check(
+        "BPF file system",
+        mounted,
+        format!("for `{}`", pin_dir.display()),
+        "`mount -t bpf bpf /sys/fs/bpf`, or set `pin_dir` to a folder in one",
+    )
+}
+
+fn links(pin_dir: &Path) -> Check {
+    let pins = load::Pins::new(pin_dir);
+    let hooks = match load::hooks() {
+        Ok(hooks) => hooks,
+        Err(error) => {
+            return check("hooks", false, error.to_string(), "build it with `cargo xtask build`");
+        }
+    };
+    let missing: Vec<&str> =
+        hooks.iter().filter(|hook| !pins.links().join(hook).exists()).map(String::as_str).collect();
+    let found = if missing.is_empty() {
+        format!("all {} attached", hooks.len())
+    } else {
+        format!("{} of {} not attached: {}", missing.len(), hooks.len(), missing.join(", "))
+    };
+    check("hooks", missing.is_empty(), found, "start the daemon: `systemctl start remitd`")
+}

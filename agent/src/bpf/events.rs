@@ -1,0 +1,165 @@
+//! The ring buffer's user side. aya's takes a record out as it is read; this one leaves it until the log
+//! has it, so that a daemon that is killed between loses nothing.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd},
+    ptr,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use agent_common::{
+    id::Slot,
+    limits::{RING_BYTES, SESSIONS},
+};
+use aya::maps::{Array, MapData};
+
+use crate::incident::EventSource;
+
+/// Set in a record's length while it is being written (`BPF_RINGBUF_BUSY_BIT`,
+/// include/uapi/linux/bpf.h).
+const BUSY: u32 = 1 << 31;
+/// Set in a record's length when it was given up (`BPF_RINGBUF_DISCARD_BIT`).
+const DISCARDED: u32 = 1 << 30;
+/// Bytes before each record: length, and an offset that is the kernel's own.
+const RECORD_HEAD: u64 = 8;
+
+/// A region of the ring's file, mapped.
+struct Mapping {
+    address: *mut u8,
+    len: usize,
+}
+
+impl Mapping {
+    fn new(map: BorrowedFd<'_>, len: usize, offset: usize, writable: bool) -> io::Result<Self> {
+        let protection =
+            if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
+        // SAFETY: a new mapping where the kernel likes; the offset is a whole number of pages.
+        let address = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                len,
+                protection,
+                libc::MAP_SHARED,
+                map.as_raw_fd(),
+                offset.cast_signed() as libc::off_t,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { address: address.cast(), len })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the region was mapped by `new` and nothing refers to it any more.
+        unsafe { libc::munmap(self.address.cast(), self.len) };
+    }
+}
+
+/// The events that wait in the kernel, and the counts of those that found no room.
+pub struct Events {
+    map: MapData,
+    lost: Array<MapData, u64>,
+    /// The page that holds the position up to which records were taken out.
+    consumer: Mapping,
+    /// The page that holds the position up to which records were put in, then the ring, twice over.
+    producer: Mapping,
+    page: usize,
+    /// Where the records that the last `peek` saw end, from the first on.
+    seen: Vec<u64>,
+}
+
+// SAFETY: the mappings belong to this value alone and move with it.
+unsafe impl Send for Events {}
+
+impl Events {
+    /// From the pinned maps.
+    ///
+    /// # Errors
+    /// When the ring can't be mapped.
+    pub fn new(map: MapData, lost: Array<MapData, u64>) -> io::Result<Self> {
+        let page = rustix::param::page_size();
+        let fd = map.fd().as_fd();
+        let consumer = Mapping::new(fd, page, 0, true)?;
+        let producer = Mapping::new(fd, page + 2 * RING_BYTES, page, false)?;
+        Ok(Self { map, lost, consumer, producer, page, seen: Vec::new() })
+    }
+
+    /// The descriptor that becomes readable when a record comes.
+    ///
+    /// # Errors
+    /// When it can't be cloned.
+    pub fn descriptor(&self) -> io::Result<std::os::fd::OwnedFd> {
+        self.map.fd().as_fd().try_clone_to_owned()
+    }
+
+    /// The position at the start of a page.
+    fn position(mapping: &Mapping) -> &AtomicU64 {
+        // SAFETY: both mappings begin with a position, aligned, that the kernel touches atomically.
+        unsafe { AtomicU64::from_ptr(mapping.address.cast()) }
+    }
+
+    /// The address of a byte of the ring.
+    fn at(&self, position: u64) -> *const u8 {
+        let offset = self.page + (position as usize & (RING_BYTES - 1));
+        // SAFETY: the mapping is the page and twice the ring.
+        unsafe { self.producer.address.add(offset) }
+    }
+}
+
+impl EventSource for Events {
+    fn peek(&mut self, sink: &mut dyn FnMut(&[u8])) -> usize {
+        self.seen.clear();
+        let mut position = Self::position(&self.consumer).load(Ordering::Acquire);
+        let end = Self::position(&self.producer).load(Ordering::Acquire);
+        while position < end {
+            // SAFETY: records begin aligned to eight bytes; the kernel clears the busy bit last.
+            let head = unsafe {
+                (*self.at(position).cast::<std::sync::atomic::AtomicU32>()).load(Ordering::Acquire)
+            };
+            if head & BUSY != 0 {
+                break;
+            }
+            let len = head & !DISCARDED;
+            if head & DISCARDED == 0 {
+                // SAFETY: the record lies whole in the mapping, which holds the ring twice over, and
+                // stays as it is until it is released.
+                let record = unsafe {
+                    std::slice::from_raw_parts(self.at(position + RECORD_HEAD), len as usize)
+                };
+                sink(record);
+            }
+            position += (u64::from(len) + RECORD_HEAD).next_multiple_of(8);
+            if head & DISCARDED == 0 {
+                self.seen.push(position);
+            } else if let Some(last) = self.seen.last_mut() {
+                *last = position;
+            }
+        }
+        self.seen.len()
+    }
+
+    fn release(&mut self, count: usize) {
+        if let Some(position) = count.checked_sub(1).and_then(|last| self.seen.get(last)) {
+            Self::position(&self.consumer).store(*position, Ordering::Release);
+        }
+    }
+
+    fn lost(&mut self) -> Vec<(Slot, u64)> {
+        (0..SESSIONS as u32)
+            .filter_map(|slot| {
+                let count = self.lost.get(&slot, 0).ok()?;
+                (count > 0).then_some((Slot(slot), count))
+            })
+            .collect()
+    }
+
+    fn fill(&self) -> u8 {
+        let taken = Self::position(&self.consumer).load(Ordering::Acquire);
+        let end = Self::position(&self.producer).load(Ordering::Acquire);
+        ((end.saturating_sub(taken)) * 100 / RING_BYTES as u64).min(100) as u8
+    }
+}

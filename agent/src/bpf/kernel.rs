@@ -1,0 +1,290 @@
+//! The real [`Enforcer`]: the pinned maps.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+    thread,
+};
+
+use agent_common::{
+    authority::{Expiries, Session},
+    id::{Generation, LabelId, Slot, Tag},
+    limits::{AFFIXES, EDGES, LABELS, NETWORK_RULES, POLICY_SLOTS, PORTS},
+    rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
+};
+use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, lpm_trie, lpm_trie::LpmTrie};
+
+use super::{
+    Enforcer, KernelError,
+    events::Events,
+    load::{LoadError, Pins},
+    sys,
+};
+use crate::policy::tables::{Rules, Tables};
+
+/// `BPF_F_NO_PREALLOC` (include/uapi/linux/bpf.h).
+const NO_PREALLOC: u32 = 1;
+
+type Edges = HashMap<MapData, EdgeKey, Edge>;
+type Affixes = LpmTrie<MapData, AffixKey, u32>;
+type Labels = Array<MapData, Label>;
+type Addresses = LpmTrie<MapData, AddressKey, u32>;
+type Ports = LpmTrie<MapData, PortKey, u32>;
+
+/// The tables of one generation, open for the rules of sessions that come and go.
+struct Active {
+    edges: Edges,
+    affixes: Affixes,
+    labels: Labels,
+}
+
+/// The kernel's side of the sessions and the policy.
+pub struct Kernel {
+    tags: MapData,
+    sessions: Array<MapData, Session>,
+    expiries: Array<MapData, Expiries>,
+    tasks: Array<MapData, u64>,
+    active: Array<MapData, u64>,
+    edge_tables: ArrayOfMaps<MapData, Edges>,
+    affix_tables: ArrayOfMaps<MapData, Affixes>,
+    label_tables: ArrayOfMaps<MapData, Labels>,
+    address_tables: ArrayOfMaps<MapData, Addresses>,
+    port_tables: ArrayOfMaps<MapData, Ports>,
+    /// The tables in force; none before the first policy of this run.
+    current: Option<Active>,
+}
+
+/// Opens a pinned map as its type.
+macro_rules! open {
+    ($pins:expr, $name:literal, $variant:ident) => {
+        Map::$variant($pins.map($name)?).try_into().map_err(|error: MapError| LoadError::Pin {
+            name: $name.to_owned(),
+            reason: error.to_string(),
+        })?
+    };
+}
+
+impl Kernel {
+    /// Opens the pinned maps.
+    ///
+    /// # Errors
+    /// When one is missing or of another type.
+    pub fn open(pins: &Pins) -> Result<Self, LoadError> {
+        Ok(Self {
+            tags: pins.map("TAGS")?,
+            sessions: open!(pins, "SESSIONS_BY_SLOT", Array),
+            expiries: open!(pins, "EXPIRIES", Array),
+            tasks: open!(pins, "TASK_COUNTS", Array),
+            active: open!(pins, "ACTIVE", Array),
+            edge_tables: open!(pins, "EDGE_TABLES", ArrayOfMaps),
+            affix_tables: open!(pins, "AFFIX_TABLES", ArrayOfMaps),
+            label_tables: open!(pins, "LABEL_TABLES", ArrayOfMaps),
+            address_tables: open!(pins, "ADDRESS_TABLES", ArrayOfMaps),
+            port_tables: open!(pins, "PORT_TABLES", ArrayOfMaps),
+            current: None,
+        })
+    }
+
+    /// The events that wait.
+    ///
+    /// # Errors
+    /// When the ring can't be mapped.
+    pub fn events(pins: &Pins) -> Result<Events, LoadError> {
+        let lost = open!(pins, "LOST_EVENTS", Array);
+        Events::new(pins.map("EVENTS")?, lost).map_err(|error| LoadError::Pin {
+            name: "EVENTS".to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The generation of the policy in force; zero for none.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn generation(&self) -> Result<Generation, KernelError> {
+        let generation = self.active.get(&0, 0).map_err(failed("read the policy's generation"))?;
+        Ok(Generation(generation as u32))
+    }
+
+    /// Makes a generation's tables the ones that its number leads to. Each outer map waits for every
+    /// program that runs (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c), so all wait at once.
+    fn publish(&mut self, slot: u32, active: &Active, network: &Network) -> Result<(), MapError> {
+        let Self { edge_tables, affix_tables, label_tables, address_tables, port_tables, .. } =
+            self;
+        thread::scope(|scope| {
+            let waits = [
+                scope.spawn(move || edge_tables.set(slot, &active.edges, 0)),
+                scope.spawn(move || affix_tables.set(slot, &active.affixes, 0)),
+                scope.spawn(move || label_tables.set(slot, &active.labels, 0)),
+                scope.spawn(move || address_tables.set(slot, &network.addresses, 0)),
+                scope.spawn(move || port_tables.set(slot, &network.ports, 0)),
+            ];
+            waits.into_iter().try_for_each(|wait| {
+                wait.join().unwrap_or(Err(MapError::OutOfBounds { index: slot, max_entries: 0 }))
+            })
+        })
+    }
+}
+
+/// The network tables of one generation.
+struct Network {
+    addresses: Addresses,
+    ports: Ports,
+}
+
+/// An error of aya as ours, with what was tried.
+fn failed<E: std::error::Error>(action: &str) -> impl FnOnce(E) -> KernelError {
+    move |error| KernelError { action: action.to_owned(), source: io::Error::other(chain(&error)) }
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Fills tables with rules: labels first, then what refers to them.
+fn fill(active: &mut Active, rules: &Rules) -> Result<(), MapError> {
+    for (id, label) in &rules.labels {
+        active.labels.set(id.0, label, 0)?;
+    }
+    for (key, bits, number) in &rules.affixes {
+        active.affixes.insert(&lpm_trie::Key::new(*bits, *key), number, 0)?;
+    }
+    for (key, edge) in &rules.edges {
+        active.edges.insert(key, edge, 0)?;
+    }
+    Ok(())
+}
+
+impl Active {
+    fn new(rules: &Rules) -> Result<Self, MapError> {
+        let mut active = Self {
+            edges: HashMap::create(EDGES as u32, NO_PREALLOC)?,
+            affixes: LpmTrie::create(AFFIXES as u32, NO_PREALLOC)?,
+            labels: Array::create(LABELS as u32, 0)?,
+        };
+        fill(&mut active, rules)?;
+        Ok(active)
+    }
+}
+
+impl Network {
+    fn new(tables: &Tables) -> Result<Self, MapError> {
+        let mut addresses: Addresses = LpmTrie::create(NETWORK_RULES as u32 * 2, NO_PREALLOC)?;
+        for (key, bits, class) in &tables.addresses {
+            addresses.insert(&lpm_trie::Key::new(*bits, *key), class, 0)?;
+        }
+        let mut ports: Ports = LpmTrie::create(PORTS as u32, NO_PREALLOC)?;
+        for (key, bits, LabelId(label)) in &tables.ports {
+            ports.insert(&lpm_trie::Key::new(*bits, *key), label, 0)?;
+        }
+        Ok(Self { addresses, ports })
+    }
+}
+
+impl Enforcer for Kernel {
+    fn activate(&mut self, generation: Generation, tables: &Tables) -> Result<(), KernelError> {
+        let active = Active::new(&tables.rules).map_err(failed("fill the path rules"))?;
+        let network = Network::new(tables).map_err(failed("fill the network rules"))?;
+        let slot = generation.0 % POLICY_SLOTS as u32;
+        self.publish(slot, &active, &network).map_err(failed("put the rules in place"))?;
+        self.active
+            .set(0, u64::from(generation.0), 0)
+            .map_err(failed("switch to the new policy"))?;
+        self.current = Some(active);
+        Ok(())
+    }
+
+    fn add_rules(&mut self, rules: &Rules) -> Result<(), KernelError> {
+        let Some(active) = &mut self.current else {
+            return Err(failed("add a session's rules")(io::Error::other("no policy is in force")));
+        };
+        fill(active, rules).map_err(failed("add a session's rules"))
+    }
+
+    fn remove_rules(&mut self, rules: &Rules) -> Result<(), KernelError> {
+        let Some(active) = &mut self.current else { return Ok(()) };
+        for (key, _) in &rules.edges {
+            gone(active.edges.remove(key)).map_err(failed("remove a session's rules"))?;
+        }
+        for (key, bits, _) in &rules.affixes {
+            let key = lpm_trie::Key::new(*bits, *key);
+            gone(active.affixes.remove(&key)).map_err(failed("remove a session's rules"))?;
+        }
+        Ok(())
+    }
+
+    fn write_session(
+        &mut self,
+        slot: Slot,
+        session: &Session,
+        expiries: &Expiries,
+    ) -> Result<(), KernelError> {
+        let before = self.sessions.get(&slot.0, 0).map_err(failed("read a session"))?;
+        // What shrinks goes first: an entry that has neither the tools that go nor those that come.
+        let mut between = *session;
+        for (word, old) in between.tools.0.iter_mut().zip(before.tools.0) {
+            *word &= old;
+        }
+        // Until the entry is whole, each tool's own expiry is looked at, and those are still the old.
+        between.nearest_expiry = agent_common::id::BootNanos(0);
+        if before.id == session.id {
+            self.sessions.set(slot.0, between, 0).map_err(failed("write a session"))?;
+        }
+        if before.id != session.id {
+            // Tasks of the session before may live on; they are not this one's.
+            self.tasks.set(slot.0, 0, 0).map_err(failed("count a session's tasks"))?;
+        }
+        self.expiries.set(slot.0, expiries, 0).map_err(failed("write a session's expiries"))?;
+        self.sessions.set(slot.0, session, 0).map_err(failed("write a session"))
+    }
+
+    fn read_session(&self, slot: Slot) -> Result<(Session, Box<Expiries>), KernelError> {
+        let session = self.sessions.get(&slot.0, 0).map_err(failed("read a session"))?;
+        let expiries = self.expiries.get(&slot.0, 0).map_err(failed("read a session"))?;
+        Ok((session, Box::new(expiries)))
+    }
+
+    fn tag(&mut self, pidfd: BorrowedFd<'_>, tag: Tag) -> Result<(), KernelError> {
+        // The first task of a session is counted here, before it can have children; they are counted
+        // where they are made.
+        let first = self.tasks_of(tag.slot)? == 0;
+        if first {
+            self.tasks.set(tag.slot.0, 1, 0).map_err(failed("count a session's tasks"))?;
+        }
+        let tagged = sys::set_tag(self.tags.fd().as_fd(), pidfd, tag)
+            .map_err(|source| KernelError { action: "tag the process".to_owned(), source });
+        if tagged.is_err() && first {
+            self.tasks.set(tag.slot.0, 0, 0).map_err(failed("count a session's tasks"))?;
+        }
+        tagged
+    }
+
+    fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Result<Option<Tag>, KernelError> {
+        sys::tag(self.tags.fd().as_fd(), pidfd)
+            .map_err(|source| KernelError { action: "read the process's tag".to_owned(), source })
+    }
+
+    fn tasks_of(&self, slot: Slot) -> Result<u64, KernelError> {
+        self.tasks.get(&slot.0, 0).map_err(failed("count a session's tasks"))
+    }
+}
+
+/// An element that is not there was removed.
+fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        Err(MapError::KeyNotFound) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,321 @@
+//! Loading, attaching and pinning, or taking over what is pinned already.
+//!
+//! Everything lives in `PIN_DIR/v1/{maps,links}`; the programs stay loaded by their links. A start that
+//! finds the links of the very same object takes them over as they are. Another object's links are
+//! replaced one by one: the new program is attached before the old one goes, so that no operation passes
+//! unseen; the maps stay.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{Array, MapData},
+    programs::{
+        Lsm, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _, links::FdLink,
+    },
+};
+use sha2::{Digest as _, Sha256};
+
+use super::offsets::{self, OffsetsError};
+
+/// The object, as `cargo xtask build` made it; empty in a build without it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/remit-ebpf.o"));
+
+/// The version of the pins' layout: names and types of maps.
+const LAYOUT: &str = "v1";
+/// The program that is run once and never attached.
+const PROBE: &str = "probe";
+/// Magic number of the BPF file system (`BPF_FS_MAGIC`, include/uapi/linux/magic.h).
+const BPF_FS: i64 = 0xcafe_4a11;
+
+/// Why the programs are not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The binary was built without the object.
+    #[error("this build has no kernel programs in it\nhelp: build it with `cargo xtask build`")]
+    NoObject,
+    /// The kernel lacks something that the programs read.
+    #[error(transparent)]
+    Offsets(#[from] OffsetsError),
+    /// The kernel has no BPF LSM in force.
+    #[error(
+        "this kernel does not run BPF programs as a security module: `bpf` is not in \
+         `/sys/kernel/security/lsm` ({0})\n\
+         help: add `bpf` to the list of the kernel's boot option `lsm=`, or boot a kernel with \
+         CONFIG_BPF_LSM"
+    )]
+    NoBpfLsm(String),
+    /// The pin directory can't be used.
+    #[error("can't use the pin directory `{}`: {source}", path.display())]
+    Pins {
+        /// The directory, or a pin in it.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The object could not be read or its maps could not be made.
+    #[error("can't load the kernel programs: {0}")]
+    Object(#[source] Box<aya::EbpfError>),
+    /// A program was refused.
+    #[error("can't {action} the kernel program `{program}`: {source}")]
+    Program {
+        /// What was tried.
+        action: &'static str,
+        /// The program: its hook's name.
+        program: String,
+        /// Why.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A link or map could not be pinned.
+    #[error("can't pin `{name}`: {reason}")]
+    Pin {
+        /// What.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The probe read another task than the one that ran it.
+    #[error("the kernel's structures are not where its type information says")]
+    Probe,
+}
+
+/// Where the pins are.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    root: PathBuf,
+}
+
+impl Pins {
+    /// Below the settings' `pin_dir`.
+    pub fn new(pin_dir: &Path) -> Self {
+        Self { root: pin_dir.join(LAYOUT) }
+    }
+
+    /// The folder of the maps.
+    pub fn maps(&self) -> PathBuf {
+        self.root.join("maps")
+    }
+
+    /// The folder of the links, one for each hook.
+    pub fn links(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
+    /// A pinned map.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn map(&self, name: &str) -> Result<MapData, LoadError> {
+        let path = self.maps().join(name);
+        MapData::from_pin(&path)
+            .map_err(|error| LoadError::Pins { path, source: io::Error::other(error.to_string()) })
+    }
+
+    /// Makes the folders.
+    fn prepare(&self) -> Result<(), LoadError> {
+        for path in [self.maps(), self.links()] {
+            fs::create_dir_all(&path)
+                .map_err(|source| LoadError::Pins { path: path.clone(), source })?;
+        }
+        let stat = rustix::fs::statfs(&self.root)
+            .map_err(|error| LoadError::Pins { path: self.root.clone(), source: error.into() })?;
+        if stat.f_type as i64 != BPF_FS {
+            let source = io::Error::other("it is not in a BPF file system (`mount -t bpf`)");
+            return Err(LoadError::Pins { path: self.root.clone(), source });
+        }
+        Ok(())
+    }
+}
+
+/// What a start found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Nothing was pinned: everything was loaded anew, and no session is live.
+    Fresh,
+    /// The same programs were in force and stay.
+    Adopted,
+    /// Other programs were in force and were replaced; the maps stay.
+    Replaced,
+}
+
+/// What tells one loading from another: the object and what it was told of the kernel. Kept beside the
+/// sessions' state, since the pins can hold no text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub String);
+
+/// The names of the hooks that the object attaches to, in the order of its programs.
+///
+/// # Errors
+/// When the object can't be read.
+pub fn hooks() -> Result<Vec<String>, LoadError> {
+    let object = aya_obj_programs()?;
+    Ok(object.into_iter().filter(|name| name != PROBE).collect())
+}
+
+fn aya_obj_programs() -> Result<Vec<String>, LoadError> {
+    if OBJECT.is_empty() {
+        return Err(LoadError::NoObject);
+    }
+    let object = aya_obj::Object::parse(OBJECT)
+        .map_err(|error| LoadError::Object(Box::new(error.into())))?;
+    let mut names: Vec<String> = object.programs.keys().cloned().collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Puts the programs in force, or takes over those that are. `known` is the fingerprint that the last
+/// start kept.
+///
+/// # Errors
+/// What is missing; then nothing new is attached.
+pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerprint), LoadError> {
+    if OBJECT.is_empty() {
+        return Err(LoadError::NoObject);
+    }
+    let modules = super::doctor::security_modules();
+    if !modules.split(',').any(|module| module == "bpf") {
+        return Err(LoadError::NoBpfLsm(modules));
+    }
+    let offsets = offsets::find()?;
+    pins.prepare()?;
+    let mut hash = Sha256::new();
+    hash.update(OBJECT);
+    hash.update(format!("{offsets:?}"));
+    let fingerprint = Fingerprint(format!("{:x}", hash.finalize()));
+    let hooks = hooks()?;
+    let pinned = pinned_links(pins);
+    if known == Some(&fingerprint) && hooks.iter().all(|hook| pinned.contains(hook)) {
+        return Ok((Start::Adopted, fingerprint));
+    }
+    let mut ebpf = load(pins, &offsets)?;
+    probe(&mut ebpf)?;
+    load_programs(&mut ebpf, &hooks)?;
+    attach(&mut ebpf, pins, &hooks)?;
+    for stale in pinned.iter().filter(|name| !hooks.contains(name)) {
+        let _ = fs::remove_file(pins.links().join(stale));
+    }
+    let start = if pinned.is_empty() { Start::Fresh } else { Start::Replaced };
+    Ok((start, fingerprint))
+}
+
+/// The hooks that have a pinned link.
+fn pinned_links(pins: &Pins) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(pins.links()) else { return Vec::new() };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| !name.ends_with(NEW))
+        .collect()
+}
+
+/// Makes the maps, or takes the pinned ones, and prepares the programs.
+fn load(pins: &Pins, offsets: &agent_common::offsets::Offsets) -> Result<Ebpf, LoadError> {
+    let object = aya_obj::Object::parse(OBJECT)
+        .map_err(|error| LoadError::Object(Box::new(error.into())))?;
+    let mut loader = EbpfLoader::new();
+    loader.allow_unsupported_maps().override_global("OFFSETS", offsets, true);
+    for name in object.maps.keys().filter(|name| !name.starts_with('.')) {
+        loader.map_pin_path(name, pins.maps().join(name));
+    }
+    loader.load(OBJECT).map_err(|error| LoadError::Object(Box::new(error)))
+}
+
+/// Runs the probe in this process.
+fn probe(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    let failed = |action, source| LoadError::Program {
+        action,
+        program: PROBE.to_owned(),
+        source: Box::new(source),
+    };
+    let program: &mut RawTracePoint = program(ebpf, PROBE)?;
+    program.load().map_err(|error| failed("load", error))?;
+    program.test_run(RawTracePointRunOptions::new()).map_err(|error| failed("run", error))?;
+    let map = ebpf.map("HOST_ROOT").ok_or(LoadError::Probe)?;
+    let seen: Array<_, u64> = map.try_into().map_err(|_| LoadError::Probe)?;
+    match seen.get(&1, 0) {
+        Ok(process) if process == u64::from(std::process::id()) => Ok(()),
+        _ => Err(LoadError::Probe),
+    }
+}
+
+/// A program of the object, by name and type.
+fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, LoadError>
+where
+    &'a mut T: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    let found = ebpf.program_mut(name).ok_or_else(|| LoadError::Pin {
+        name: name.to_owned(),
+        reason: "the object has no such program".to_owned(),
+    })?;
+    found.try_into().map_err(|source| LoadError::Program {
+        action: "find",
+        program: name.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+/// Has the kernel check every program, before the first is attached.
+fn load_programs(ebpf: &mut Ebpf, hooks: &[String]) -> Result<(), LoadError> {
+    let btf = Btf::from_sys_fs().map_err(|error| LoadError::Object(Box::new(error.into())))?;
+    for hook in hooks {
+        let program: &mut Lsm = program(ebpf, hook)?;
+        program.load(hook, &btf).map_err(|source| LoadError::Program {
+            action: "load",
+            program: hook.clone(),
+            source: Box::new(source),
+        })?;
+        let cost = program.info().ok().and_then(|info| info.verified_instruction_count());
+        tracing::debug!(hook, ?cost, "loaded");
+    }
+    Ok(())
+}
+
+/// Ends the name of a pin that has not taken its place yet (the BPF file system allows no dot in names).
+const NEW: &str = "-new";
+
+/// Attaches every program and pins its link, in the place of an older one.
+fn attach(ebpf: &mut Ebpf, pins: &Pins, hooks: &[String]) -> Result<(), LoadError> {
+    for hook in hooks {
+        let program: &mut Lsm = program(ebpf, hook)?;
+        let failed = |source| LoadError::Program {
+            action: "attach",
+            program: hook.clone(),
+            source: Box::new(source),
+        };
+        let id = program.attach().map_err(failed)?;
+        let link: FdLink = program.take_link(id).map_err(failed)?.into();
+        let place = pins.links().join(hook);
+        let new = pins.links().join(format!("{hook}{NEW}"));
+        let pin_failed = |reason: String| LoadError::Pin { name: hook.clone(), reason };
+        let _ = fs::remove_file(&new);
+        link.pin(&new).map_err(|error| pin_failed(error.to_string()))?;
+        let _ = fs::remove_file(&place);
+        fs::rename(&new, &place).map_err(|error| pin_failed(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Takes everything off the host: links first, then maps.
+///
+/// # Errors
+/// What could not be removed.
+pub fn teardown(pin_dir: &Path) -> Result<(), LoadError> {
+    let pins = Pins::new(pin_dir);
+    for folder in [pins.links(), pins.maps(), pins.root.clone()] {
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(LoadError::Pins { path: folder, source }),
+        };
+        for entry in entries.flatten().filter(|entry| !entry.path().is_dir()) {
+            fs::remove_file(entry.path())
+                .map_err(|source| LoadError::Pins { path: entry.path(), source })?;
+        }
+        fs::remove_dir(&folder).map_err(|source| LoadError::Pins { path: folder, source })?;
+    }
+    Ok(())
+}

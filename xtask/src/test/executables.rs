@@ -1,0 +1,60 @@
+//! The executables of the crate `tests`: built, found, and asked for what they hold.
+//! It must not run a test.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::{
+    build,
+    process::{capture_lines, capture_text},
+    project::cargo,
+};
+
+/// Builds the integration tests and returns the executables that hold a test that matches.
+///
+/// # Errors
+/// When they don't compile, or one can't list its tests.
+pub(super) fn with_tests(filter: Option<&str>) -> Result<Vec<PathBuf>> {
+    let mut command = cargo();
+    command.args(["test", "--no-run", "--package", "tests"]);
+    command.arg("--message-format=json-render-diagnostics");
+    command.env(build::OBJECT_VARIABLE, build::object_path());
+    let lines = capture_lines(&mut command)?;
+    let mut executables = Vec::new();
+    for path in lines.lines().filter_map(executable) {
+        let mut list = Command::new(&path);
+        let tests = capture_text(list.args(["--list", "--format=terse"]).args(filter))?;
+        if tests.lines().any(|line| line.ends_with(": test")) {
+            executables.push(path);
+        }
+    }
+    executables.sort();
+    Ok(executables)
+}
+
+/// The test executable that a line of cargo's messages names, if it names one.
+fn executable(line: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let is_test = message.get("profile")?.get("test")?.as_bool()?;
+    let path = message.get("executable")?.as_str()?;
+    is_test.then(|| PathBuf::from(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executable_is_that_of_a_test_only() {
+        let line = |test: bool| {
+            format!(
+                r#"{{"reason":"compiler-artifact","profile":{{"test":{test}}},"executable":"/t/a"}}"#
+            )
+        };
+        assert_eq!(executable(&line(true)), Some(PathBuf::from("/t/a")));
+        assert_eq!(executable(&line(false)), None);
+        assert_eq!(executable("plain text"), None);
+    }
+}
