@@ -103,6 +103,19 @@ impl Grant {
     pub const fn tool_bit(&self) -> ToolBit {
         ToolBit(self.bit)
     }
+
+    /// Whether the moment is in the time for which it was given.
+    fn covers(&self, at: BootNanos) -> bool {
+        self.from.boot <= at.0 && self.until.is_none_or(|until| at.0 < until.boot)
+    }
+}
+
+impl Past {
+    /// When it ended: what has run out is noticed a little later.
+    fn end(&self) -> BootNanos {
+        let until = self.grant.until.map_or(self.lost.boot, |until| until.boot);
+        BootNanos(until.min(self.lost.boot))
+    }
 }
 
 /// How a tool was lost.
@@ -214,10 +227,9 @@ impl Session {
 
     /// Whether it held a tool at that moment, as far as it is remembered.
     pub fn held_at(&self, tool: &str, at: BootNanos) -> bool {
-        let now = self.grant(tool).is_some_and(|grant| grant.from.boot <= at.0);
-        let then = |past: &Past| {
-            past.grant.tool == tool && past.grant.from.boot <= at.0 && at.0 < past.lost.boot
-        };
+        let now = self.grants.iter().any(|grant| grant.tool == tool && grant.covers(at));
+        let then =
+            |past: &Past| past.grant.tool == tool && past.grant.covers(at) && at.0 < past.lost.boot;
         now || self.history.iter().any(then)
     }
 
@@ -227,7 +239,10 @@ impl Session {
         if self.held_at(tool, at) {
             return None;
         }
-        let lost = |past: &&Past| past.grant.tool == tool && past.lost.boot <= at.0;
+        if self.grant(tool).is_some_and(|grant| grant.from.boot <= at.0) {
+            return Some(Reason::Expired);
+        }
+        let lost = |past: &&Past| past.grant.tool == tool && past.end() <= at;
         self.history.iter().rev().find(lost).map(|past| match past.how {
             Loss::Revoked | Loss::Dropped => Reason::Revoked,
             Loss::Expired => Reason::Expired,
@@ -307,11 +322,11 @@ mod tests {
         session.lose(|_| true, Loss::Revoked, moment(20), &Actor::daemon());
         session.grants = vec![grant(30)];
         session.lose(|_| true, Loss::Expired, moment(40), &Actor::daemon());
-        session.grants = vec![grant(50)];
+        session.grants = vec![Grant { until: Some(moment(70)), ..grant(50) }];
         let reason = |at| session.reason_for("github", BootNanos(at));
-        let all = [5, 10, 19, 20, 29, 30, 40, 50, 60].map(reason);
+        let all = [5, 10, 19, 20, 29, 30, 40, 50, 60, 70].map(reason);
         let (revoked, expired) = (Some(Reason::Revoked), Some(Reason::Expired));
-        assert_eq!(all, [None, None, None, revoked, revoked, None, expired, None, None]);
+        assert_eq!(all, [None, None, None, revoked, revoked, None, expired, None, None, expired]);
         assert!(session.held_at("github", BootNanos(15)));
         assert!(!session.held_at("github", BootNanos(25)));
         assert!(!session.held_at("other", BootNanos(15)));

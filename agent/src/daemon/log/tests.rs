@@ -36,7 +36,7 @@ impl EventSource for Lossy {
 fn daemon(world: &World, log: &LogHandle, mail: Mail) -> (Sessions, JoinHandle<()>) {
     let parts = Parts {
         enforcer: Box::new(world.kernel.clone()),
-        clock: std::sync::Arc::new(clock::System),
+        clock: Arc::new(clock::System),
         witness: Box::new(log.clone()),
         builtin: crate::policy::Builtin::default(),
     };
