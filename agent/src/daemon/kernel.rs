@@ -1,6 +1,6 @@
 //! The seam to the kernel side: starting it, and what is remembered of that.
 
-use std::{fs, io, os::fd::OwnedFd, path::Path};
+use std::{fs, io, os::fd::OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
