@@ -131,6 +131,7 @@ pub fn main() -> ExitCode {
 
 fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     let settings = Settings::load(config)?;
+    allow_descriptors();
     let lock = Lock::take(&settings.state_dir)?;
     let policy = read_policy(&settings.policy_dir)?;
     let Kernel { enforcer, events, wake, epoch } = kernel::start(&settings)?;
@@ -156,6 +157,16 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     }
     drop(lock);
     served
+}
+
+/// Allows as many descriptors as the host lets us have: a connection takes two.
+fn allow_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let more = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, more) {
+        tracing::warn!("can't allow more descriptors: {error}");
+    }
 }
 
 /// Reads and checks the policy, and says everything that is wrong with it.
@@ -192,6 +203,7 @@ fn serve(settings: &Settings, sessions: Sessions, log: &LogHandle) -> Result<(),
             policy: policy.clone(),
             log: Arc::new(Reader::new(&settings.log_dir, log.clone())),
             group: settings.group.as_str().into(),
+            threads: server::peer::threads,
         };
         let live = sessions.lock().live().count();
         tracing::info!(

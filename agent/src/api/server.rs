@@ -2,6 +2,7 @@
 //! ([`access`]); what is done is the registry's.
 
 pub mod access;
+mod connection;
 mod error;
 mod incidents;
 mod later;
@@ -14,46 +15,30 @@ mod socket;
 pub mod users;
 mod view;
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use axum::{
-    Extension, Router,
-    extract::{DefaultBodyLimit, Request},
-    http::header,
-    response::Response,
+    Router,
+    extract::DefaultBodyLimit,
     routing::{get, post},
 };
-use hyper::{
-    body::Incoming,
-    server::conn::http1,
-    service::{Service as _, service_fn},
-};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::Semaphore,
-};
 
-pub use error::ApiError;
-pub use socket::{SocketError, bind};
-
+#[cfg(test)]
+use self::connection::GUEST_CONNECTIONS;
 use self::{
     access::{Ask, Standing},
     log::Log,
     peer::Peer,
 };
+pub use self::{
+    connection::serve,
+    error::ApiError,
+    socket::{SocketError, bind},
+};
 use crate::session::{Actor, Sessions, policy_dir::PolicyDir};
 
-/// Bytes of the largest request: a policy of 100,000 rules, and room.
+/// Bytes of an operator's largest request: a policy of 100,000 rules, and room.
 const BODY_BYTES: usize = 64 << 20;
-/// Bytes of the longest refusal.
-const REFUSAL_BYTES: usize = 64 << 10;
-/// Connections at once.
-const CONNECTIONS: usize = 512;
-/// How long a client may take for a request's head.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long an answer may take; a stream's first line, too.
-const ANSWER_TIME: Duration = Duration::from_secs(120);
 
 /// What the requests are answered with.
 #[derive(Clone)]
@@ -66,6 +51,8 @@ pub struct Server {
     pub log: Arc<dyn Log>,
     /// The group that operates.
     pub group: Arc<str>,
+    /// How many threads a process has: [`peer::threads`].
+    pub threads: fn(u32) -> io::Result<usize>,
 }
 
 impl Server {
@@ -140,91 +127,6 @@ struct Call {
     peer: Arc<Peer>,
     standing: Standing,
     actor: Actor,
-}
-
-/// Answers connections, until the future is dropped.
-///
-/// # Errors
-/// Connections can't be accepted any more.
-pub async fn serve(listener: UnixListener, server: Server) -> io::Result<()> {
-    let router = server.router();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) if is_passing(&error) => {
-                tracing::warn!("can't accept a connection: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        let router = router.clone();
-        tokio::spawn(async move {
-            if let Err(error) = connection(stream, router).await {
-                tracing::debug!("a connection ended: {error}");
-            }
-            drop(place);
-        });
-    }
-}
-
-/// Whether accepting may work again later: descriptors or memory are short, or the peer was gone.
-fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::EMFILE
-                | libc::ENFILE
-                | libc::ENOBUFS
-                | libc::ENOMEM
-                | libc::ECONNABORTED
-                | libc::EINTR
-        )
-    )
-}
-
-/// Answers the requests of one connection.
-async fn connection(stream: UnixStream, router: Router) -> Result<(), hyper::Error> {
-    let peer = match Peer::of(&stream) {
-        Ok(peer) => Arc::new(peer),
-        Err(error) => {
-            tracing::warn!("a connection by nobody who could be established: {error}");
-            return Ok(());
-        }
-    };
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let router = router.clone().layer(Extension(Arc::clone(&peer)));
-        async move {
-            let answer = answer(router, request.map(axum::body::Body::new));
-            match tokio::time::timeout(ANSWER_TIME, answer).await {
-                Ok(answer) => answer,
-                Err(_) => Ok(ApiError::timeout().into_answer()),
-            }
-        }
-    });
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-}
-
-async fn answer(router: Router, request: Request) -> Result<Response, Infallible> {
-    let answer = hyper_util::service::TowerToHyperService::new(router).call(request).await?;
-    let is_json = answer
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|content| content.as_bytes().starts_with(b"application/json"));
-    if answer.status().as_u16() < 400 || is_json {
-        return Ok(answer);
-    }
-    // The router's own refusals (a body that is too large or not what was asked for) are plain text.
-    let (head, body) = answer.into_parts();
-    let text = axum::body::to_bytes(body, REFUSAL_BYTES).await.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    Ok(ApiError::new(head.status, "bad_request", text.trim()).into_answer())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{CliError, Context, Exit, output::Paint};
-use crate::{daemon::kernel, settings::Settings};
+use crate::{bpf::doctor, settings::Settings};
 
 /// Say whether this host can enforce, and if not, what to change
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ impl Args {
     pub(super) fn run(self, context: &mut Context) -> Result<Exit, CliError> {
         let settings = Settings::load(self.config.as_deref())
             .map_err(|error| CliError::failed(error.to_string()).status(2))?;
-        let checks = kernel::checks(&settings.pin_dir);
+        let checks = doctor::checks(&settings.pin_dir);
         let fit = checks.iter().all(|check| check.ok);
         let out = &context.out;
         if self.json {

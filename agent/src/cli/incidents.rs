@@ -27,7 +27,7 @@ Examples:
   remit incidents --operation net.connect --reason no_tool
   remit incidents --follow
   remit incidents --json | jq .object
-  remit incidents show 01JDR3M5"
+  remit incidents show 01M86R9YKVT14FTP0VWDT081X8"
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -80,7 +80,7 @@ struct Filter {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Show all of one incident, and what would allow it
-    #[command(after_help = "Example:\n  remit incidents show 01JDR3M5")]
+    #[command(after_help = "Example:\n  remit incidents show 01M86R9YKVT14FTP0VWDT081X8")]
     Show {
         /// The incident's id
         id: String,

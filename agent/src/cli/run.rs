@@ -96,17 +96,20 @@ impl Args {
     }
 }
 
+/// What `--workdir` takes.
+const FOLDER: &str = "`--workdir` takes a folder that is there, its path in UTF-8";
+
 /// The work folder as the policy means it: absolute, links resolved.
 fn workdir(given: &Path) -> Result<String, CliError> {
     let shown = given.display();
     let path = fs::canonicalize(given)
-        .map_err(|error| CliError::usage(format!("work folder `{shown}`: {error}"), "a folder"))?;
+        .map_err(|error| CliError::usage(format!("work folder `{shown}`: {error}"), FOLDER))?;
     if !path.is_dir() {
-        return Err(CliError::usage(format!("work folder `{shown}` is not a folder"), "a folder"));
+        return Err(CliError::usage(format!("work folder `{shown}` is not a folder"), FOLDER));
     }
     path.into_os_string().into_string().map_err(|path| {
         let path = path.to_string_lossy().into_owned();
-        CliError::usage(format!("work folder `{path}` is not UTF-8"), "another folder")
+        CliError::usage(format!("work folder `{path}` is not UTF-8"), FOLDER)
     })
 }
 

@@ -7,9 +7,11 @@ use std::{
 
 use super::{CliError, Context, Exit};
 use crate::{
-    api::client::{ClientError, typed},
-    api::{Health, WhoAmI},
-    daemon::kernel,
+    api::{
+        Health, WhoAmI,
+        client::{ClientError, typed},
+    },
+    bpf::load,
     settings::Settings,
 };
 
@@ -41,7 +43,7 @@ impl Args {
         if !self.yes {
             confirm()?;
         }
-        kernel::teardown(&settings.pin_dir).map_err(|error| CliError::failed(error.to_string()))?;
+        load::teardown(&settings.pin_dir).map_err(|error| CliError::failed(error.to_string()))?;
         context.out.line("enforcement is off: no process on this host is confined any more")?;
         Ok(Exit::Done)
     }

@@ -1,7 +1,10 @@
 //! `remit whoami`.
 
 use super::{CliError, Context, Exit, output::span, show};
-use crate::api::{WhoAmI, client::typed};
+use crate::{
+    api::{WhoAmI, client::typed},
+    incident::render::printable,
+};
 
 /// Show the session that this process belongs to: tools, time left
 ///
@@ -39,7 +42,7 @@ impl Args {
         let left = span(session.left_seconds);
         out.line(format!("session {} ({}), {left} left", session.name, session.profile))?;
         if let Some(task) = &session.task {
-            out.line(format!("task: {task}"))?;
+            out.line(format!("task: {}", printable(task)))?;
         }
         out.line(format!("state: {}, mode: {}", session.state, session.mode))?;
         show::tools(out, &session)?;

@@ -10,7 +10,10 @@ use agent_common::{
 use crate::{
     incident::{self, Context, Event, Explanation, Processes, Rule, time::boot_offset},
     policy::RuleRef,
-    session::{Id, Session, Sessions, registry::Object},
+    session::{
+        Id, Session, Sessions,
+        registry::{Object, refine},
+    },
 };
 
 /// IP protocol number of UDP.
@@ -60,9 +63,9 @@ impl Context for DaemonContext {
             _ => String::new(),
         };
         let Some(object) = object(event, &path) else { return unknown };
-        let verdict = registry.explain(session, event.rights, object);
+        let verdict = registry.explain_at(session, event.rights, object, event.time);
         let would_allow: Vec<&str> = verdict.would_allow.iter().map(String::as_str).collect();
-        let reason = registry.refine(session, event.reason, &would_allow);
+        let reason = refine(session, event.reason, &would_allow, event.time);
         let rule = match event.reason {
             Reason::ExplicitDeny | Reason::Guard => verdict.denial.map(rule),
             _ => None,

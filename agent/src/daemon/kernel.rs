@@ -1,10 +1,9 @@
-//! The seam to the kernel side: starting it, asking whether the host can enforce, taking it off.
+//! The seam to the kernel side: starting it, and what is remembered of that.
 
-use std::{fs, io, os::fd::OwnedFd, path::Path};
+use std::{fs, io, os::fd::OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::bpf::doctor::{Check, checks};
 use crate::{
     bpf::{
         self, Enforcer,
@@ -26,7 +25,7 @@ pub(super) struct Kernel {
     pub(super) epoch: String,
 }
 
-/// Why the kernel side does not start, or can't be taken off.
+/// Why the kernel side does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The programs are not in force.
@@ -82,12 +81,4 @@ pub(super) fn start(settings: &Settings) -> Result<Kernel, StartError> {
         wake,
         epoch,
     })
-}
-
-/// Takes enforcement off the host.
-///
-/// # Errors
-/// What could not be removed.
-pub fn teardown(pin_dir: &Path) -> Result<(), StartError> {
-    Ok(bpf::load::teardown(pin_dir)?)
 }

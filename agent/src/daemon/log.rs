@@ -104,3 +104,6 @@ impl Mail {
         let _ = rustix::io::read(&self.bell, &mut count);
     }
 }
+
+#[cfg(test)]
+mod tests;

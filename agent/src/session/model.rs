@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use agent_common::{
     authority::Mode,
     decision::Reason,
-    id::{Slot, ToolBit},
+    id::{BootNanos, Slot, ToolBit},
 };
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,19 @@ impl Grant {
     /// The tool's bit as a type of its own.
     pub const fn tool_bit(&self) -> ToolBit {
         ToolBit(self.bit)
+    }
+
+    /// Whether the moment is in the time for which it was given.
+    fn covers(&self, at: BootNanos) -> bool {
+        self.from.boot <= at.0 && self.until.is_none_or(|until| at.0 < until.boot)
+    }
+}
+
+impl Past {
+    /// When it ended: what has run out is noticed a little later.
+    fn end(&self) -> BootNanos {
+        let until = self.grant.until.map_or(self.lost.boot, |until| until.boot);
+        BootNanos(until.min(self.lost.boot))
     }
 }
 
@@ -212,13 +225,25 @@ impl Session {
         self.grants.iter().find(|grant| grant.tool == tool)
     }
 
-    /// Why the session does not hold a tool that it held: `revoked` or `expired`. None for a tool
-    /// that it holds, or never held.
-    pub fn reason_for(&self, tool: &str) -> Option<Reason> {
-        if self.grant(tool).is_some() {
+    /// Whether it held a tool at that moment, as far as it is remembered.
+    pub fn held_at(&self, tool: &str, at: BootNanos) -> bool {
+        let now = self.grants.iter().any(|grant| grant.tool == tool && grant.covers(at));
+        let then =
+            |past: &Past| past.grant.tool == tool && past.grant.covers(at) && at.0 < past.lost.boot;
+        now || self.history.iter().any(then)
+    }
+
+    /// Why the session did not hold a tool at that moment which it had held before: `revoked` or
+    /// `expired`. None for a tool that it held then, or had never held.
+    pub fn reason_for(&self, tool: &str, at: BootNanos) -> Option<Reason> {
+        if self.held_at(tool, at) {
             return None;
         }
-        self.history.iter().rev().find(|past| past.grant.tool == tool).map(|past| match past.how {
+        if self.grant(tool).is_some_and(|grant| grant.from.boot <= at.0) {
+            return Some(Reason::Expired);
+        }
+        let lost = |past: &&Past| past.grant.tool == tool && past.end() <= at;
+        self.history.iter().rev().find(lost).map(|past| match past.how {
             Loss::Revoked | Loss::Dropped => Reason::Revoked,
             Loss::Expired => Reason::Expired,
         })
@@ -249,3 +274,61 @@ impl Session {
 
 /// Lost grants that a session remembers: the newest.
 const HISTORY: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(boot: u64) -> Moment {
+        Moment { wall: jiff::Timestamp::UNIX_EPOCH, boot }
+    }
+
+    fn grant(from: u64) -> Grant {
+        Grant {
+            tool: "github".into(),
+            bit: 1,
+            from: moment(from),
+            until: None,
+            given_by: Actor::daemon(),
+            reason: None,
+            source: Origin::Grant,
+        }
+    }
+
+    #[test]
+    fn reason_is_that_of_the_moment_asked_for() {
+        let mut session = Session {
+            id: Id::new(1, 1),
+            slot: 0,
+            name: "s".into(),
+            profile: "p".into(),
+            task: None,
+            owner: Actor::daemon(),
+            workdir: "/".into(),
+            variables: BTreeMap::new(),
+            mode: Enforcement::Enforce,
+            state: Condition::Active,
+            started: moment(0),
+            expires: moment(100),
+            pid: 1,
+            parent: None,
+            lineage: Vec::new(),
+            passed_fds: Vec::new(),
+            grants: vec![grant(10)],
+            history: Vec::new(),
+            ended: None,
+            tagged: true,
+        };
+        session.lose(|_| true, Loss::Revoked, moment(20), &Actor::daemon());
+        session.grants = vec![grant(30)];
+        session.lose(|_| true, Loss::Expired, moment(40), &Actor::daemon());
+        session.grants = vec![Grant { until: Some(moment(70)), ..grant(50) }];
+        let reason = |at| session.reason_for("github", BootNanos(at));
+        let all = [5, 10, 19, 20, 29, 30, 40, 50, 60, 70].map(reason);
+        let (revoked, expired) = (Some(Reason::Revoked), Some(Reason::Expired));
+        assert_eq!(all, [None, None, None, revoked, revoked, None, expired, None, None, expired]);
+        assert!(session.held_at("github", BootNanos(15)));
+        assert!(!session.held_at("github", BootNanos(25)));
+        assert!(!session.held_at("other", BootNanos(15)));
+    }
+}

@@ -21,7 +21,7 @@ use agent_common::{
     id::{Generation, Slot},
 };
 
-pub use explain::{Object, Verdict};
+pub use explain::{Object, Verdict, refine};
 pub use install::Installed;
 pub use start::Start;
 

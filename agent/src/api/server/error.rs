@@ -59,6 +59,19 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
 
+    /// The peer has too many connections.
+    pub fn too_many() -> Self {
+        let message = "too many connections at once";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message)
+    }
+
+    /// The process can't be tagged as a whole.
+    pub fn threads(count: usize) -> Self {
+        let message = format!("the process has {count} threads, and only one can be tagged");
+        Self::new(StatusCode::CONFLICT, "threads", message)
+            .help("ask from a process with a single thread, as `remit run` does")
+    }
+
     /// The answer took too long.
     pub fn timeout() -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "the answer took too long")

@@ -74,6 +74,14 @@ fn start_time(pid: Pid) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other("`stat` has no start time"))
 }
 
+/// How many threads a process has.
+///
+/// # Errors
+/// It is gone.
+pub fn threads(pid: u32) -> io::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/task"))?.count())
+}
+
 /// A process's effective user: the second number of proc(5)'s `Uid:`.
 fn effective_uid(pid: Pid) -> io::Result<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -146,5 +154,6 @@ mod tests {
         let mine = Pid::from_raw(std::process::id().cast_signed()).unwrap();
         assert!(open(mine, peer.uid).is_ok());
         assert!(start_time(mine).unwrap() > 0);
+        assert!(threads(peer.pid).unwrap() > 1);
     }
 }

@@ -148,12 +148,28 @@ pub(super) async fn start(
                 .map(|fd| PassedFd { fd: fd.fd, target: fd.target })
                 .collect(),
         };
+        single(server, call.peer.pid)?;
         let mut registry = server.sessions.lock();
         let id = registry.start(start, call.actor.clone(), call.peer.process())?.id;
+        // Only the main thread was tagged; one that it made before that is free. From here on all that
+        // it makes have the tag.
+        if let Err(error) = single(server, call.peer.pid) {
+            registry.end(&id.to_string(), "its process has untagged threads", &call.actor)?;
+            return Err(error);
+        }
         let session = registry.by_id(id).ok_or_else(|| ApiError::internal("it ended at once"))?;
         Ok((StatusCode::CREATED, Json(view::session(&registry, session))))
     };
     server.call(peer, ask, work).await
+}
+
+/// Makes sure that a process has one thread: tags are a thread's.
+fn single(server: &Server, pid: u32) -> Result<(), ApiError> {
+    match (server.threads)(pid) {
+        Ok(1) => Ok(()),
+        Ok(count) => Err(ApiError::threads(count)),
+        Err(_) => Err(ApiError::bad("the process that asked is gone")),
+    }
 }
 
 /// `DELETE /v1/sessions/{s}`.

@@ -1,7 +1,7 @@
 //! Requests over a real socket, to a registry over a kernel that only remembers. The peer is this
 //! very process, so starting a session makes it a session's.
 
-use std::{fs, path::PathBuf, thread};
+use std::{fs, path::PathBuf, thread, time::Duration};
 
 use agent_common::id::{SessionId, Slot, Tag};
 use serde_json::{Value, json};
@@ -72,18 +72,25 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Server)) -> Self {
         let world = World::new();
         let sessions = Sessions::new(world.open(POLICY));
         let policy_dir = world.dir.path().join("policy.d");
         fs::create_dir(&policy_dir).unwrap();
         fs::write(policy_dir.join("10-test.toml"), POLICY).unwrap();
         let socket = world.dir.path().join("run/control.sock");
-        let server = Server {
+        let mut server = Server {
             sessions: sessions.clone(),
             policy: PolicyDir::new(&policy_dir, sessions.clone()),
             log: Arc::new(TwoLines),
             group: rustix::process::getegid().as_raw().to_string().into(),
+            // This test process has many threads.
+            threads: |_| Ok(1),
         };
+        change(&mut server);
         let place = socket.clone();
         let (ready, wait) = std::sync::mpsc::channel();
         thread::spawn(move || {
@@ -173,6 +180,8 @@ fn peer_whose_tag_is_not_told_is_refused() {
     let scene = Scene::new();
     scene.kernel.state().fail = Some("tag_of");
     assert_eq!(refused(scene.client.get("/v1/whoami")), (403, "forbidden".into()));
+    assert_eq!(refused(scene.client.get("/v1/sessions")), (403, "forbidden".into()));
+    scene.kernel.state().fail = None;
     assert_eq!(scene.client.get("/v1/whoami").unwrap()["operator"], true);
 }
 
@@ -292,4 +301,43 @@ fn end_with_kill_kills_the_sessions_processes() {
     assert_eq!(ended["killed"], 1);
     let status = child.wait().unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
+}
+
+#[test]
+fn process_with_several_threads_is_not_tagged() {
+    let scene = Scene::with(|server| server.threads = |_| Ok(2));
+    let request = json!({"profile": "coder", "workdir": "/"});
+    let answer = scene.client.post("/v1/sessions", &request);
+    assert_eq!(refused(answer), (409, "threads".into()));
+    assert_eq!(scene.sessions.lock().live().count(), 0);
+}
+
+#[test]
+fn only_operators_send_large_requests() {
+    let scene = Scene::new();
+    // Larger than allowed, and small enough for the client to have written it all before it is refused.
+    let large = json!({"files": [{"name": "x.toml", "text": "#".repeat(100_000)}]});
+    assert!(scene.client.post("/v1/policy/check", &large).is_ok());
+    scene.start();
+    assert_eq!(refused(scene.client.post("/v1/policy/check", &large)).0, 413);
+}
+
+#[test]
+fn peer_that_is_no_operator_has_few_connections() {
+    let scene = Scene::new();
+    scene.start();
+    let connect = || std::os::unix::net::UnixStream::connect(scene.client.socket()).unwrap();
+    let held: Vec<_> = (0..GUEST_CONNECTIONS).map(|_| connect()).collect();
+    // They are counted a moment after they were made.
+    let mut refused_at_last = false;
+    for _ in 0..100 {
+        refused_at_last |=
+            matches!(scene.client.get("/v1/whoami"), Err(ClientError::Refused { status: 429, .. }));
+        if refused_at_last {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(refused_at_last);
+    drop(held);
 }

@@ -37,18 +37,18 @@ impl Registry {
         }
         let now = self.clock.now();
         let until = earlier(now.after(ttl), session.expires);
-        let until = match session.grant(tool) {
+        let (from, until) = match session.grant(tool) {
             Some(Grant { until: None, .. }) => {
                 return Err(Error::HeldAlready { session: session.name, tool: tool.to_owned() });
             }
-            Some(Grant { until: Some(held), .. }) => later(*held, until),
-            None => until,
+            Some(Grant { from, until: Some(held), .. }) => (*from, later(*held, until)),
+            None => (now, until),
         };
         session.grants.retain(|grant| grant.tool != tool);
         session.grants.push(Grant {
             tool: tool.to_owned(),
             bit,
-            from: now,
+            from,
             until: Some(until),
             given_by: by.clone(),
             reason: reason.clone(),

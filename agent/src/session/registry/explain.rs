@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use agent_common::{
     access::Rights,
     decision::{Reason, any_live, decide, standing, would_allow},
-    id::Slot,
+    id::{BootNanos, Slot},
     rule::Label,
 };
 
@@ -54,6 +54,18 @@ pub struct Verdict {
 impl Registry {
     /// What would be decided if a session tried this now.
     pub fn explain(&self, session: &Session, rights: Rights, object: Object<'_>) -> Verdict {
+        self.explain_at(session, rights, object, self.clock.now().nanos())
+    }
+
+    /// The same, with the tools told apart by whether the session held them at that moment: what the
+    /// kernel reports is looked at a little later.
+    pub fn explain_at(
+        &self,
+        session: &Session,
+        rights: Rights,
+        object: Object<'_>,
+        at: BootNanos,
+    ) -> Verdict {
         let (labels, rules, denial) = self.look_up(session, rights, object);
         let (entry, expiries) = entry(session);
         let now = self.clock.now().nanos();
@@ -63,8 +75,8 @@ impl Registry {
         });
         let covering = self.bits.names(&would_allow(rights, labels));
         let (held, other): (Vec<&str>, Vec<&str>) =
-            covering.into_iter().partition(|tool| session.grant(tool).is_some());
-        let refusal = decided.err().map(|reason| self.refine(session, reason, &other));
+            covering.into_iter().partition(|tool| session.held_at(tool, at));
+        let refusal = decided.err().map(|reason| refine(session, reason, &other, at));
         Verdict {
             refusal,
             allowed_by: held.into_iter().map(str::to_owned).collect(),
@@ -97,12 +109,12 @@ impl Registry {
     fn own_slot(&self, session: &Session) -> Option<Slot> {
         self.live.contains_key(&session.id).then(|| session.slot())
     }
+}
 
-    /// The kernel's `no_tool`, as `revoked` or `expired` where the session held a tool that covers it.
-    pub fn refine(&self, session: &Session, reason: Reason, would_allow: &[&str]) -> Reason {
-        if reason != Reason::NoTool {
-            return reason;
-        }
-        would_allow.iter().find_map(|tool| session.reason_for(tool)).unwrap_or(reason)
+/// The kernel's `no_tool`, as `revoked` or `expired` where the session had held a tool that covers it.
+pub fn refine(session: &Session, reason: Reason, would_allow: &[&str], at: BootNanos) -> Reason {
+    if reason != Reason::NoTool {
+        return reason;
     }
+    would_allow.iter().find_map(|tool| session.reason_for(tool, at)).unwrap_or(reason)
 }

@@ -31,7 +31,7 @@ fn grant_is_written_to_the_file_first_and_revocation_to_the_kernel_first() {
     assert!(registry.revoke(&session.name, Some("github"), &root()).is_err());
     assert!(world.file(&session).unwrap().grant("github").is_some());
     let revoked = registry.revoke(&session.name, Some("github"), &root()).unwrap().clone();
-    assert_eq!(revoked.reason_for("github"), Some(Reason::Revoked));
+    assert_eq!(revoked.reason_for("github", BootNanos(u64::MAX)), Some(Reason::Revoked));
     assert_eq!(world.holds(&registry, &session), ["base", "workspace"]);
     assert_eq!(world.kernel.state().sessions[&0].0.nearest_expiry, BootNanos::NEVER);
     assert_eq!(world.file(&session), Some(revoked));
@@ -88,7 +88,7 @@ fn what_runs_out_is_tidied_away_and_told() {
     world.clock.pass(1);
     registry.sweep_expired();
     let found = registry.find("coder-1").unwrap().clone();
-    assert_eq!(found.reason_for("github"), Some(Reason::Expired));
+    assert_eq!(found.reason_for("github", BootNanos(u64::MAX)), Some(Reason::Expired));
     assert_eq!(found.history.last().unwrap().how, Loss::Expired);
     assert_eq!(world.holds(&registry, &session), ["base", "workspace"]);
     assert_eq!(world.memory.acts().last().unwrap(), "Expire github");
