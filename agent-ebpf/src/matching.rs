@@ -1,22 +1,20 @@
 //! From a path to its labels: down the trie of `agent_common::rule`, for the shared rules and the
 //! session's own at once.
 
-use agent_common::{
-    limits::{AFFIX_BYTES, CHUNK_BYTES, COMPONENTS, NAME_BYTES},
-    rule::{
-        AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, AffixKey, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST,
-        EDGE_OWN_PROCESS, EDGE_ROOT, Edge, NO_NODE, NODE_OWN_PROCESS, NODE_PATTERNS, SESSION_ROOT,
-        SHARED_ROOT,
-    },
-};
-use aya_ebpf::btf_maps::lpm_trie::Key;
-
 use crate::{
     kernel,
     maps::{AFFIX_TABLES, EDGE_TABLES},
-    scratch::{Component, Position, Scratch},
+    scratch::{AFFIX_BITS, AFFIX_KIND, AFFIX_NODE, Component, Position, Scratch},
     subject,
     walk::repeat,
+};
+use agent_common::{
+    limits::{AFFIX_BYTES, CHUNK_BYTES, COMPONENTS, NAME_BYTES},
+    rule::{
+        AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST,
+        EDGE_OWN_PROCESS, EDGE_ROOT, Edge, NO_NODE, NODE_OWN_PROCESS, NODE_PATTERNS, SESSION_ROOT,
+        SHARED_ROOT,
+    },
 };
 
 /// Magic number of procfs (`PROC_SUPER_MAGIC`, include/uapi/linux/magic.h).
@@ -167,25 +165,26 @@ fn is_own_process(s: &Scratch, component: &Component) -> bool {
     }
 }
 
-/// The number of the longest affix of the name at the node.
+/// One more than the number of the longest affix of the name at the node; zero for none.
 #[inline(never)]
 fn affix_number(area: *mut Scratch, name: u64, len: u64, kind: u32) -> u64 {
     // SAFETY: the area is ours until it is released.
     let s = unsafe { &mut *area };
     let taken = if len > AFFIX_BYTES as u64 { AFFIX_BYTES as u64 } else { len };
-    // The key is filled in place: it is too large for the stack.
-    let bytes = (&raw mut s.affix.data).cast::<u8>().wrapping_add(8);
+    s.affix[AFFIX_BITS] = AFFIX_HEAD_BITS + 8 * taken as u32;
+    s.affix[AFFIX_KIND] = kind;
     if kind == AFFIX_PREFIX {
-        kernel::copy(bytes.cast(), taken as u32, name);
+        kernel::copy(s.affix_bytes().cast(), taken as u32, name);
     } else {
         kernel::copy(s.tail.as_mut_ptr().cast(), taken as u32, name + len - taken);
         s.tail_len = taken;
         // A loop of our own here had the verifier go on from each of its 248 ends ("too large", 6.12).
         repeat(AFFIX_BYTES as u32, reverse, area);
     }
-    let Some(table) = AFFIX_TABLES.get(s.table) else { return 0 };
-    match lookup(table, &s.affix, AFFIX_HEAD_BITS + 8 * taken as u32) {
-        Some(number) => u64::from(number) + 1,
+    // SAFETY: the area is still ours; borrowed anew after the loop wrote.
+    let s = unsafe { &*area };
+    match AFFIX_TABLES.get(s.table).and_then(|table| table.get(s.affix_key())) {
+        Some(number) => u64::from(*number) + 1,
         None => 0,
     }
 }
@@ -198,7 +197,7 @@ extern "C" fn reverse(index: u64, context: *mut *mut Scratch) -> i64 {
         return 1;
     }
     let byte = s.tail[((s.tail_len - 1 - index) & 0xff) as usize];
-    let bytes = (&raw mut s.affix.data).cast::<u8>().wrapping_add(8);
+    let bytes = s.affix_bytes();
     // SAFETY: `index` is below `AFFIX_BYTES`, the length of the key's bytes.
     unsafe { bytes.add(index as usize).write(byte) };
     0
@@ -207,24 +206,9 @@ extern "C" fn reverse(index: u64, context: *mut *mut Scratch) -> i64 {
 /// The affix's number at the node.
 #[inline(always)]
 fn affix(s: &mut Scratch, component: &Component, node: u32, kind: u32) -> Option<u32> {
-    let area: *mut Scratch = s;
-    let head = (&raw mut s.affix.data).cast::<u32>();
-    // SAFETY: the key begins with node and kind.
-    unsafe {
-        head.write_unaligned(node);
-        head.add(1).write_unaligned(kind);
-    }
-    let found = affix_number(area, component.name, component.len, kind);
+    s.affix[AFFIX_NODE] = node;
+    let found = affix_number(s, component.name, component.len, kind);
     found.checked_sub(1).map(|number| number as u32)
-}
-
-/// Looks up a key in place, after setting how many of its bits count.
-#[inline(always)]
-fn lookup(table: &crate::maps::Affixes, key: &Key<AffixKey>, bits: u32) -> Option<u32> {
-    let prefix = core::ptr::from_ref(key).cast_mut().cast::<u32>();
-    // SAFETY: a key begins with its length in bits, and the area is ours.
-    unsafe { prefix.write_unaligned(bits) };
-    table.get(key).copied()
 }
 
 /// Whether the shared rules or the session's own say something of names below the path that was

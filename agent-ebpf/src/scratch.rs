@@ -26,7 +26,31 @@ const KEY_WORDS: usize = size_of::<EdgeKey>() / 8;
 
 const _: () = assert!(core::mem::offset_of!(EdgeKey, bytes) == 8 && CHUNK_BYTES == 24);
 
+/// Words of an [`AffixKey`] behind its length in bits.
+const AFFIX_WORDS: usize = size_of::<Key<AffixKey>>() / 4;
+/// Where [`Scratch::affix`] has the bits that count.
+pub const AFFIX_BITS: usize = 0;
+/// Where [`Scratch::affix`] has the node.
+pub const AFFIX_NODE: usize = 1;
+/// Where [`Scratch::affix`] has the kind.
+pub const AFFIX_KIND: usize = 2;
+
+const _: () = assert!(core::mem::offset_of!(AffixKey, bytes) == 8);
+
 impl Scratch {
+    /// Where the affix's bytes begin.
+    #[inline(always)]
+    pub fn affix_bytes(&mut self) -> *mut u8 {
+        (&raw mut self.affix).cast::<u8>().wrapping_add(12)
+    }
+
+    /// The affix's key.
+    #[inline(always)]
+    pub fn affix_key(&self) -> &Key<AffixKey> {
+        // SAFETY: any words are a key, which is packed.
+        unsafe { &*(&raw const self.affix).cast() }
+    }
+
     /// Makes the key name a step from `node`, with no bytes yet. Written word by word and volatile: the
     /// compiler would make it a call of `memset`, which is a loop of single bytes here.
     #[inline(always)]
@@ -115,8 +139,8 @@ pub struct Scratch {
     pub positions: [Position; 2],
     /// Matching: an [`EdgeKey`], as words.
     pub key: [u64; KEY_WORDS],
-    /// Matching: a key of the affixes.
-    pub affix: Key<AffixKey>,
+    /// Matching: a key of the affixes with its length in bits, as words.
+    pub affix: [u32; AFFIX_WORDS],
     /// Alignment.
     pub reserved: u32,
     /// Matching: where the piece of the name that comes next begins.

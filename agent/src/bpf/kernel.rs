@@ -72,25 +72,40 @@ macro_rules! open {
 /// # Errors
 /// What the kernel refused.
 pub(super) fn pin_tables(maps: &Path) -> Result<(), LoadError> {
-    let failed = |name: &str, reason: String| LoadError::Pin { name: name.to_owned(), reason };
-    let empty = |error: MapError| failed("an empty table", chain(&error));
-    let active = Active::new(&Rules::default()).map_err(empty)?;
-    let network = Network::new(&Tables::default()).map_err(empty)?;
-    let inner = [
-        ("EDGE_TABLES", active.edges.map().fd().as_fd()),
-        ("AFFIX_TABLES", active.affixes.map().fd().as_fd()),
-        ("LABEL_TABLES", active.labels.map().fd().as_fd()),
-        ("ADDRESS_TABLES", network.addresses.map().fd().as_fd()),
-        ("PORT_TABLES", network.ports.map().fd().as_fd()),
+    let tables = [
+        ("EDGE_TABLES", inner::<EdgeKey, Edge>(HASH, EDGES, NO_PREALLOC)),
+        ("AFFIX_TABLES", inner::<lpm_trie::Key<AffixKey>, u32>(LPM_TRIE, AFFIXES, NO_PREALLOC)),
+        ("LABEL_TABLES", inner::<u32, Label>(ARRAY, LABELS, 0)),
+        (
+            "ADDRESS_TABLES",
+            inner::<lpm_trie::Key<AddressKey>, u32>(LPM_TRIE, ADDRESSES, NO_PREALLOC),
+        ),
+        ("PORT_TABLES", inner::<lpm_trie::Key<PortKey>, u32>(LPM_TRIE, PORTS, NO_PREALLOC)),
     ];
-    for (name, inner) in inner {
+    for (name, inner) in tables {
+        let failed = |reason: String| LoadError::Pin { name: name.to_owned(), reason };
         let path = maps.join(name);
         if !path.exists() {
-            sys::pin_array_of_maps(inner, POLICY_SLOTS as u32, &path)
-                .map_err(|error| failed(name, error.to_string()))?;
+            let inner = inner.map_err(|error| failed(chain(&error)))?;
+            sys::pin_array_of_maps(inner.fd().as_fd(), POLICY_SLOTS as u32, &path)
+                .map_err(|error| failed(error.to_string()))?;
         }
     }
     Ok(())
+}
+
+/// Map types (`enum bpf_map_type`, include/uapi/linux/bpf.h).
+const HASH: u32 = 1;
+const ARRAY: u32 = 2;
+const LPM_TRIE: u32 = 11;
+/// Address ranges in a table: each rule's, and as many again for what they overlap.
+const ADDRESSES: usize = NETWORK_RULES * 2;
+
+/// An empty table.
+fn inner<K, V>(kind: u32, entries: usize, flags: u32) -> Result<MapData, MapError> {
+    let (key, value) = (size_of::<K>() as u32, size_of::<V>() as u32);
+    let map = aya_obj::Map::new_from_params(kind, key, value, entries as u32, flags);
+    MapData::create(map, "table", None)
 }
 
 impl Kernel {
@@ -205,7 +220,7 @@ impl Active {
 
 impl Network {
     fn new(tables: &Tables) -> Result<Self, MapError> {
-        let mut addresses: Addresses = LpmTrie::create(NETWORK_RULES as u32 * 2, NO_PREALLOC)?;
+        let mut addresses: Addresses = LpmTrie::create(ADDRESSES as u32, NO_PREALLOC)?;
         for (key, bits, class) in &tables.addresses {
             addresses.insert(&lpm_trie::Key::new(*bits, *key), class, 0)?;
         }
