@@ -178,7 +178,7 @@ mod tests {
             parent: Slot::NONE,
             state: State::Active as u32,
             mode: Mode::Enforce as u32,
-            reserved: 0,
+            epoch: 0,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Opening a file.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr};
 
 use agent_common::{
     access::{Right, Rights},
@@ -71,7 +71,7 @@ fn open(tag: &'static Tag, file: *const c_void) -> i32 {
     if load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFIFO {
         request.flags = PIPE;
     }
-    check::file(tag, inode, &request)
+    check::file(tag, inode, &request, ptr::null())
 }
 
 /// A file without a name (`O_TMPFILE`): judged as one made in its folder. Without the folder's cached label:
@@ -84,6 +84,6 @@ fn open_unnamed(tag: &'static Tag, file: *const c_void, mode: u32) -> i32 {
     if mode & FMODE_READ != 0 {
         rights = rights.with(Right::Read);
     }
-    let place = Place { mount: unnamed.mount, dentry: folder };
-    check::name(tag, &FileRequest::new(Operation::FileCreate, place, rights))
+    let place = Place::at(unnamed.mount, folder);
+    check::name(tag, &FileRequest::new(Operation::FileCreate, place, rights), ptr::null())
 }

@@ -283,6 +283,10 @@ impl Enforcer for Kernel {
         }
         // Until the entry is whole, each tool's own expiry is looked at, and those are still the old.
         between.nearest_expiry = agent_common::id::BootNanos(0);
+        // Two epochs further, so that what is decided from an entry that is half written is good for
+        // neither the old nor the new one.
+        between.epoch = before.epoch.wrapping_add(1);
+        let session = &Session { epoch: before.epoch.wrapping_add(2), ..*session };
         if before.id == session.id {
             self.sessions.set(slot.0, between, 0).map_err(failed("write a session"))?;
         }
