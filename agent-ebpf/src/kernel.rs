@@ -108,7 +108,9 @@ impl Place {
             mount,
             dentry: dentry as u64,
             parent: load(dentry, offset!(dentry_parent)),
-            name: load(dentry, offset!(dentry_name)),
+            // Two loads: 6.1 knows the two only apart.
+            name: u64::from(load::<u32>(dentry, offset!(dentry_name)))
+                | u64::from(load::<u32>(dentry, offset!(dentry_name) + offset!(qstr_len))) << 32,
         }
     }
 
