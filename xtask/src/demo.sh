@@ -103,6 +103,40 @@ echo 'order,customer,total
 1001,Ada,42.00' > /srv/orders/today.csv
 echo 'all 3 parcels are on their way' > $run/status.txt
 
+cp "$1" /etc/remit/policy.d/10-default.toml || fail 'there is no default policy'
+cat > /etc/remit/policy.d/50-demo.toml << END
+schema = 1
+
+[tool.agent]                        # the agent's program, and remit itself
+files = [{ paths = ['/home/demo/agent.sh', '$remit'], access = ["read", "exec"] }]
+
+[tool.orders]                       # today's orders, and the server that knows where they are
+files = [{ paths = ["/srv/orders/**"], access = ["read"] }]
+network = [{ cidrs = ["127.0.0.1/32"], ports = [8080], protocol = "tcp" }]
+
+[profile.shop]                      # held from the start: no orders
+tools = ["base", "workspace", "agent"]
+session_ttl = "1h"
+END
+
+# ---- The story --------------------------------------------------------------------------------------
+
+cat << END
+${bold}Remit in a minute.${plain} This is a virtual machine with kernel $(uname -r), of which nothing is kept.
+Lines with ${green}\$${plain} are typed by an operator, root. Lines with ${cyan}agent \$${plain} are run by an agent: also as root,
+but in a session. A project lies in $shop, data in /srv/orders, and a web
+server listens on 127.0.0.1:8080. None of these knows of Remit.
+END
+
+say 'The policy names tools: bundles of files and connections. (`base` and `workspace` are in the default policy.)'
+operator 'cat /etc/remit/policy.d/50-demo.toml'
+
+say 'The daemon starts: it loads its programs into the kernel and puts the policy in force.'
+printf '%s$%s remitd &\n' "$green" "$plain"
+remitd > $run/remitd.log 2>&1 &
+
+# ---- While it loads: the rest of the scene ----------------------------------------------------------
+
 # An ordinary web server, in no session.
 python3 -m http.server 8080 --bind 127.0.0.1 --directory $run > $run/server.log 2>&1 &
 
@@ -148,38 +182,11 @@ END
         git add . && git commit --quiet --message 'Begin'
 } || fail 'the project could not be made'
 
-cp "$1" /etc/remit/policy.d/10-default.toml || fail 'there is no default policy'
-cat > /etc/remit/policy.d/50-demo.toml << END
-schema = 1
+until_works '[ -S /run/remit/control.sock ]' && remit session list > $run/sessions 2>&1 ||
+    fail 'remitd did not become ready'
 
-[tool.agent]                        # the agent's program, and remit itself
-files = [{ paths = ['/home/demo/agent.sh', '$remit'], access = ["read", "exec"] }]
+# ---- The story goes on ------------------------------------------------------------------------------
 
-[tool.orders]                       # today's orders, and the server that knows where they are
-files = [{ paths = ["/srv/orders/**"], access = ["read"] }]
-network = [{ cidrs = ["127.0.0.1/32"], ports = [8080], protocol = "tcp" }]
-
-[profile.shop]                      # held from the start: no orders
-tools = ["base", "workspace", "agent"]
-session_ttl = "1h"
-END
-
-# ---- The story --------------------------------------------------------------------------------------
-
-cat << END
-${bold}Remit in a minute.${plain} This is a virtual machine with kernel $(uname -r), of which nothing is kept.
-Lines with ${green}\$${plain} are typed by an operator, root. Lines with ${cyan}agent \$${plain} are run by an agent: also as root,
-but in a session. A project lies in $shop, data in /srv/orders, and a web
-server listens on 127.0.0.1:8080. None of these knows of Remit.
-END
-
-say 'The policy names tools: bundles of files and connections. (`base` and `workspace` are in the default policy.)'
-operator 'cat /etc/remit/policy.d/50-demo.toml'
-
-say 'The daemon starts: it loads its programs into the kernel and puts the policy in force.'
-printf '%s$%s remitd &\n' "$green" "$plain"
-remitd > $run/remitd.log 2>&1 &
-until_works 'remit session list' || fail 'remitd did not become ready'
 operator 'remit doctor'
 
 say 'A session starts, and in it an agent. All that the agent starts belongs to the session, too.'
