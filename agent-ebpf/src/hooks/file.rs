@@ -11,7 +11,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
     check::{self, FileRequest, PIPE},
-    kernel::{Place, load},
+    kernel::{Place, load, parent_and_name},
     offset, subject,
 };
 
@@ -74,17 +74,16 @@ fn open(tag: &'static Tag, file: *const c_void) -> i32 {
     check::file(tag, inode, &request)
 }
 
-/// A file without a name (`O_TMPFILE`): judged as one made in its folder.
+/// A file without a name (`O_TMPFILE`): judged as one made in its folder. Without the folder's cached label:
+/// the verifier of 6.18 does not trust an inode that was reached through a parent.
 #[inline(always)]
 fn open_unnamed(tag: &'static Tag, file: *const c_void, mode: u32) -> i32 {
-    let dentry: *const c_void = load(file, offset!(file_path) + offset!(path_dentry));
-    let folder: *const c_void = load(dentry, offset!(dentry_parent));
-    let inode: *const c_void = load(folder, offset!(dentry_inode));
-    let mount: u64 = load(file, offset!(file_path) + offset!(path_mnt));
+    let unnamed = Place::of_path(file, offset!(file_path));
+    let [folder, ..] = parent_and_name(unnamed.dentry);
     let mut rights = Rights::of(Right::Create).with(Right::Write);
     if mode & FMODE_READ != 0 {
         rights = rights.with(Right::Read);
     }
-    let place = Place { mount, dentry: folder as u64 };
-    check::file(tag, inode, &FileRequest::new(Operation::FileCreate, place, rights))
+    let place = Place { mount: unnamed.mount, dentry: folder };
+    check::name(tag, &FileRequest::new(Operation::FileCreate, place, rights))
 }

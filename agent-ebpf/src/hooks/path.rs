@@ -27,6 +27,14 @@ fn below(folder: *const c_void, dentry: *const c_void) -> Place {
     Place { mount: load(folder, offset!(path_mnt)), dentry: dentry as u64 }
 }
 
+/// Whether the dentry is of a file that never had a name (`O_TMPFILE`): only those without any link can
+/// still get one (`vfs_link`, fs/namei.c), and who holds it open has it.
+#[inline(always)]
+fn is_unnamed(dentry: *const c_void) -> bool {
+    let inode: *const c_void = load(dentry, offset!(dentry_inode));
+    !inode.is_null() && load::<u32>(inode, offset!(inode_nlink)) == 0
+}
+
 /// Making a name in a folder.
 #[inline(always)]
 fn create(context: &LsmContext) -> i32 {
@@ -137,7 +145,7 @@ pub fn path_link(context: LsmContext) -> i32 {
     let rights = Rights::of(Right::Read).with(Right::Write);
     let mut request = FileRequest::new(Operation::FileLink, from, rights);
     request.to = &raw const to;
-    let verdict = existing(tag, old, &request);
+    let verdict = if is_unnamed(old) { 0 } else { existing(tag, old, &request) };
     if verdict != 0 {
         return verdict;
     }
