@@ -83,7 +83,7 @@ pub fn file(
     if cache::allows(inode, &request.place, request.rights, tag, session, now, &basis) {
         return 0;
     }
-    let Some(area) = scratch::acquire() else { return EACCES };
+    let Some(area) = scratch::acquire() else { return crowded(tag) };
     let reason = by_walk(tag, area, request, basis.generation);
     // What the walk found holds for the counters that it saw; if they are others than those read before,
     // the next operation decides anew.
@@ -97,9 +97,16 @@ pub fn file(
 #[inline(never)]
 pub fn name(tag: &'static Tag, request: &FileRequest, to: *const Place) -> i32 {
     let generation = generation();
-    let Some(area) = scratch::acquire() else { return EACCES };
+    let Some(area) = scratch::acquire() else { return crowded(tag) };
     let reason = by_walk(tag, area, request, generation);
     conclude(tag, area, request, Found::new(generation, reason), to)
+}
+
+/// Refuses because no work area is free, and counts the event that can't be made.
+#[inline(always)]
+fn crowded(tag: &'static Tag) -> i32 {
+    emit::lost(tag);
+    EACCES
 }
 
 /// Reports a refusal, gives the area back, and says what the hook returns.

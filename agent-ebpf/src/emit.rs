@@ -153,7 +153,7 @@ fn finish(tag: &'static Tag, area: *mut Scratch) {
 
 /// Counts an event that could not be delivered.
 #[inline(always)]
-fn lost(tag: &Tag) {
+pub fn lost(tag: &Tag) {
     if let Some(counter) = LOST_EVENTS.get_ptr_mut(tag.slot.0) {
         atomic::add(counter, 1);
     }

@@ -27,6 +27,8 @@ const FMODE_BACKING: u32 = 1 << 24 | 1 << 25;
 const FMODE_NOACCOUNT: u32 = 1 << 29;
 /// `__FMODE_EXEC`, in the flags of a file that is opened to run it.
 const FMODE_EXEC: u32 = 0x20;
+/// `O_TRUNC`: empties the file, however it is opened.
+const O_TRUNC: u32 = 0o1_000;
 /// `__O_TMPFILE` (include/uapi/asm-generic/fcntl.h).
 const O_TMPFILE: u32 = 0o20_000_000;
 /// `S_IFMT` and `S_IFIFO` (include/uapi/linux/stat.h).
@@ -62,7 +64,7 @@ fn open(tag: &'static Tag, file: *const c_void) -> i32 {
         if mode & FMODE_READ != 0 {
             rights = rights.with(Right::Read);
         }
-        if mode & FMODE_WRITE != 0 {
+        if mode & FMODE_WRITE != 0 || flags & O_TRUNC != 0 {
             rights = rights.with(Right::Write);
         }
     }
