@@ -95,12 +95,7 @@ pub fn abstract_socket(tag: &'static Tag, act: &Act, name: u64, len: u64) {
 
 /// Fills in what every event has.
 #[inline(always)]
-fn begin(
-    tag: &'static Tag,
-    area: *mut Scratch,
-    generation: u32,
-    reason: u32,
-) -> &'static mut EventHeader {
+fn begin<'a>(tag: &Tag, area: *mut Scratch, generation: u32, reason: u32) -> &'a mut EventHeader {
     // SAFETY: the area is ours until it is released, and its event begins aligned for the header.
     let (s, header) = unsafe { (&mut *area, &mut *(&raw mut (*area).event).cast::<EventHeader>()) };
     clear(header);

@@ -18,7 +18,7 @@ mod store;
 pub mod witness;
 
 #[cfg(test)]
-pub(crate) mod double;
+pub(crate) mod testing;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -29,7 +29,6 @@ use self::{
 pub use self::{
     error::{InstantiateError, LimitError},
     explain::{EndpointExplanation, PathExplanation, RuleOwner, RuleRef},
-    network::PORT_ENTRIES,
 };
 use super::{
     model::{NetworkRule, Place, Policy},

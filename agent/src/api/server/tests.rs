@@ -16,8 +16,8 @@ use crate::{
         client::{Client, ClientError},
     },
     session::{
-        double::Double,
         registry::tests::{POLICY, World},
+        testing::Double,
     },
 };
 

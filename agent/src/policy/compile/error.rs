@@ -1,8 +1,7 @@
 //! Why a policy, or a session's part of it, can't be compiled.
 
-use agent_common::limits::{AFFIXES, EDGES, LABELS, NETWORK_RULES, PATH_RULES, TOOLS};
+use agent_common::limits::{AFFIXES, EDGES, LABELS, NETWORK_RULES, PATH_RULES, PORTS, TOOLS};
 
-use super::network::PORT_ENTRIES;
 use crate::policy::pattern::ExpandError;
 
 /// A policy that does not fit.
@@ -58,7 +57,7 @@ pub enum LimitError {
     Affixes,
     /// Too many port entries.
     #[error(
-        "the policy's nested address ranges need more entries for ports than the kernel's tables hold: {PORT_ENTRIES}"
+        "the policy's nested address ranges need more entries for ports than the kernel's tables hold: {PORTS}"
     )]
     Ports,
     /// No node number is left: some two thousand million session starts under one policy.

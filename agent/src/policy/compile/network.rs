@@ -12,7 +12,7 @@ use std::{
 use agent_common::{
     access::{Right, Rights},
     id::{LabelId, ToolBit},
-    limits::NETWORK_RULES,
+    limits::{NETWORK_RULES, PORTS},
     rule::{
         AddressKey, FLOW_TCP_CONNECT, FLOW_TCP_LISTEN, FLOW_UDP_CONNECT, FLOW_UDP_LISTEN,
         PORT_HEAD_BITS, PortKey,
@@ -28,10 +28,6 @@ use crate::policy::{
     model::{Direction, NetworkRule, Protocol},
     value::PortRange,
 };
-
-/// Entries of the port table. Not a promise, but a bound on what nested address ranges with many ports
-/// can grow to.
-pub const PORT_ENTRIES: usize = 1_000_000;
 
 /// `::ffff:0:0/96`, where IPv4 lives.
 const MAPPED: u128 = 0xffff_0000_0000;
@@ -186,7 +182,7 @@ fn emit(
         if sum == outer {
             continue;
         }
-        if ports.len() >= PORT_ENTRIES {
+        if ports.len() >= PORTS {
             return Err(LimitError::Ports);
         }
         let key = PortKey { class, flow: *flow, port: first.to_be_bytes() };

@@ -14,7 +14,7 @@ use crate::{
     policy::{Builtin, Policy, Source, check},
     session::{
         Actor, Error, Session,
-        double::{Double, Hands, Memory},
+        testing::{Double, Hands, Memory},
         witness::Act,
     },
 };

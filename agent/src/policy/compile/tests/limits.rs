@@ -17,7 +17,7 @@ fn many_paths(count: usize) -> Policy {
         for number in (tool..count).step_by(256) {
             let _ = match number % 10 {
                 0 => write!(text, "\"/srv/p{number}/*.log\","),
-                1 => write!(text, "\"/home/u{}/work/w{number}/**\",", number / 50),
+                1 => write!(text, "\"/home/u{}/project/w{number}/**\",", number / 50),
                 2 => write!(text, "\"/opt/a-rather-long-name-of-a-program-{number}/bin/**\","),
                 _ => write!(text, "\"/data/{}/{}/f{number}\",", number % 97, number % 89),
             };
@@ -80,8 +80,8 @@ fn sessions_up_to_the_limit_have_their_own_rules() {
     let reads = |slot, path| {
         compiled.explain_path(path, READ, false, Some(Slot(slot))).labels[1] != Label::NONE
     };
-    assert!(reads(1023, "/home/u1023/work/x") && reads(0, "/home/u0/work/x"));
-    assert!(!reads(1023, "/home/u0/work/x") && !reads(0, "/home/u1023/work/x"));
+    assert!(reads(1023, "/home/u1023/project/x") && reads(0, "/home/u0/project/x"));
+    assert!(!reads(1023, "/home/u0/project/x") && !reads(0, "/home/u1023/project/x"));
 }
 
 #[test]
