@@ -35,7 +35,8 @@ impl Demo {
         if !self.no_build {
             build.run()?;
         }
-        let mut command = ["sh", "-c", include_str!("demo.sh"), "demo"].map(OsString::from).to_vec();
+        let mut command =
+            ["sh", "-c", include_str!("demo.sh"), "demo"].map(OsString::from).to_vec();
         command.push(root().join("agent/policy/default.toml").into());
         let mut guest = Guest::new(&build.folder(), command)?;
         if in_colour() {
