@@ -7,7 +7,7 @@ use core::{ffi::c_void, ptr};
 
 use agent_common::{
     access::Rights,
-    authority::{Expiries, Mode, ToolSet},
+    authority::{Expiries, Mode, State, ToolSet},
     decision::{self, Reason},
     event::Operation,
     id::{BootNanos, LabelId, Tag},
@@ -123,7 +123,7 @@ fn conclude(
         emit::file(tag, area, request, found, to);
     }
     scratch::release(area);
-    if reason == 0 { 0 } else { carried_out(tag, reason, EACCES) }
+    if reason == 0 { 0 } else { carried_out(tag, EACCES) }
 }
 
 /// What a walk led to: the policy's generation and the reason's number (zero for none), in one register
@@ -234,19 +234,19 @@ fn label_of(table: u32, label: LabelId) -> Option<&'static Label> {
 
 /// The verdict for a refusal: nothing in audit mode, unless the session may do nothing at all.
 #[inline(always)]
-fn carried_out(tag: &Tag, reason: u32, error: i32) -> i32 {
-    if audited(tag, reason) { 0 } else { error }
+fn carried_out(tag: &Tag, error: i32) -> i32 {
+    if audited(tag) { 0 } else { error }
 }
 
-/// Whether a refusal is only reported.
+/// Whether a refusal is only reported: in audit mode, while the session is active (one that has ended or
+/// is quarantined may do nothing at all).
 #[inline(always)]
-pub fn audited(tag: &Tag, reason: u32) -> bool {
-    if reason == Reason::Quarantined as u32 {
-        return false;
-    }
-    SESSIONS_BY_SLOT
-        .get(tag.slot.0)
-        .is_some_and(|session| session.id == tag.session && session.mode == Mode::Audit as u32)
+pub fn audited(tag: &Tag) -> bool {
+    SESSIONS_BY_SLOT.get(tag.slot.0).is_some_and(|session| {
+        session.id == tag.session
+            && session.state == State::Active as u32
+            && session.mode == Mode::Audit as u32
+    })
 }
 
 /// An IPv6 address, or an IPv4 one mapped into it: the bytes in network order, as two words.
@@ -298,7 +298,7 @@ pub fn endpoint(tag: &'static Tag, endpoint: &Endpoint) -> i32 {
         return 0;
     }
     emit::endpoint(tag, endpoint, generation, reason);
-    carried_out(tag, reason, EACCES)
+    carried_out(tag, EACCES)
 }
 
 /// The label of an endpoint.
@@ -332,5 +332,5 @@ pub struct Act {
 #[inline(never)]
 pub fn refuse(tag: &'static Tag, act: &Act, reason: Reason, error: i32) -> i32 {
     emit::act(tag, act, generation(), reason as u32);
-    carried_out(tag, reason as u32, error)
+    carried_out(tag, error)
 }

@@ -111,7 +111,7 @@ fn begin<'a>(tag: &Tag, area: *mut Scratch, generation: u32, reason: u32) -> &'a
     header.tid = ids as u32;
     header.uid = user as u32;
     header.reason = reason as u8;
-    header.verdict = if audited(tag, reason) { VERDICT_WOULD_DENY } else { VERDICT_DENIED };
+    header.verdict = if audited(tag) { VERDICT_WOULD_DENY } else { VERDICT_DENIED };
     // SAFETY: the field has the size given.
     unsafe { bpf_get_current_comm((&raw mut header.comm).cast(), 16) };
     header

@@ -50,6 +50,54 @@ pub fn task_kill(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessSignal, Task(context.arg(0)), signal as u32)
 }
 
+/// `TIOCSTI` and `TIOCLINUX` (include/uapi/asm-generic/ioctls.h): types into a terminal for whoever reads
+/// it next.
+const TYPING: [u32; 2] = [0x5412, 0x541c];
+/// `FIOSETOWN` and `SIOCSPGRP` (include/uapi/asm-generic/sockios.h): who gets a descriptor's signals.
+const OWNING: [u32; 2] = [0x8901, 0x8902];
+
+/// `int file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)`.
+#[lsm(hook = "file_ioctl")]
+pub fn file_ioctl(context: LsmContext) -> i32 {
+    let command: u32 = context.arg(1);
+    if !TYPING.contains(&command) && !OWNING.contains(&command) {
+        return 0;
+    }
+    forbid(Operation::FileIoctl, command)
+}
+
+/// `F_SETOWN`, `F_SETSIG` and `F_SETOWN_EX` (include/uapi/asm-generic/fcntl.h).
+const F_SETOWN: u32 = 8;
+const F_SETSIG: u32 = 10;
+const F_SETOWN_EX: u32 = 15;
+/// The signal that a descriptor sends unless told otherwise (include/uapi/asm-generic/signal.h).
+const SIGIO: u32 = 29;
+
+/// `int file_fcntl(struct file *file, unsigned int cmd, unsigned long arg)`: the kernel sends a descriptor's
+/// signals in nobody's name, so whom they go to is decided when it is said: the own process alone.
+#[lsm(hook = "file_fcntl")]
+pub fn file_fcntl(context: LsmContext) -> i32 {
+    let command: u32 = context.arg(1);
+    if command != F_SETOWN && command != F_SETSIG && command != F_SETOWN_EX {
+        return 0;
+    }
+    let own: u32 = load(kernel::current().0, offset!(task_tgid));
+    let to: u32 = context.arg(2);
+    if command != F_SETOWN {
+        return forbid(Operation::ProcessSignal, command);
+    }
+    if to == own || to == 0 {
+        return 0;
+    }
+    let Some(tag) = subject::current() else { return 0 };
+    let act = Act {
+        operation: Operation::ProcessSignal,
+        object: OBJECT_PROCESS,
+        arguments: [to, SIGIO, 0],
+    };
+    check::refuse(tag, &act, Reason::Guard, EPERM)
+}
+
 /// `int bpf(int cmd, union bpf_attr *attr, unsigned int size)`; later kernels add an argument.
 #[lsm(hook = "bpf")]
 pub fn bpf(context: LsmContext) -> i32 {
@@ -163,7 +211,7 @@ fn is_borrowed(credentials: u64) -> bool {
 #[inline(always)]
 fn withheld(_capability: u32) -> i32 {
     match subject::current() {
-        Some(tag) if !check::audited(tag, Reason::Guard as u32) => EPERM,
+        Some(tag) if !check::audited(tag) => EPERM,
         _ => 0,
     }
 }

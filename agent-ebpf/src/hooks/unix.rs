@@ -4,7 +4,6 @@ use core::{ffi::c_void, ptr};
 
 use agent_common::{
     access::{Right, Rights},
-    decision::Reason,
     event::{OBJECT_ABSTRACT, Operation},
     id::Tag,
 };
@@ -65,5 +64,5 @@ fn reach(tag: &'static Tag, other: *const c_void) -> i32 {
     let at = name + u64::from(offset!(unix_address_name)) + UNIX_HEAD + 1;
     let act = Act { operation: Operation::UnixConnect, object: OBJECT_ABSTRACT, arguments: [0; 3] };
     emit::abstract_socket(tag, &act, at, u64::from(len).saturating_sub(UNIX_HEAD + 1));
-    if check::audited(tag, Reason::NoTool as u32) { 0 } else { EACCES }
+    if check::audited(tag) { 0 } else { EACCES }
 }

@@ -247,7 +247,7 @@ mod tests {
             ),
             (Operation::PrivBpf, decode::Object::Number(5), r#"{"command":"prog_load"}"#),
             (Operation::PrivBpf, decode::Object::Number(999), r#"{"command":999}"#),
-            (Operation::PrivMount, decode::Object::Number(1), r#"{"number":1}"#),
+            (Operation::PrivMount, decode::Object::Number(1), r#"{"call":"umount"}"#),
             (
                 Operation::UnixConnect,
                 decode::Object::AbstractSocket(b"dbus".to_vec()),
