@@ -32,6 +32,7 @@ schema = 1
 files = [
   { paths = ["/usr/**", "/lib/**", "/lib64/**", "/run/remit-test/bin/**"], access = ["read", "exec"] },
   { paths = ["/", "/etc/ld.so.cache", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/localtime",
+             "/etc/locale.alias",
              "/proc/self/**", "/proc/sys/**", "/proc/meminfo", "/proc/filesystems", "/proc/stat",
              "/sys/devices/system/cpu/**"], access = ["read"] },
   { paths = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/tty"], access = ["read", "write", "ioctl"] },
