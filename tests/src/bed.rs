@@ -90,7 +90,7 @@ impl Bed {
         let pid = child.id();
         *self.daemon() = Some(child);
         fs::write(former(), pid.to_string()).expect("the daemon's number can be kept");
-        eventually("the daemon to answer", Duration::from_secs(30), || {
+        eventually("the daemon to answer", Duration::from_secs(120), || {
             if let Some(status) = self.daemon().as_mut().and_then(|child| child.try_wait().ok()?) {
                 panic!("remitd ended: {status}\n{}", self.daemon_log());
             }
