@@ -170,7 +170,7 @@ fn session_that_takes_a_former_one_s_place_does_not_get_its_answers() {
 #[test]
 fn answer_follows_grant_and_revocation() {
     lay_out();
-    let mut probe = bed().session("p").interactive();
+    let mut probe = bed().session("p").workdir(path("in")).interactive();
     for _ in 0..5 {
         opens(&mut probe, path("out/file"), "EACCES");
         probe.grant("out");

@@ -59,12 +59,12 @@ fn shell_works_in_its_folder() {
          tmp=$(mktemp); echo x > $tmp; rm $tmp; grep -r one . | wc -l; rm -r d; test ! -e d
          date > /dev/null; id -u; uname -s; sed -i s/one/two/ a; cat a; kill -0 $$
          tar cf t.tar a; tar tf t.tar; gzip t.tar; gunzip t.tar.gz; awk 'BEGIN { print 6 * 7 }'
-         cat <<- END
-         here
-         END",
+         cat << END
+here
+END",
     );
     let finished = finished.expect(0).unhindered();
-    let expected = "one\none\na\n1\n1\n2\n3\n2\n0\nLinux\ntwo\na\n42\n         here\n";
+    let expected = "one\none\na\n1\n1\n2\n3\n2\n0\nLinux\ntwo\na\n42\nhere\n";
     assert_eq!(finished.outcome.stdout, expected);
     assert!(folder.join("link").is_symlink());
 }
@@ -310,10 +310,14 @@ fn cargo_builds_and_runs_a_program() {
     .unwrap();
     // The session's home is its folder; the toolchain stays where it is installed.
     let bin = Path::new(cargo).parent().unwrap().display().to_string();
-    let finished = session
-        .environment("PATH", format!("{bin}:/usr/local/bin:/usr/bin:/bin"))
-        .environment("CARGO_HOME", folder.join(".cargo"))
-        .run([cargo, "run", "--offline", "--quiet"]);
+    let finished = session.environment("CARGO_HOME", folder.join(".cargo")).run([
+        "env",
+        &format!("PATH={bin}:/usr/bin:/bin"),
+        cargo,
+        "run",
+        "--offline",
+        "--quiet",
+    ]);
     let finished = finished.expect(0).unhindered();
     assert_eq!(finished.outcome.stdout, "built\n");
 }
