@@ -10,7 +10,7 @@ use std::{
 };
 
 /// How long a command may take before the test fails.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(180);
 
 /// What a command that has ended said.
 #[derive(Clone, Debug)]
