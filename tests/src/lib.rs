@@ -1,1 +1,41 @@
-//! What the integration tests share.
+//! The harness of the integration tests: a daemon of the tests' own, sessions, incidents, checks.
+//!
+//! One `remitd` serves all tests of an executable ([`bed::bed`]); each test puts its own policy in
+//! force and makes sessions with names of its own. Files that tests confine lie below `/srv`, what the
+//! daemon owns below `/run/remit-test`. What a session does is done by real programs, or by the program
+//! `probe` (`src/bin/probe`), which tries a list of operations and says what came of each.
+//!
+//! The harness knows Remit by its command line, its log and its settings only: nothing of the product is
+//! linked into it.
+
+pub mod bed;
+pub mod check;
+pub mod incident;
+pub mod layout;
+pub mod outcome;
+pub mod probe;
+pub mod session;
+
+pub use bed::{Bed, bed};
+pub use check::{Case, allowed, fails, judge, refused};
+pub use incident::Incident;
+pub use outcome::Outcome;
+pub use probe::{Answer, Interactive};
+pub use session::{Builder, Finished, Running};
+
+/// A list of words of any string type, for commands and for operations of the probe.
+#[macro_export]
+macro_rules! words {
+    ($($word:expr),* $(,)?) => {
+        vec![$(::std::ffi::OsString::from(::std::convert::AsRef::<::std::ffi::OsStr>::as_ref(&$word))),*]
+    };
+}
+
+/// Leaves a test that this kernel or machine can't run, and says why.
+#[macro_export]
+macro_rules! skip {
+    ($($reason:tt)*) => {{
+        eprintln!("skipped: {}", format_args!($($reason)*));
+        return;
+    }};
+}

@@ -1,0 +1,85 @@
+//! Where everything of the tests lies.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// What the daemon owns.
+pub const HOME: &str = "/run/remit-test";
+/// The control socket.
+pub const SOCKET: &str = "/run/remit-test/socket/control.sock";
+/// The daemon's settings.
+pub const SETTINGS: &str = "/run/remit-test/remitd.toml";
+/// The policy's folder.
+pub const POLICY: &str = "/run/remit-test/policy.d";
+/// The daemon's state.
+pub const STATE: &str = "/run/remit-test/state";
+/// The folder of the log.
+pub const LOG: &str = "/run/remit-test/log";
+/// The pins.
+pub const PINS: &str = "/sys/fs/bpf/remit-test";
+/// Programs that sessions of the tests may run.
+pub const PROGRAMS: &str = "/run/remit-test/bin";
+/// What the daemon says.
+pub const DAEMON_LOG: &str = "/run/remit-test/remitd.log";
+/// Files that tests confine: no rule of the harness covers any.
+pub const FILES: &str = "/srv/test";
+
+/// The program that tries operations.
+pub fn probe() -> PathBuf {
+    Path::new(PROGRAMS).join("probe")
+}
+
+/// Makes sure that this is a guest of `cargo xtask test`: the tests change the host that they run on.
+///
+/// # Panics
+/// When it is not.
+pub fn check_guest() {
+    assert!(
+        env::var_os("REMIT_GUEST").is_some(),
+        "the integration tests take over the host that they run on: run them by `cargo xtask test`"
+    );
+}
+
+/// The kernel's series as `cargo xtask test --kernel` takes it: `6.12`.
+pub fn kernel() -> String {
+    env::var("REMIT_KERNEL").unwrap_or_default()
+}
+
+/// Lays out empty folders and the programs for sessions.
+pub(crate) fn make() {
+    for folder in [POLICY, STATE, LOG, FILES] {
+        empty(Path::new(folder));
+    }
+    fs::create_dir_all(PROGRAMS).expect("the programs' folder can be made");
+    fs::create_dir_all("/run/remit-test/socket").expect("the socket's folder can be made");
+    let settings = format!(
+        "policy_dir = \"{POLICY}\"\nstate_dir = \"{STATE}\"\nlog_dir = \"{LOG}\"\n\
+         socket = \"{SOCKET}\"\npin_dir = \"{PINS}\"\n"
+    );
+    fs::write(SETTINGS, settings).expect("the settings can be written");
+    let built = built("probe");
+    fs::copy(&built, probe()).unwrap_or_else(|error| panic!("copy `{}`: {error}", built.display()));
+}
+
+/// An executable of this crate: it lies one folder above the tests'.
+fn built(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("the test's executable has a path");
+    let folder = test.parent().and_then(Path::parent).expect("it lies in `target/…/deps`");
+    folder.join(name)
+}
+
+/// Makes a folder, or empties it. By `rm`, which needs no descriptor for each level of a deep tree.
+///
+/// # Panics
+/// When something in it can't be removed.
+pub fn empty(folder: &Path) {
+    let shown = folder.display();
+    if folder.exists() {
+        let removed = Command::new("rm").arg("-rf").arg(folder).status();
+        assert!(removed.is_ok_and(|status| status.success()), "can't empty `{shown}`");
+    }
+    fs::create_dir_all(folder).unwrap_or_else(|error| panic!("make `{shown}`: {error}"));
+}

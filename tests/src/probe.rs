@@ -1,0 +1,121 @@
+//! The other end of the program `probe`: what it is told and what it says.
+//!
+//! `probe OPERATION WORDS… + OPERATION WORDS…` tries one after another and prints a line for each, `ok
+//! VALUE` or the error's name such as `EACCES`. `probe serve` reads operations line by line, their words
+//! separated by [`SEPARATOR`].
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::{BufRead as _, BufReader, Write as _},
+    ops::Deref,
+    os::unix::ffi::OsStrExt as _,
+    process::{ChildStdin, ChildStdout},
+};
+
+use crate::{layout, outcome::Outcome, session::Running};
+
+/// Separates words of an operation.
+pub const SEPARATOR: u8 = 0x1f;
+
+/// What came of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was done, and gave this; most give nothing.
+    Done(String),
+    /// It failed with this error: `EACCES`.
+    Failed(String),
+}
+
+impl Answer {
+    /// The command that tries operations.
+    pub(crate) fn command(operations: &[Vec<OsString>]) -> Vec<OsString> {
+        let mut command = vec![layout::probe().into_os_string()];
+        for (place, operation) in operations.iter().enumerate() {
+            if place > 0 {
+                command.push("+".into());
+            }
+            command.extend(operation.iter().cloned());
+        }
+        command
+    }
+
+    /// Reads the answers to `count` operations.
+    #[track_caller]
+    pub(crate) fn read_all(outcome: &Outcome, count: usize) -> Vec<Self> {
+        let answers: Vec<_> = outcome.stdout.lines().map(Self::read).collect();
+        assert!(outcome.is_success() && answers.len() == count, "the probe: {outcome}");
+        answers
+    }
+
+    fn read(line: &str) -> Self {
+        match line.split_once(' ') {
+            Some(("ok", value)) => Self::Done(value.to_owned()),
+            _ if line == "ok" => Self::Done(String::new()),
+            _ => Self::Failed(line.to_owned()),
+        }
+    }
+
+    /// What the operation gave.
+    ///
+    /// # Panics
+    /// When it failed.
+    #[track_caller]
+    pub fn value(self) -> String {
+        match self {
+            Self::Done(value) => value,
+            Self::Failed(error) => panic!("failed with {error}"),
+        }
+    }
+
+    /// The error's name; empty when there was none.
+    pub fn error(&self) -> &str {
+        match self {
+            Self::Done(_) => "",
+            Self::Failed(error) => error,
+        }
+    }
+}
+
+/// A probe that runs in a session and does what it is told.
+#[derive(Debug)]
+pub struct Interactive {
+    running: Running,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Interactive {
+    #[track_caller]
+    pub(crate) fn new(running: Running, pipes: Option<(ChildStdin, ChildStdout)>) -> Self {
+        let (input, output) = pipes.expect("the probe's ends are pipes");
+        let mut probe = Self { running, input, output: BufReader::new(output) };
+        // From its answer on it runs, with its tag.
+        assert_eq!(probe.ask(crate::words!["nothing"]).error(), "");
+        probe
+    }
+
+    /// Tries one operation, such as `words!["open-read", path]`.
+    ///
+    /// # Panics
+    /// When the probe is gone.
+    #[track_caller]
+    pub fn ask<I: IntoIterator<Item: AsRef<OsStr>>>(&mut self, operation: I) -> Answer {
+        let words: Vec<_> = operation.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+        let mut line = words.join(&SEPARATOR);
+        line.push(b'\n');
+        self.input.write_all(&line).expect("the probe reads");
+        let mut answer = String::new();
+        self.output.read_line(&mut answer).expect("the probe answers in UTF-8");
+        assert!(answer.ends_with('\n'), "the probe is gone after {words:?}");
+        Answer::read(answer.trim_end_matches('\n'))
+    }
+}
+
+impl Deref for Interactive {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
