@@ -10,21 +10,27 @@ use std::{
 use super::{Outcome, call};
 
 /// Sockets that stay open until the process ends, by name.
-static BOUND: LazyLock<Mutex<HashMap<String, OwnedFd>>> = LazyLock::new(Mutex::default);
+static KEPT: LazyLock<Mutex<HashMap<String, OwnedFd>>> = LazyLock::new(Mutex::default);
 
 /// Does the act, if it is one on unix sockets.
 pub(super) fn act(words: &[&str]) -> Option<Outcome> {
     Some(match words {
         // Makes a socket that others reach, and keeps it.
         ["unix-bind", kind, name] => bind(kind, name),
-        ["unix", "dgram", name] => socket("dgram").and_then(|socket| {
-            connect(&socket, name)?;
-            send(&socket)
-        }),
         ["unix", kind, name] => socket(kind).and_then(|socket| {
             connect(&socket, name)?;
             send(&socket)
         }),
+        // A connection that is kept, and a message over it.
+        ["unix-keep", key, kind, name] => socket(kind).and_then(|socket| {
+            connect(&socket, name)?;
+            keep(key, socket);
+            Ok(String::new())
+        }),
+        ["unix-send", key] => {
+            let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+            send(kept.get(*key).unwrap_or_else(|| panic!("no socket {key}")))
+        }
         ["unix-sendto", name] => socket("dgram").and_then(|socket| send_to(&socket, name)),
         // Connected to the first, and sent to the second.
         ["unix-aside", first, second] => socket("dgram").and_then(|socket| {
@@ -70,9 +76,12 @@ fn bind(word: &str, name: &str) -> Outcome {
     if word != "dgram" {
         call::call(libc::SYS_listen, [fd(&socket), 64])?;
     }
-    let mut bound = BOUND.lock().unwrap_or_else(PoisonError::into_inner);
-    bound.insert(name.to_owned(), socket);
+    keep(name, socket);
     Ok(String::new())
+}
+
+fn keep(key: &str, socket: OwnedFd) {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), socket);
 }
 
 fn connect(socket: &OwnedFd, name: &str) -> io::Result<()> {

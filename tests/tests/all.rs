@@ -1,0 +1,8 @@
+//! All integration tests, in one executable: they share one daemon.
+
+mod families;
+mod guard;
+mod harness;
+mod network;
+mod own_files;
+mod unix;
