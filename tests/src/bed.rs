@@ -32,6 +32,7 @@ schema = 1
 files = [
   { paths = ["/usr/**", "/lib/**", "/lib64/**", "/run/remit-test/bin/**"], access = ["read", "exec"] },
   { paths = ["/", "/etc/ld.so.cache", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/localtime",
+             "/etc/locale.alias",
              "/proc/self/**", "/proc/sys/**", "/proc/meminfo", "/proc/filesystems", "/proc/stat",
              "/sys/devices/system/cpu/**"], access = ["read"] },
   { paths = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/tty"], access = ["read", "write", "ioctl"] },
@@ -89,7 +90,7 @@ impl Bed {
         let pid = child.id();
         *self.daemon() = Some(child);
         fs::write(former(), pid.to_string()).expect("the daemon's number can be kept");
-        eventually("the daemon to answer", Duration::from_secs(30), || {
+        eventually("the daemon to answer", Duration::from_secs(120), || {
             if let Some(status) = self.daemon().as_mut().and_then(|child| child.try_wait().ok()?) {
                 panic!("remitd ended: {status}\n{}", self.daemon_log());
             }

@@ -190,6 +190,19 @@ impl Finished {
         self
     }
 
+    /// The session's only incident.
+    ///
+    /// # Panics
+    /// When there is none, or another one; shows them.
+    #[track_caller]
+    pub fn incident(&self) -> Incident {
+        let incidents = self.incidents();
+        match <[Incident; 1]>::try_from(incidents) {
+            Ok([incident]) => incident,
+            Err(other) => panic!("not one incident:\n{}", crate::incident::list(&other)),
+        }
+    }
+
     /// Itself, when nothing was refused to the session.
     ///
     /// # Panics

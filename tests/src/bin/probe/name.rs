@@ -7,7 +7,7 @@ use crate::{Answer, Words, c, errno::Errno, file::nothing, number, sys::done};
 /// Tries an operation of this kind.
 pub(crate) fn run(name: &str, words: Words<'_>) -> Option<Answer> {
     let result = match (name, words) {
-        // SAFETY (and of all below): the calls take C strings that live for the call, and numbers.
+        // SAFETY: the call takes a C string that lives for the call, as do all below.
         ("unlink", [path]) => unsafe { libc::unlink(c(path).as_ptr()) },
         // SAFETY: see above.
         ("rmdir", [path]) => unsafe { libc::rmdir(c(path).as_ptr()) },
