@@ -1,8 +1,10 @@
 //! All integration tests, in one executable: they share one daemon.
 
 mod families;
+mod files;
 mod guard;
 mod harness;
 mod network;
 mod own_files;
+mod tagging;
 mod unix;
