@@ -83,6 +83,8 @@ impl Answer {
 /// When the probe can't be run or does not answer for each.
 #[track_caller]
 pub fn untagged(operations: &[Vec<OsString>]) -> Vec<Answer> {
+    // It lays out the programs.
+    crate::bed();
     let command = Answer::command(operations);
     let outcome = Outcome::of(Command::new(&command[0]).args(&command[1..]).current_dir("/"), &[]);
     Answer::read_all(&outcome, operations.len())
@@ -112,6 +114,7 @@ impl Interactive {
     /// When it can't be started.
     #[track_caller]
     pub fn untagged() -> Self {
+        crate::bed();
         let mut command = Command::new(layout::probe());
         command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir("/");
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));

@@ -98,14 +98,15 @@ fn control_socket_can_not_be_replaced_nor_its_folder_moved() {
         session,
         &[
             allowed(words!["rename", folder.join("plain"), folder.join("moved")]),
-            denied("file.delete", words!["unlink", SOCKET], SOCKET),
-            denied("file.rename", words!["rename", SOCKET, folder.join("stolen")], SOCKET),
-            refused("file.rename", "explicit_deny", words!["rename", folder.join("moved"), SOCKET]),
-            denied("file.rename", words!["rename", place, aside], place),
-            // The folder above it: what is below is named by rules.
-            refused("file.rename", "guard", words!["rename", HOME, "/run/elsewhere"]).at(HOME),
             // Beside the socket there may be others.
             allowed(words!["create", spare]),
+            denied("file.delete", words!["unlink", SOCKET], SOCKET),
+            denied("file.rename", words!["rename", SOCKET, "/run/stolen"], SOCKET),
+            refused("file.rename", "explicit_deny", words!["rename", spare, SOCKET]),
+            // The folders above it: what is below is named by rules.
+            refused("file.rename", "guard", words!["rename", place, aside])
+                .at(place.to_string_lossy()),
+            refused("file.rename", "guard", words!["rename", HOME, "/run/elsewhere"]).at(HOME),
             allowed(words!["unlink", spare]),
         ],
     );
