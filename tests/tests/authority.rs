@@ -56,7 +56,7 @@ fn grant_and_revocation_are_in_force_when_they_return() {
     let mut probe = bed().session("p").interactive();
     let grants = format!("/v1/sessions/{}/grants", probe.name);
     let mut operator = Operator(Interactive::untagged());
-    let mut both = |operator: &mut Operator, method: &str| {
+    let both = |operator: &mut Operator, method: &str| {
         for tool in ["spare", "server"] {
             if method == "POST" {
                 let body = format!(r#"{{"tool": "{tool}", "ttl": "1h"}}"#);

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use tests::{Builder, allowed, bed, judge, outcome::eventually, refused, untagged, words};
+use tests::{Builder, bed, outcome::eventually, untagged, words};
 
 const POLICY: &str = r#"
 [tool.data]
@@ -277,19 +277,5 @@ fn explanation_says_what_the_kernel_does() {
     says(
         &bed().remit(["policy", "explain", &name, "raed", "/x"]).expect(1),
         &["did you mean `read`?"],
-    );
-}
-
-#[test]
-fn tables_of_operations_compare_with_a_session_of_all_tools() {
-    prepare();
-    judge(
-        bed().session("p"),
-        &[
-            allowed(words!["read", DATA]),
-            refused("file.open", "no_tool", words!["read", SPARE])
-                .at(SPARE)
-                .would_allow(&["spare"]),
-        ],
     );
 }

@@ -3,6 +3,7 @@
 //! One file a kind; each offers `act`, which gives nothing for words that it doesn't know.
 
 mod call;
+mod crowd;
 mod guard;
 mod http;
 mod net;
@@ -23,7 +24,8 @@ pub(crate) fn run(name: &str, words: Words<'_>) -> Option<Answer> {
     let outcome = net::act(&all)
         .or_else(|| unix::act(&all))
         .or_else(|| guard::act(&all))
-        .or_else(|| http::act(&all));
+        .or_else(|| http::act(&all))
+        .or_else(|| crowd::act(&all));
     match outcome {
         Some(outcome) => Some(outcome.map_err(Errno::from)),
         None => repeat::run(name, words),

@@ -17,7 +17,7 @@ pub(super) fn act(words: &[&str]) -> Option<Outcome> {
     }
 }
 
-fn request(socket: &str, method: &str, path: &str, body: &str) -> Outcome {
+pub(super) fn request(socket: &str, method: &str, path: &str, body: &str) -> Outcome {
     let mut stream = UnixStream::connect(socket)?;
     write!(
         stream,
