@@ -137,7 +137,7 @@ fn grant_says_what_is_wrong_with_it() {
         |tool: &str, ttl: &str| bed().remit(["grant", name, tool, "--ttl", ttl, "--reason", "x"]);
     for (outcome, status, parts) in [
         (grant("spaer", "1m"), 1, ["no tool `spaer` in the policy", "did you mean `spare`?"]),
-        (grant("spare", "0s"), 1, ["the time to live is zero", "15m"]),
+        (grant("spare", "0s"), 2, ["`0s` is no time at all", "15m"]),
         (grant("spare", "soon"), 2, ["soon", "help:"]),
         (grant("data", "1m"), 1, ["holds `data` until its end already", name]),
         (bed().remit(["revoke", name, "spare"]), 1, ["does not hold `spare`", name]),

@@ -198,7 +198,8 @@ fn audited_session_is_refused_nothing_and_all_is_written_down() {
         words!["socket", "16", "3", "15"],
     ];
     let _server = std::net::TcpListener::bind("127.0.0.1:7201").unwrap();
-    let (finished, answers) = bed().session("watched").probe(&operations);
+    let work = "/srv/test/sessions/data";
+    let (finished, answers) = bed().session("watched").workdir(work).probe(&operations);
     assert!(answers.iter().all(|answer| answer.error().is_empty()), "{answers:?}");
     let incidents = finished.incidents();
     let seen: Vec<_> = incidents
