@@ -108,8 +108,8 @@ pub struct Session {
     pub state: u32,
     /// A [`Mode`].
     pub mode: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// How often the entry was written, wrapping: what was decided at one epoch need not hold at another.
+    pub epoch: u32,
 }
 
 assert_layout!(Session, 80, 8);
@@ -125,7 +125,7 @@ impl Session {
         parent: Slot::NONE,
         state: State::Ended as u32,
         mode: Mode::Enforce as u32,
-        reserved: 0,
+        epoch: 0,
     };
 }
 

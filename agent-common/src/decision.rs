@@ -116,16 +116,11 @@ pub fn decide(
     while row < labels[0].tools.len() {
         let bit = 1u8 << row;
         if rights.0 & bit != 0 && always & bit == 0 {
-            let mut held = ToolSet::EMPTY;
-            let mut any = 0;
-            let mut word = 0;
-            while word < WORDS {
+            let held: ToolSet = ToolSet(core::array::from_fn(|word| {
                 let covering = labels[0].tools[row].0[word] | labels[1].tools[row].0[word];
-                held.0[word] = covering & session.tools.0[word];
-                any |= held.0[word];
-                word += 1;
-            }
-            if any == 0 {
+                covering & session.tools.0[word]
+            }));
+            if held.0.iter().fold(0, |any, word| any | word) == 0 {
                 return Err(Reason::NoTool);
             }
             if now >= session.nearest_expiry && !any_live(&held) {
@@ -183,7 +178,7 @@ mod tests {
             parent: Slot::NONE,
             state: State::Active as u32,
             mode: Mode::Enforce as u32,
-            reserved: 0,
+            epoch: 0,
         }
     }
 

@@ -70,6 +70,7 @@ offsets! {
     mount_parent = "mount"."mnt_parent";
     mount_mountpoint = "mount"."mnt_mountpoint";
     inode_mode = "inode"."i_mode";
+    inode_nlink = "inode"."i_nlink";
     proc_inode_pid = "proc_inode"."pid";
     proc_inode_vfs = "proc_inode"."vfs_inode";
     pid_tasks = "pid"."tasks";

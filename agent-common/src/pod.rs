@@ -4,7 +4,7 @@ use aya::Pod;
 
 use crate::{
     authority::{Session, ToolSet},
-    cache::CachedLabel,
+    cache::CachedRights,
     id::{BootNanos, LabelId, Tag},
     offsets::Offsets,
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
@@ -24,7 +24,7 @@ pod!(
     AddressKey,
     AffixKey,
     BootNanos,
-    CachedLabel,
+    CachedRights,
     Edge,
     EdgeKey,
     Label,

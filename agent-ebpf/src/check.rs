@@ -17,9 +17,9 @@ use agent_common::{
 use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::generated::bpf_loop};
 
 use crate::{
+    cache::{self, Basis},
     emit,
     kernel::{self, Changes, Place},
-    label::{self, Basis},
     maps::{ACTIVE, ADDRESS_TABLES, EXPIRIES, LABEL_TABLES, PORT_TABLES, SESSIONS_BY_SLOT},
     matching,
     scratch::{self, Scratch},
@@ -45,8 +45,6 @@ pub const PIPE: u32 = 4;
 pub struct FileRequest {
     /// Where the file is.
     pub place: Place,
-    /// The second place of a rename or link, for the record; null for none.
-    pub to: *const Place,
     /// The rights that it needs.
     pub rights: Rights,
     /// What is done.
@@ -59,7 +57,7 @@ impl FileRequest {
     /// An operation on one existing file.
     #[inline(always)]
     pub fn new(operation: Operation, place: Place, rights: Rights) -> Self {
-        Self { place, to: ptr::null(), rights, operation, flags: 0 }
+        Self { place, rights, operation, flags: 0 }
     }
 }
 
@@ -69,32 +67,46 @@ fn generation() -> u32 {
     ACTIVE.get(0).copied().unwrap_or(0) as u32
 }
 
-/// Decides an operation on an existing file: by the cached labels if they answer, else by a walk.
+/// Decides an operation on an existing file: by what was found before if that answers, else by a walk.
+/// `to` is the second place of a rename or link, for the record, or null.
 #[inline(never)]
-pub fn file(tag: &'static Tag, inode: *const c_void, request: &FileRequest) -> i32 {
-    let generation = generation();
-    let basis = Basis { generation, changes: Changes::now() };
-    if let Some(labels) = label::cached(inode, &request.place, tag, &basis)
-        && judge(tag, generation, labels, request.rights) == 0
-    {
+pub fn file(
+    tag: &'static Tag,
+    inode: *const c_void,
+    request: &FileRequest,
+    to: *const Place,
+) -> i32 {
+    let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return EACCES };
+    let basis =
+        Basis { generation: generation(), epoch: cache::epoch(session), changes: Changes::now() };
+    let now = kernel::now();
+    if cache::allows(inode, &request.place, request.rights, tag, session, now, &basis) {
         return 0;
     }
-    let Some(area) = scratch::acquire() else { return EACCES };
-    let reason = by_walk(tag, area, request, generation);
+    let Some(area) = scratch::acquire() else { return crowded(tag) };
+    let reason = by_walk(tag, area, request, basis.generation);
+    // What the walk found holds for the counters that it saw; if they are others than those read before,
+    // the next operation decides anew.
     if reason == 0 && request.flags & PIPE == 0 {
-        // SAFETY: the area is ours until it is released.
-        label::keep(inode, unsafe { &*area }, generation, tag);
+        cache::keep(inode, &request.place, request.rights, tag, &basis);
     }
-    conclude(tag, area, request, generation, reason)
+    conclude(tag, area, request, Found::new(basis.generation, reason), to)
 }
 
-/// Decides an operation on a name that has no inode yet: always by a walk.
+/// Decides an operation on a name that has no inode yet: always by a walk. `to` as for [`file`].
 #[inline(never)]
-pub fn name(tag: &'static Tag, request: &FileRequest) -> i32 {
+pub fn name(tag: &'static Tag, request: &FileRequest, to: *const Place) -> i32 {
     let generation = generation();
-    let Some(area) = scratch::acquire() else { return EACCES };
+    let Some(area) = scratch::acquire() else { return crowded(tag) };
     let reason = by_walk(tag, area, request, generation);
-    conclude(tag, area, request, generation, reason)
+    conclude(tag, area, request, Found::new(generation, reason), to)
+}
+
+/// Refuses because no work area is free, and counts the event that can't be made.
+#[inline(always)]
+fn crowded(tag: &'static Tag) -> i32 {
+    emit::lost(tag);
+    EACCES
 }
 
 /// Reports a refusal, gives the area back, and says what the hook returns.
@@ -103,14 +115,40 @@ fn conclude(
     tag: &'static Tag,
     area: *mut Scratch,
     request: &FileRequest,
-    generation: u32,
-    reason: u32,
+    found: Found,
+    to: *const Place,
 ) -> i32 {
+    let reason = found.reason();
     if reason != 0 {
-        emit::file(tag, area, request, generation, reason);
+        emit::file(tag, area, request, found, to);
     }
     scratch::release(area);
     if reason == 0 { 0 } else { carried_out(tag, reason, EACCES) }
+}
+
+/// What a walk led to: the policy's generation and the reason's number (zero for none), in one register
+/// (a function here takes five).
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Found(u64);
+
+impl Found {
+    #[inline(always)]
+    fn new(generation: u32, reason: u32) -> Self {
+        Self(u64::from(generation) << 32 | u64::from(reason))
+    }
+
+    /// The policy that decided.
+    #[inline(always)]
+    pub fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// A reason's number, or zero.
+    #[inline(always)]
+    pub fn reason(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 /// Zero if a walk finds that the session may, else the reason's number.

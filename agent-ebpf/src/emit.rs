@@ -14,7 +14,7 @@ use aya_ebpf::helpers::generated::{
 
 use crate::{
     atomic,
-    check::{Act, Endpoint, FileRequest, audited},
+    check::{Act, Endpoint, FileRequest, Found, audited},
     kernel::{self, Place, peek},
     maps::{EVENTS, LOST_EVENTS, SEQUENCE},
     offset,
@@ -33,16 +33,16 @@ pub fn file(
     tag: &'static Tag,
     area: *mut Scratch,
     request: &FileRequest,
-    generation: u32,
-    reason: u32,
+    found: Found,
+    to: *const Place,
 ) {
-    let header = begin(tag, area, generation, reason);
+    let header = begin(tag, area, found.generation(), found.reason());
     header.operation = request.operation as u8;
     header.rights = request.rights.0;
     header.object = OBJECT_PATH;
     header.path_len = path(area);
     // SAFETY: null, or a place on the hook's stack.
-    if let Some(to) = unsafe { request.to.as_ref() } {
+    if let Some(to) = unsafe { to.as_ref() } {
         walk::locate(area, to);
         header.to_len = path(area);
     }
@@ -153,7 +153,7 @@ fn finish(tag: &'static Tag, area: *mut Scratch) {
 
 /// Counts an event that could not be delivered.
 #[inline(always)]
-fn lost(tag: &Tag) {
+pub fn lost(tag: &Tag) {
     if let Some(counter) = LOST_EVENTS.get_ptr_mut(tag.slot.0) {
         atomic::add(counter, 1);
     }

@@ -87,25 +87,44 @@ pub struct Place {
     pub mount: u64,
     /// `struct dentry`.
     pub dentry: u64,
+    /// The dentry's parent, where the hook has a dentry that the verifier has typed; else zero.
+    pub parent: u64,
+    /// Hash and length of the dentry's name, likewise.
+    pub name: u64,
 }
 
 impl Place {
     /// From a `struct path` that the verifier has typed (or a member of a typed structure).
     #[inline(always)]
     pub fn of_path(base: *const c_void, offset: u32) -> Self {
+        let dentry: *const c_void = load(base, offset + offset!(path_dentry));
+        Self::of_dentry(load(base, offset + offset!(path_mnt)), dentry)
+    }
+
+    /// From a mount, and a dentry that the verifier has typed.
+    #[inline(always)]
+    pub fn of_dentry(mount: u64, dentry: *const c_void) -> Self {
         Self {
-            mount: load(base, offset + offset!(path_mnt)),
-            dentry: load(base, offset + offset!(path_dentry)),
+            mount,
+            dentry: dentry as u64,
+            parent: load(dentry, offset!(dentry_parent)),
+            // Two loads: 6.1 knows the two only apart.
+            name: u64::from(load::<u32>(dentry, offset!(dentry_name)))
+                | u64::from(load::<u32>(dentry, offset!(dentry_name) + offset!(qstr_len))) << 32,
         }
+    }
+
+    /// From addresses alone: what is decided there is not kept.
+    #[inline(always)]
+    pub fn at(mount: u64, dentry: u64) -> Self {
+        Self { mount, dentry, parent: 0, name: 0 }
     }
 
     /// From a `struct path` at an address.
     #[inline(always)]
     pub fn peek(path: u64) -> Self {
-        Self {
-            mount: peek(path + u64::from(offset!(path_mnt))),
-            dentry: peek(path + u64::from(offset!(path_dentry))),
-        }
+        let mount = peek(path + u64::from(offset!(path_mnt)));
+        Self::at(mount, peek(path + u64::from(offset!(path_dentry))))
     }
 }
 
@@ -142,10 +161,8 @@ pub fn mounted_on(mount: u64) -> Option<Place> {
     if parent == whole || parent == 0 {
         return None;
     }
-    Some(Place {
-        mount: parent + u64::from(offset!(mount_mnt)),
-        dentry: peek(whole + u64::from(offset!(mount_mountpoint))),
-    })
+    let mountpoint = peek(whole + u64::from(offset!(mount_mountpoint)));
+    Some(Place::at(parent + u64::from(offset!(mount_mnt)), mountpoint))
 }
 
 /// The root dentry of a mount.

@@ -9,11 +9,11 @@
 #![no_main]
 
 mod atomic;
+mod cache;
 mod check;
 mod emit;
 mod hooks;
 mod kernel;
-mod label;
 mod maps;
 mod matching;
 mod probe;

@@ -3,7 +3,7 @@
 
 use agent_common::{
     authority::{Expiries, Session},
-    cache::CachedLabel,
+    cache::CachedRights,
     id::Tag,
     limits::{AFFIXES, EDGES, LABELS, NETWORK_RULES, POLICY_SLOTS, PORTS, RING_BYTES, SESSIONS},
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
@@ -84,9 +84,9 @@ pub static ADDRESS_TABLES: ArrayOfMaps<Addresses, POLICY_SLOTS> = ArrayOfMaps::n
 #[btf_map]
 pub static PORT_TABLES: ArrayOfMaps<Ports, POLICY_SLOTS> = ArrayOfMaps::new();
 
-/// Inode → the label last found for it. Written by the kernel side.
+/// Inode → what was last found to be allowed on it. Written by the kernel side.
 #[btf_map]
-pub static CACHED_LABELS: InodeStorage<CachedLabel> = InodeStorage::new();
+pub static CACHED_RIGHTS: InodeStorage<CachedRights> = InodeStorage::new();
 
 /// Socket → the session that made it. Written by the kernel side.
 #[btf_map]

@@ -1,6 +1,6 @@
 //! Running: mapping a file executable. (Starting a program opens it with `__FMODE_EXEC`: `file_open`.)
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr};
 
 use agent_common::{
     access::{Right, Rights},
@@ -52,5 +52,5 @@ fn map(tag: &'static Tag, file: *const c_void) -> i32 {
     let inode: *const c_void = load(file, offset!(file_inode));
     let place = Place::of_path(file, offset!(file_path));
     let rights = Rights::of(Right::Exec);
-    check::file(tag, inode, &FileRequest::new(Operation::FileMap, place, rights))
+    check::file(tag, inode, &FileRequest::new(Operation::FileMap, place, rights), ptr::null())
 }

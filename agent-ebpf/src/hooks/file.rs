@@ -1,6 +1,6 @@
 //! Opening a file.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr};
 
 use agent_common::{
     access::{Right, Rights},
@@ -11,7 +11,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
     check::{self, FileRequest, PIPE},
-    kernel::{Place, load},
+    kernel::{Place, load, parent_and_name},
     offset, subject,
 };
 
@@ -27,6 +27,8 @@ const FMODE_BACKING: u32 = 1 << 24 | 1 << 25;
 const FMODE_NOACCOUNT: u32 = 1 << 29;
 /// `__FMODE_EXEC`, in the flags of a file that is opened to run it.
 const FMODE_EXEC: u32 = 0x20;
+/// `O_TRUNC`: empties the file, however it is opened.
+const O_TRUNC: u32 = 0o1_000;
 /// `__O_TMPFILE` (include/uapi/asm-generic/fcntl.h).
 const O_TMPFILE: u32 = 0o20_000_000;
 /// `S_IFMT` and `S_IFIFO` (include/uapi/linux/stat.h).
@@ -62,7 +64,7 @@ fn open(tag: &'static Tag, file: *const c_void) -> i32 {
         if mode & FMODE_READ != 0 {
             rights = rights.with(Right::Read);
         }
-        if mode & FMODE_WRITE != 0 {
+        if mode & FMODE_WRITE != 0 || flags & O_TRUNC != 0 {
             rights = rights.with(Right::Write);
         }
     }
@@ -71,20 +73,19 @@ fn open(tag: &'static Tag, file: *const c_void) -> i32 {
     if load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFIFO {
         request.flags = PIPE;
     }
-    check::file(tag, inode, &request)
+    check::file(tag, inode, &request, ptr::null())
 }
 
-/// A file without a name (`O_TMPFILE`): judged as one made in its folder.
+/// A file without a name (`O_TMPFILE`): judged as one made in its folder. Without the folder's cached label:
+/// the verifier of 6.18 does not trust an inode that was reached through a parent.
 #[inline(always)]
 fn open_unnamed(tag: &'static Tag, file: *const c_void, mode: u32) -> i32 {
-    let dentry: *const c_void = load(file, offset!(file_path) + offset!(path_dentry));
-    let folder: *const c_void = load(dentry, offset!(dentry_parent));
-    let inode: *const c_void = load(folder, offset!(dentry_inode));
-    let mount: u64 = load(file, offset!(file_path) + offset!(path_mnt));
+    let unnamed = Place::of_path(file, offset!(file_path));
+    let [folder, ..] = parent_and_name(unnamed.dentry);
     let mut rights = Rights::of(Right::Create).with(Right::Write);
     if mode & FMODE_READ != 0 {
         rights = rights.with(Right::Read);
     }
-    let place = Place { mount, dentry: folder as u64 };
-    check::file(tag, inode, &FileRequest::new(Operation::FileCreate, place, rights))
+    let place = Place::at(unnamed.mount, folder);
+    check::name(tag, &FileRequest::new(Operation::FileCreate, place, rights), ptr::null())
 }

@@ -1,6 +1,6 @@
 //! Operations on names: making, removing, renaming, linking, changing by path.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr};
 
 use agent_common::{
     access::{Right, Rights},
@@ -24,7 +24,15 @@ const RENAME_EXCHANGE: u32 = 2;
 /// The place of a dentry that lies in the folder of a typed `struct path`.
 #[inline(always)]
 fn below(folder: *const c_void, dentry: *const c_void) -> Place {
-    Place { mount: load(folder, offset!(path_mnt)), dentry: dentry as u64 }
+    Place::of_dentry(load(folder, offset!(path_mnt)), dentry)
+}
+
+/// Whether the dentry is of a file that never had a name (`O_TMPFILE`): only those without any link can
+/// still get one (`vfs_link`, fs/namei.c), and who holds it open has it.
+#[inline(always)]
+fn is_unnamed(dentry: *const c_void) -> bool {
+    let inode: *const c_void = load(dentry, offset!(dentry_inode));
+    !inode.is_null() && load::<u32>(inode, offset!(inode_nlink)) == 0
 }
 
 /// Making a name in a folder.
@@ -34,7 +42,7 @@ fn create(context: &LsmContext) -> i32 {
     let place = below(context.arg(0), context.arg(1));
     let mut request = FileRequest::new(Operation::FileCreate, place, Rights::of(Right::Create));
     request.flags = FRESH;
-    check::name(tag, &request)
+    check::name(tag, &request, ptr::null())
 }
 
 /// Removing a name from a folder.
@@ -44,7 +52,7 @@ fn delete(context: &LsmContext) -> i32 {
     let dentry: *const c_void = context.arg(1);
     let place = below(context.arg(0), dentry);
     let request = FileRequest::new(Operation::FileDelete, place, Rights::of(Right::Delete));
-    existing(tag, dentry, &request)
+    existing(tag, dentry, &request, ptr::null())
 }
 
 /// Changing a file by a typed `struct path`.
@@ -55,17 +63,22 @@ fn change(context: &LsmContext) -> i32 {
     let dentry: *const c_void = load(path, offset!(path_dentry));
     let request =
         FileRequest::new(Operation::FileSetattr, below(path, dentry), Rights::of(Right::Write));
-    existing(tag, dentry, &request)
+    existing(tag, dentry, &request, ptr::null())
 }
 
 /// Decides for a dentry that may turn out to have no inode.
 #[inline(always)]
-fn existing(tag: &'static Tag, dentry: *const c_void, request: &FileRequest) -> i32 {
+fn existing(
+    tag: &'static Tag,
+    dentry: *const c_void,
+    request: &FileRequest,
+    to: *const Place,
+) -> i32 {
     let inode: *const c_void = load(dentry, offset!(dentry_inode));
     if inode.is_null() {
-        return check::name(tag, request);
+        return check::name(tag, request, to);
     }
-    check::file(tag, inode, request)
+    check::file(tag, inode, request, to)
 }
 
 /// Whether the dentry is a folder's.
@@ -135,9 +148,8 @@ pub fn path_link(context: LsmContext) -> i32 {
     let from = below(folder, old);
     let to = below(folder, context.arg(2));
     let rights = Rights::of(Right::Read).with(Right::Write);
-    let mut request = FileRequest::new(Operation::FileLink, from, rights);
-    request.to = &raw const to;
-    let verdict = existing(tag, old, &request);
+    let request = FileRequest::new(Operation::FileLink, from, rights);
+    let verdict = if is_unnamed(old) { 0 } else { existing(tag, old, &request, &raw const to) };
     if verdict != 0 {
         return verdict;
     }
@@ -156,7 +168,6 @@ pub fn path_rename(context: LsmContext) -> i32 {
     let to = below(context.arg(2), new);
     let leave = Rights::of(Right::Delete).with(Right::Read).with(Right::Write);
     let mut request = FileRequest::new(Operation::FileRename, from, leave);
-    request.to = &raw const to;
     let folder = is_folder(old) || is_folder(new);
     let whole = if folder { WHOLE } else { 0 };
     request.flags = whole;
@@ -165,7 +176,11 @@ pub fn path_rename(context: LsmContext) -> i32 {
         request.rights = leave.with(Right::Create);
         arriving = request.rights;
     }
-    let verdict = if folder { check::name(tag, &request) } else { existing(tag, old, &request) };
+    let verdict = if folder {
+        check::name(tag, &request, &raw const to)
+    } else {
+        existing(tag, old, &request, &raw const to)
+    };
     if verdict != 0 {
         return verdict;
     }
@@ -181,5 +196,5 @@ pub fn path_rename(context: LsmContext) -> i32 {
 fn arrive(tag: &'static Tag, operation: Operation, to: Place, rights: Rights, flags: u32) -> i32 {
     let mut request = FileRequest::new(operation, to, rights);
     request.flags = flags;
-    check::name(tag, &request)
+    check::name(tag, &request, ptr::null())
 }

@@ -1,6 +1,6 @@
 //! Unix sockets: by the path that the peer is bound to. Sockets of the own session are its own affair.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr};
 
 use agent_common::{
     access::{Right, Rights},
@@ -49,7 +49,11 @@ fn reach(tag: &'static Tag, other: *const c_void) -> i32 {
     let place = Place::peek(address + u64::from(offset!(unix_path)));
     if place.dentry != 0 {
         let rights = Rights::of(Right::Connect);
-        return check::name(tag, &FileRequest::new(Operation::UnixConnect, place, rights));
+        return check::name(
+            tag,
+            &FileRequest::new(Operation::UnixConnect, place, rights),
+            ptr::null(),
+        );
     }
     let name: u64 = peek(address + u64::from(offset!(unix_addr)));
     if name == 0 {

@@ -236,8 +236,13 @@ impl Enforcer for Kernel {
     fn activate(&mut self, generation: Generation, tables: &Tables) -> Result<(), KernelError> {
         let active = Active::new(&tables.rules).map_err(failed("fill the path rules"))?;
         let network = Network::new(tables).map_err(failed("fill the network rules"))?;
-        let slot = generation.0 % POLICY_SLOTS as u32;
-        self.publish(slot, &active, &network).map_err(failed("put the rules in place"))?;
+        let slots = POLICY_SLOTS as u32;
+        // The tables before the last are let go: since the last took their place, `publish` waited for
+        // whoever may still have used them. Their place gets the new ones, since it must get something.
+        let stale = generation.0.wrapping_add(slots - 2) % slots;
+        for slot in [generation.0 % slots, stale] {
+            self.publish(slot, &active, &network).map_err(failed("put the rules in place"))?;
+        }
         self.active
             .set(0, u64::from(generation.0), 0)
             .map_err(failed("switch to the new policy"))?;
@@ -278,6 +283,10 @@ impl Enforcer for Kernel {
         }
         // Until the entry is whole, each tool's own expiry is looked at, and those are still the old.
         between.nearest_expiry = agent_common::id::BootNanos(0);
+        // Two epochs further, so that what is decided from an entry that is half written is good for
+        // neither the old nor the new one.
+        between.epoch = before.epoch.wrapping_add(1);
+        let session = &Session { epoch: before.epoch.wrapping_add(2), ..*session };
         if before.id == session.id {
             self.sessions.set(slot.0, between, 0).map_err(failed("write a session"))?;
         }

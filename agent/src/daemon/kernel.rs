@@ -66,7 +66,11 @@ pub(super) fn start(settings: &Settings) -> Result<Kernel, StartError> {
     let loaded = Loaded { fingerprint: fingerprint.0, epoch: epoch.clone() };
     serde_json::to_vec(&loaded)
         .map_err(io::Error::from)
-        .and_then(|text| fs::write(&path, text))
+        .and_then(|text| {
+            let whole = path.with_extension("json.new");
+            fs::write(&whole, text)?;
+            fs::rename(&whole, &path)
+        })
         .map_err(|source| StartError::State { path: path.display().to_string(), source })?;
     match start {
         Start::Fresh => tracing::info!("kernel programs attached"),

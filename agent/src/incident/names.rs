@@ -108,6 +108,11 @@ pub fn bpf_command(number: u32) -> Option<&'static str> {
     at(BPF_COMMANDS, number)
 }
 
+/// The call behind a refused mount operation, as the kernel programs number them.
+pub fn mount_call(number: u32) -> Option<&'static str> {
+    at(&["mount", "umount", "pivot_root", "move_mount"], number)
+}
+
 /// A signal's name without `SIG`; real-time signals have none. `0` is the signal that only asks
 /// whether the process exists.
 pub fn signal(number: u32) -> Option<&'static str> {

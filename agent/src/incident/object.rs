@@ -99,6 +99,11 @@ pub enum Object {
         /// Its name without `BPF_`.
         command: Named,
     },
+    /// A system call, or a group of calls that one hook stands for.
+    Call {
+        /// Its name.
+        call: Named,
+    },
     /// A number that only the operation explains.
     Number {
         /// The number.
@@ -137,6 +142,9 @@ impl Object {
                 Operation::PrivBpf => {
                     Self::Command { command: Named::new(names::bpf_command(*number), *number) }
                 }
+                Operation::PrivMount => {
+                    Self::Call { call: Named::new(names::mount_call(*number), *number) }
+                }
                 _ => Self::Number { number: *number },
             },
         }
@@ -170,6 +178,7 @@ impl fmt::Display for Object {
             Self::Abstract { r#abstract, .. } => write!(out, "@{abstract}"),
             Self::Capability { capability } => write!(out, "capability {capability}"),
             Self::Command { command } => write!(out, "command {command}"),
+            Self::Call { call } => write!(out, "call {call}"),
             Self::Number { number } => write!(out, "{number}"),
         }
     }

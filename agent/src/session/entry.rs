@@ -35,7 +35,8 @@ pub(super) fn entry(session: &Session) -> (authority::Session, Box<Expiries>) {
         parent: Slot::NONE,
         state: state as u32,
         mode: Mode::from(session.mode) as u32,
-        reserved: 0,
+        // The kernel side counts.
+        epoch: 0,
     };
     (entry, expiries)
 }
