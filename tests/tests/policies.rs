@@ -1,6 +1,6 @@
 //! Policies: each bad one gets a clear message and changes nothing; good ones come into force whole.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use tests::{Interactive, Outcome, bed, layout, words};
 
@@ -64,7 +64,7 @@ fn bad_policy_is_refused_with_place_and_help_and_changes_nothing() {
         ),
         (
             "schema = 1\n[tool.data]\n",
-            &["60-bad.toml:2:7: error: tool `data` is defined twice", "50-test.toml:2:7", "unique"],
+            &["60-bad.toml:2:7: error: tool `data` is defined twice", "50-test.toml:3:7", "unique"],
         ),
         (
             "schema = 1\n[tool.t]\nfiles = [{ paths = [\"srv/x\"], access = [\"read\"] }]\n",
@@ -115,7 +115,7 @@ fn bad_policy_is_refused_with_place_and_help_and_changes_nothing() {
 }
 
 #[test]
-fn folder_that_is_not_there_is_bad_policy() {
+fn folder_that_is_not_there_or_can_not_be_read_is_bad_policy() {
     prepare();
     let mut operator = Interactive::untagged();
     let before = in_force(&mut operator);
@@ -125,8 +125,22 @@ fn folder_that_is_not_there_is_bad_policy() {
     let check = bed().remit(["policy", "check", layout::POLICY]);
     fs::rename(&aside, layout::POLICY).unwrap();
     for outcome in [reload, check] {
-        says(&outcome.expect(2), &[layout::POLICY, "No such file or directory"]);
+        says(&outcome.expect(2), &[layout::POLICY, "does not exist"]);
     }
+    // One that may not be read.
+    let locked = bed().folder("policies-locked");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut nobody = Command::new("setpriv");
+    nobody.args([
+        "--reuid=nobody",
+        "--regid=nogroup",
+        "--clear-groups",
+        "remit",
+        "policy",
+        "check",
+    ]);
+    let outcome = Outcome::of(nobody.arg(&locked), &[]).expect(2);
+    says(&outcome, &[&locked.to_string_lossy(), "Permission denied"]);
     assert_eq!(in_force(&mut operator), before);
     bed().remit(["policy", "reload"]).expect(0);
 }
@@ -226,8 +240,7 @@ fn reload_leaves_every_session_with_just_what_it_held() {
     bed().policy(POLICY);
     reads("", "EACCES", "EACCES", "both");
     reads("", "EACCES", "EACCES", "one");
-    let name = both_name(&both);
-    let shown = bed().remit(["session", "show", &name, "--json"]).expect(0).json();
+    let shown = bed().remit(["session", "show", &both.name, "--json"]).expect(0).json();
     let history = shown["history"].as_array().unwrap();
     assert!(
         history.iter().any(|past| past["tool"] == "spare" && past["how"] == "dropped"),
@@ -235,8 +248,4 @@ fn reload_leaves_every_session_with_just_what_it_held() {
     );
     both.grant("spare");
     assert_eq!(both.ask(words!["read", SPARE]).value(), "spare");
-}
-
-fn both_name(probe: &Interactive) -> String {
-    probe.name.clone()
 }

@@ -80,8 +80,8 @@ fn daemon_killed_under_load_opens_nothing_and_loses_nothing() {
     let grants = format!("/v1/sessions/{name}/grants");
     let body = r#"{"tool": "spare", "ttl": "1h"}"#;
     let once = format!("{grants}/spare");
-    operator.ask(words!["start", "grant", "0", "http", layout::SOCKET, "POST", grants, body]);
-    operator.ask(words!["start", "revoke", "0", "http", layout::SOCKET, "DELETE", once]);
+    operator.ask(words!["start", "grant", "20000", "http", layout::SOCKET, "POST", grants, body]);
+    operator.ask(words!["start", "revoke", "20000", "http", layout::SOCKET, "DELETE", once]);
     let mut asked = 0;
     for _ in 0..4 {
         wait_some(300);
