@@ -36,7 +36,7 @@ fn prepare() {
 /// Some time of at least `least` milliseconds.
 fn wait_some(least: u64) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    thread::sleep(Duration::from_millis(least + u64::from(now.subsec_nanos() / 1000) % 700));
+    thread::sleep(Duration::from_millis(least + u64::from(now.subsec_micros()) % 700));
 }
 
 /// Incidents of a session that name the path: how often it was refused in all, by numbers that must be
