@@ -77,6 +77,9 @@ enum Command {
     Completions(completions::Args),
 }
 
+/// The daemon's codes for a policy that can't be put in force.
+const BAD_POLICY: [&str; 3] = ["bad_policy", "unreadable_policy", "policy_does_not_fit"];
+
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -148,7 +151,12 @@ impl CliError {
     fn code(&self) -> u8 {
         match self {
             Self::Client(ClientError::Unreachable { .. }) => 3,
-            Self::Client(ClientError::Refused { body, .. }) if !body.diagnostics.is_empty() => 2,
+            // The policy is wrong, can't be read, or does not fit.
+            Self::Client(ClientError::Refused { body, .. })
+                if !body.diagnostics.is_empty() || BAD_POLICY.contains(&body.code.as_str()) =>
+            {
+                2
+            }
             Self::Usage { .. } => 2,
             Self::Failed { status, .. } => *status,
             Self::Client(_) | Self::Output(_) => 1,

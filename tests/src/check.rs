@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use serde_json::Value;
+
 use crate::{
     incident::{self, Incident},
     probe::Answer,
@@ -29,6 +31,7 @@ struct Refusal {
     reason: String,
     path: Option<String>,
     to: Option<String>,
+    object: Option<Value>,
     would_allow: Option<Vec<String>>,
 }
 
@@ -50,6 +53,7 @@ pub fn refused(operation: &str, reason: &str, words: Vec<OsString>) -> Case {
         reason: reason.to_owned(),
         path: None,
         to: None,
+        object: None,
         would_allow: None,
     };
     Case { words, expected: Expected::Refused(refusal) }
@@ -72,6 +76,11 @@ impl Case {
     /// The incident's object has this second path.
     pub fn to(self, path: impl Into<String>) -> Self {
         self.with(|refusal| refusal.to = Some(path.into()))
+    }
+
+    /// The incident's object is this.
+    pub fn object(self, object: Value) -> Self {
+        self.with(|refusal| refusal.object = Some(object))
     }
 
     /// The incident names just these tools as those that would have allowed it.
@@ -97,6 +106,7 @@ impl Refusal {
             && incident.count > 0
             && is(&self.path, incident.path())
             && is(&self.to, incident.to())
+            && self.object.as_ref().is_none_or(|object| *object == incident.object)
             && self.would_allow.as_ref().is_none_or(|tools| *tools == incident.would_allow)
     }
 }

@@ -14,13 +14,15 @@ pub mod incident;
 pub mod layout;
 pub mod outcome;
 pub mod probe;
+pub mod repeat;
 pub mod session;
 
 pub use bed::{Bed, bed};
 pub use check::{Case, allowed, fails, judge, refused};
 pub use incident::Incident;
 pub use outcome::Outcome;
-pub use probe::{Answer, Interactive};
+pub use probe::{Answer, Interactive, untagged};
+pub use repeat::Counts;
 pub use session::{Builder, Finished, Running};
 
 /// A list of words of any string type, for commands and for operations of the probe.

@@ -9,7 +9,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     ops::Deref,
     os::unix::ffi::OsStrExt as _,
-    process::{ChildStdin, ChildStdout},
+    process::{ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use crate::{layout, outcome::Outcome, session::Running};
@@ -76,6 +76,20 @@ impl Answer {
     }
 }
 
+/// Tries operations, one after another, in a process that no session has: what is refused to a session
+/// is to be possible here.
+///
+/// # Panics
+/// When the probe can't be run or does not answer for each.
+#[track_caller]
+pub fn untagged(operations: &[Vec<OsString>]) -> Vec<Answer> {
+    // It lays out the programs.
+    crate::bed();
+    let command = Answer::command(operations);
+    let outcome = Outcome::of(Command::new(&command[0]).args(&command[1..]).current_dir("/"), &[]);
+    Answer::read_all(&outcome, operations.len())
+}
+
 /// A probe that runs in a session and does what it is told.
 #[derive(Debug)]
 pub struct Interactive {
@@ -92,6 +106,20 @@ impl Interactive {
         // From its answer on it runs, with its tag.
         assert_eq!(probe.ask(crate::words!["nothing"]).error(), "");
         probe
+    }
+
+    /// A probe that no session has.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    #[track_caller]
+    pub fn untagged() -> Self {
+        crate::bed();
+        let mut command = Command::new(layout::probe());
+        command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir("/");
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        Self::new(Running::untagged(child), input.zip(output))
     }
 
     /// Tries one operation, such as `words!["open-read", path]`.

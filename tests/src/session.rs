@@ -217,6 +217,11 @@ impl Finished {
 }
 
 impl Running {
+    /// A process that no session has; ended when dropped, as one that has.
+    pub(crate) fn untagged(child: Child) -> Self {
+        Self { name: String::new(), pid: child.id(), child: Some(child) }
+    }
+
     /// Waits until the session is there.
     #[track_caller]
     fn wait_until_started(&self) {
@@ -259,7 +264,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        bed().remit(["session", "end", &self.name, "--kill"]);
+        if !self.name.is_empty() {
+            bed().remit(["session", "end", &self.name, "--kill"]);
+        }
         // Where the daemon does not run, or the session is over already.
         let _ = child.kill();
         let _ = child.wait();

@@ -130,11 +130,12 @@ fn passed(extra: &[u32]) -> Result<Vec<PassedFd>, CliError> {
     let mut passed = Vec::new();
     for fd in [0, 1, 2].iter().chain(extra) {
         match fs::read_link(format!("/proc/self/fd/{fd}")) {
-            Ok(target) => {
+            // What this process opened itself is not there to be passed.
+            Ok(target) if !is_our_own(*fd) => {
                 passed.push(PassedFd { fd: *fd, target: target.to_string_lossy().into_owned() });
             }
             Err(_) if *fd < 3 => {}
-            Err(_) => {
+            Ok(_) | Err(_) => {
                 let message = format!("descriptor {fd} is not open");
                 return Err(CliError::usage(message, format!("open it: `{fd}<FILE`")));
             }
@@ -143,6 +144,15 @@ fn passed(extra: &[u32]) -> Result<Vec<PassedFd>, CliError> {
     passed.sort_by_key(|passed| passed.fd);
     passed.dedup();
     Ok(passed)
+}
+
+/// Whether a descriptor is one of this program: all that it opens are to be closed at the next start of a
+/// program, and one that was open before can't be.
+fn is_our_own(fd: u32) -> bool {
+    let Ok(raw) = RawFd::try_from(fd) else { return false };
+    // SAFETY: the call reads a flag, and fails where the descriptor is not open.
+    let flags = unsafe { libc::fcntl(raw, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC != 0
 }
 
 /// The command's file, as execvp(3) looks for it.
@@ -305,5 +315,15 @@ mod tests {
     fn closed_descriptor_is_not_passed() {
         assert_eq!(passed(&[987]).unwrap_err().code(), 2);
         assert!(passed(&[]).unwrap().iter().all(|passed| passed.fd < 3));
+    }
+
+    #[test]
+    fn descriptor_of_this_program_is_not_passed() {
+        use std::os::fd::AsRawFd as _;
+        let own = fs::File::open("/dev/null").unwrap();
+        let fd = own.as_raw_fd().unsigned_abs();
+        assert_eq!(passed(&[fd]).unwrap_err().code(), 2);
+        rustix::io::fcntl_setfd(&own, rustix::io::FdFlags::empty()).unwrap();
+        assert!(passed(&[fd]).unwrap().iter().any(|passed| passed.fd == fd));
     }
 }

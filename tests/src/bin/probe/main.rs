@@ -3,6 +3,7 @@
 //!
 //! One file a kind of operation; each offers `run`, which gives nothing for a word that it doesn't know.
 
+mod act;
 mod errno;
 mod exec;
 mod file;
@@ -86,6 +87,7 @@ fn run(state: &mut State, operation: Words<'_>) -> Answer {
         .or_else(|| exec::run(name, words))
         .or_else(|| uring::run(name, words))
         .or_else(|| task::run(state, name, words))
+        .or_else(|| act::run(name, words))
         .unwrap_or_else(|| panic!("no operation `{name}` with {} words", words.len()))
 }
 
