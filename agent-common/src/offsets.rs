@@ -47,6 +47,7 @@ offsets! {
     task_group_leader = "task_struct"."group_leader";
     task_mm = "task_struct"."mm";
     task_real_cred = "task_struct"."real_cred";
+    task_cred = "task_struct"."cred";
     task_fs = "task_struct"."fs";
     task_pid_links = "task_struct"."pid_links";
     mm_exe_file = "mm_struct"."exe_file";
@@ -69,6 +70,7 @@ offsets! {
     mount_mnt = "mount"."mnt";
     mount_parent = "mount"."mnt_parent";
     mount_mountpoint = "mount"."mnt_mountpoint";
+    mount_ns = "mount"."mnt_ns";
     inode_mode = "inode"."i_mode";
     inode_nlink = "inode"."i_nlink";
     proc_inode_pid = "proc_inode"."pid";
@@ -95,7 +97,7 @@ offsets! {
     msghdr_flags = "msghdr"."msg_flags";
 }
 
-assert_layout!(Offsets, 16 + 4 * 54, 8);
+assert_layout!(Offsets, 16 + 4 * 56, 8);
 
 #[cfg(test)]
 mod tests {

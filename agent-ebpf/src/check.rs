@@ -35,9 +35,13 @@ pub const EPERM: i32 = -1;
 pub const FRESH: u32 = 1;
 /// [`FileRequest::flags`]: a folder that moves as a whole: refused where rules name what is below it.
 pub const WHOLE: u32 = 2;
-/// [`FileRequest::flags`]: a pipe that is opened again by its descriptor is let pass: it has no path,
-/// and who can name the descriptor has it.
-pub const PIPE: u32 = 4;
+/// [`FileRequest::flags`]: let pass what is in a mount of the kernel's own. Either it is a pipe that is
+/// opened again by its descriptor, and who can name the descriptor has it; or overlayfs opens a folder, or
+/// a file to copy it, in one of its layers, while it works for an operation that was decided.
+pub const INNER: u32 = 4;
+/// [`FileRequest::flags`]: the place is where something is renamed or linked to; `to` is where it comes
+/// from.
+pub const ARRIVING: u32 = 8;
 
 /// An operation on a file.
 #[repr(C)]
@@ -49,7 +53,7 @@ pub struct FileRequest {
     pub rights: Rights,
     /// What is done.
     pub operation: Operation,
-    /// A set of `FRESH`, `WHOLE` and `PIPE`.
+    /// A set of `FRESH`, `WHOLE`, `INNER` and `ARRIVING`.
     pub flags: u32,
 }
 
@@ -87,7 +91,7 @@ pub fn file(
     let reason = by_walk(tag, area, request, basis.generation);
     // What the walk found holds for the counters that it saw; if they are others than those read before,
     // the next operation decides anew.
-    if reason == 0 && request.flags & PIPE == 0 {
+    if reason == 0 && request.flags & INNER == 0 {
         cache::keep(inode, &request.place, request.rights, tag, &basis);
     }
     conclude(tag, area, request, Found::new(basis.generation, reason), to)
@@ -159,9 +163,11 @@ fn by_walk(tag: &'static Tag, area: *mut Scratch, request: &FileRequest, generat
     s.table = generation % POLICY_SLOTS as u32;
     s.slot = tag.slot.0;
     walk::resolve(area, &request.place, u64::from(request.flags & FRESH));
+    if s.status == walk::INTERNAL && request.flags & INNER != 0 {
+        return 0;
+    }
     if s.status != walk::FOUND {
-        let pipe = request.flags & PIPE != 0 && s.status == walk::DETACHED;
-        return if pipe { 0 } else { Reason::Unresolved as u32 };
+        return Reason::Unresolved as u32;
     }
     if request.flags & WHOLE != 0 && matching::has_rules_below(s) {
         return Reason::Guard as u32;

@@ -14,7 +14,7 @@ use aya_ebpf::helpers::generated::{
 
 use crate::{
     atomic,
-    check::{Act, Endpoint, FileRequest, Found, audited},
+    check::{ARRIVING, Act, Endpoint, FileRequest, Found, audited},
     kernel::{self, Place, peek},
     maps::{EVENTS, LOST_EVENTS, SEQUENCE},
     offset,
@@ -40,11 +40,16 @@ pub fn file(
     header.operation = request.operation as u8;
     header.rights = request.rights.0;
     header.object = OBJECT_PATH;
-    header.path_len = path(area);
     // SAFETY: null, or a place on the hook's stack.
-    if let Some(to) = unsafe { to.as_ref() } {
-        walk::locate(area, to);
+    if let Some(other) = unsafe { to.as_ref() } {
+        // The place that something comes from is named first, whichever end was refused.
+        let arriving = request.flags & ARRIVING != 0;
+        walk::locate(area, if arriving { other } else { &request.place });
+        header.path_len = path(area);
+        walk::locate(area, if arriving { &request.place } else { other });
         header.to_len = path(area);
+    } else {
+        header.path_len = path(area);
     }
     finish(tag, area);
 }

@@ -165,6 +165,22 @@ pub fn mounted_on(mount: u64) -> Option<Place> {
     Some(Place::at(parent + u64::from(offset!(mount_mnt)), mountpoint))
 }
 
+/// Whether a mount is in no namespace but the kernel's own (`MNT_NS_INTERNAL`, fs/mount.h: `-EINVAL` as an
+/// address): a layer of overlayfs, or what holds pipes and memfds.
+#[inline(always)]
+pub fn is_internal(mount: u64) -> bool {
+    let whole = mount - u64::from(offset!(mount_mnt));
+    peek::<i64>(whole + u64::from(offset!(mount_ns))) == -22
+}
+
+/// Whether the running task acts with credentials that are not its own: the kernel put others in their
+/// place to do its own work (`override_creds`), as overlayfs does.
+#[inline(always)]
+pub fn acts_for_another() -> bool {
+    let task = current().0;
+    load::<u64>(task, offset!(task_cred)) != load::<u64>(task, offset!(task_real_cred))
+}
+
 /// The root dentry of a mount.
 #[inline(always)]
 pub fn mount_root(mount: u64) -> u64 {

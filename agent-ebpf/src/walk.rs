@@ -20,10 +20,12 @@ const CLIMBING: u64 = 0;
 /// [`Scratch::status`]: the path is known, and is a path of the host.
 pub const FOUND: u64 = 1;
 /// [`Scratch::status`]: there is no path from the host's root to the object: it was unlinked, its mount
-/// is detached or the kernel's own, or the mount namespace has another root.
+/// is detached, or the mount namespace has another root.
 pub const DETACHED: u64 = 2;
 /// [`Scratch::status`]: renames or mounts went on and on.
 pub const UNSETTLED: u64 = 3;
+/// [`Scratch::status`]: the object is in a mount of the kernel's own, which nobody has a path to.
+pub const INTERNAL: u64 = 4;
 
 /// Steps of one climb: the components, and the mounts between them.
 const STEPS: u32 = COMPONENTS as u32 + 256;
@@ -123,7 +125,13 @@ extern "C" fn climb(_: u64, context: *mut *mut Scratch) -> i64 {
             // The namespace's first mount is an empty one that the real root covers.
             let root = if s.covered_root == 0 { s.root } else { s.covered_root };
             let host = HOST_ROOT.get(0).copied().unwrap_or(0);
-            s.status = if root == host { FOUND } else { DETACHED };
+            s.status = if root == host {
+                FOUND
+            } else if kernel::is_internal(s.mount) {
+                INTERNAL
+            } else {
+                DETACHED
+            };
             return 1;
         };
         let root = kernel::mount_root(above.mount);

@@ -10,8 +10,8 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check::{self, FileRequest, PIPE},
-    kernel::{Place, load, parent_and_name},
+    check::{self, FileRequest, INNER},
+    kernel::{self, Place, load, parent_and_name},
     offset, subject,
 };
 
@@ -71,7 +71,10 @@ fn open(tag: &'static Tag, file: *const c_void) -> i32 {
     let place = Place::of_path(file, offset!(file_path));
     let mut request = FileRequest::new(operation, place, rights);
     if load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFIFO {
-        request.flags = PIPE;
+        request.flags = INNER;
+    }
+    if kernel::acts_for_another() {
+        request.flags = INNER;
     }
     check::file(tag, inode, &request, ptr::null())
 }

@@ -200,8 +200,8 @@ pub fn capable(context: LsmContext) -> i32 {
     forbid(Operation::PrivCapability, capability)
 }
 
-/// Whether the credentials are not the running task's own: the kernel put others in their place to do its
-/// own work (`override_creds`, as overlayfs does), and they are not the task's to use.
+/// Whether the credentials are not the running task's own (`kernel::acts_for_another`), and so not the
+/// task's to use.
 #[inline(always)]
 fn is_borrowed(credentials: u64) -> bool {
     credentials != load::<u64>(kernel::current().0, offset!(task_real_cred))

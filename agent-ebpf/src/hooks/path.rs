@@ -10,7 +10,7 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check::{self, FRESH, FileRequest, WHOLE},
+    check::{self, ARRIVING, FRESH, FileRequest, WHOLE},
     kernel::{Place, load},
     offset, subject,
 };
@@ -148,12 +148,12 @@ pub fn path_link(context: LsmContext) -> i32 {
     let from = below(folder, old);
     let to = below(folder, context.arg(2));
     let rights = Rights::of(Right::Read).with(Right::Write);
-    let request = FileRequest::new(Operation::FileLink, from, rights);
+    let mut request = FileRequest::new(Operation::FileLink, from, rights);
     let verdict = if is_unnamed(old) { 0 } else { existing(tag, old, &request, &raw const to) };
     if verdict != 0 {
         return verdict;
     }
-    arrive(tag, Operation::FileLink, to, Rights::of(Right::Create), FRESH)
+    arrive(tag, &mut request, to, Rights::of(Right::Create))
 }
 
 /// `int path_rename(const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir,
@@ -169,8 +169,7 @@ pub fn path_rename(context: LsmContext) -> i32 {
     let leave = Rights::of(Right::Delete).with(Right::Read).with(Right::Write);
     let mut request = FileRequest::new(Operation::FileRename, from, leave);
     let folder = is_folder(old) || is_folder(new);
-    let whole = if folder { WHOLE } else { 0 };
-    request.flags = whole;
+    request.flags = if folder { WHOLE } else { 0 };
     let mut arriving = Rights::of(Right::Create);
     if context.arg::<u32>(4) & RENAME_EXCHANGE != 0 {
         request.rights = leave.with(Right::Create);
@@ -188,13 +187,15 @@ pub fn path_rename(context: LsmContext) -> i32 {
     if !inode.is_null() {
         arriving = arriving.with(Right::Delete);
     }
-    arrive(tag, Operation::FileRename, to, arriving, FRESH | whole)
+    arrive(tag, &mut request, to, arriving)
 }
 
 /// The new end of a link or rename.
 #[inline(always)]
-fn arrive(tag: &'static Tag, operation: Operation, to: Place, rights: Rights, flags: u32) -> i32 {
-    let mut request = FileRequest::new(operation, to, rights);
-    request.flags = flags;
-    check::name(tag, &request, ptr::null())
+fn arrive(tag: &'static Tag, request: &mut FileRequest, to: Place, rights: Rights) -> i32 {
+    let from = request.place;
+    request.place = to;
+    request.rights = rights;
+    request.flags |= FRESH | ARRIVING;
+    check::name(tag, request, &raw const from)
 }

@@ -58,8 +58,13 @@ impl Context for DaemonContext {
         let registry = self.sessions.lock();
         let unknown = Explanation { rule: None, would_allow: Vec::new(), reason: event.reason };
         let Some(session) = registry.by_id(Id(event.session)) else { return unknown };
-        let path = match &event.object {
-            incident::decode::Object::Path(path) => String::from_utf8_lossy(path).into_owned(),
+        // The end that was refused: where something comes from has to be read, where it goes has not.
+        let arriving = event.to.as_ref().filter(|_| !event.rights.has(Right::Read));
+        let path = match (&event.object, arriving) {
+            (_, Some(to)) => String::from_utf8_lossy(to).into_owned(),
+            (incident::decode::Object::Path(path), None) => {
+                String::from_utf8_lossy(path).into_owned()
+            }
             _ => String::new(),
         };
         let Some(object) = object(event, &path) else { return unknown };
