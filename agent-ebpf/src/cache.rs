@@ -21,6 +21,14 @@ use crate::{
     maps::CACHED_RIGHTS,
 };
 
+/// Reads a field that another processor may be writing.
+macro_rules! field {
+    ($entry:ident.$($field:tt)+) => {
+        // SAFETY: a reference is valid.
+        unsafe { core::ptr::read_volatile(&raw const $entry.$($field)+) }
+    };
+}
+
 /// What a decision rests on beside the rules: read before it is made, kept with what it found.
 #[derive(Clone, Copy)]
 pub struct Basis {
@@ -59,30 +67,31 @@ pub fn allows(
     let entry = unsafe { CACHED_RIGHTS.get_ptr_mut(inode.cast_mut().cast::<inode>()).as_ref() };
     let Some(entry) = entry else { return false };
     let sequence = sequence_of(entry);
-    // SAFETY: the entry is valid; the copy is checked below against a writer that came between.
-    let copy = unsafe { core::ptr::read_volatile(entry) };
+    // Field by field, not a copy of the whole: the stack is short. The sequence number tells of a writer
+    // that came between.
     sequence & 1 == 0
-        && fits(&copy, place, tag, basis)
-        && u32::from(rights.0) & !copy.rights == 0
+        && fits(entry, place, tag, basis)
+        && u32::from(rights.0) & !field!(entry.rights) == 0
         && sequence_of(entry) == sequence
 }
 
 /// Whether an entry was decided from the same.
 #[inline(always)]
 fn fits(entry: &CachedRights, place: &Place, tag: &Tag, basis: &Basis) -> bool {
-    entry.generation.0 == basis.generation
-        && entry.session == tag.session
-        && entry.epoch == basis.epoch
-        && entry.dentry == place.dentry
-        && entry.mount == place.mount
-        && entry.parent == place.parent
-        && entry.name == place.name
-        && entry.renames == basis.changes.renames
-        && entry.mounts == basis.changes.mounts
+    field!(entry.generation.0) == basis.generation
+        && field!(entry.session) == tag.session
+        && field!(entry.epoch) == basis.epoch
+        && field!(entry.dentry) == place.dentry
+        && field!(entry.mount) == place.mount
+        && field!(entry.parent) == place.parent
+        && field!(entry.name) == place.name
+        && field!(entry.renames) == basis.changes.renames
+        && field!(entry.mounts) == basis.changes.mounts
 }
 
-/// Keeps what a decision allowed; together with what an entry of the same basis allows already.
-#[inline(always)]
+/// Keeps what a decision allowed; together with what an entry of the same basis allows already. Not inlined:
+/// its stack is free again before the walk of a refusal needs it.
+#[inline(never)]
 pub fn keep(inode: *const c_void, place: &Place, rights: Rights, tag: &Tag, basis: &Basis) {
     // SAFETY: as in `allows`.
     let entry =
@@ -115,6 +124,5 @@ pub fn keep(inode: *const c_void, place: &Place, rights: Rights, tag: &Tag, basi
 /// The sequence number, read anew.
 #[inline(always)]
 fn sequence_of(entry: &CachedRights) -> u32 {
-    // SAFETY: a reference is valid; volatile, so that it is not the value read before.
-    unsafe { core::ptr::read_volatile(&raw const entry.sequence) }
+    field!(entry.sequence)
 }
