@@ -180,12 +180,12 @@ fn session_can_not_take_enforcement_off() {
         "--config".into(),
         SETTINGS.into(),
     ];
-    let finished = session.clone().run(&teardown).expect(1);
+    let finished = session.run(&teardown).expect(1);
     let said = &finished.outcome.stderr;
     assert!(said.contains("a process of a session can't take enforcement off"), "{said}");
 
     // With the daemon gone, the kernel programs themselves keep it off the pins.
-    let mut probe = session.interactive();
+    let mut probe = bed().session("p").interactive();
     let mut plain = bed().session("plain").interactive();
     bed().kill();
     let mut words = words!["exec"];

@@ -72,7 +72,7 @@ fn bad_policy_is_refused_with_place_and_help_and_changes_nothing() {
         ),
         (
             "schema = 1\n[tool.t]\nnetwork = [{ cidrs = [\"10.0.0.0/8\"], ports = [0] }]\n",
-            &["60-bad.toml:3:48: error:", "port", "help:"],
+            &["60-bad.toml:3:47: error:", "port", "help:"],
         ),
         (
             "schema = 1\n[tool.t]\nnetwork = [{ cidrs = [\"10.0.0/8\"], ports = [443] }]\n",

@@ -33,6 +33,12 @@ pub(super) fn act(words: &[&str]) -> Option<Outcome> {
 }
 
 fn start(socket: &str, profile: &str, count: usize, folder: &str) -> Outcome {
+    // One descriptor for each child.
+    let limit = libc::rlimit { rlim_cur: count as u64 + 64, rlim_max: count as u64 + 64 };
+    // SAFETY: the record outlives the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
     for place in 0..count {
         let (mut ours, theirs) = UnixStream::pair()?;
         // SAFETY: this process has one thread.
