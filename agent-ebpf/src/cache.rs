@@ -59,7 +59,11 @@ pub fn allows(
     basis: &Basis,
 ) -> bool {
     // Past the nearest expiry, each tool's own is looked at.
-    if session.id != tag.session || now >= session.nearest_expiry || now >= session.expires {
+    if place.parent == 0
+        || session.id != tag.session
+        || now >= session.nearest_expiry
+        || now >= session.expires
+    {
         return false;
     }
     // SAFETY: the inode is a pointer that the verifier has typed; its storage lives as long as the inode,

@@ -39,6 +39,9 @@ pub const WHOLE: u32 = 2;
 /// opened again by its descriptor, and who can name the descriptor has it; or overlayfs opens a folder, or
 /// a file to copy it, in one of its layers, while it works for an operation that was decided.
 pub const INNER: u32 = 4;
+/// Magic number of pidfs (`PID_FS_MAGIC`, include/uapi/linux/magic.h), whose files `pidfd_open` opens: what
+/// a descriptor of a process is good for is decided when it is used.
+const PIDFS: u64 = 0x5049_4446;
 /// [`FileRequest::flags`]: the place is where something is renamed or linked to; `to` is where it comes
 /// from.
 pub const ARRIVING: u32 = 8;
@@ -91,7 +94,7 @@ pub fn file(
     let reason = by_walk(tag, area, request, basis.generation);
     // What the walk found holds for the counters that it saw; if they are others than those read before,
     // the next operation decides anew.
-    if reason == 0 && request.flags & INNER == 0 {
+    if reason == 0 && request.flags & INNER == 0 && request.place.parent != 0 {
         cache::keep(inode, &request.place, request.rights, tag, &basis);
     }
     conclude(tag, area, request, Found::new(basis.generation, reason), to)
@@ -163,7 +166,8 @@ fn by_walk(tag: &'static Tag, area: *mut Scratch, request: &FileRequest, generat
     s.table = generation % POLICY_SLOTS as u32;
     s.slot = tag.slot.0;
     walk::resolve(area, &request.place, u64::from(request.flags & FRESH));
-    if s.status == walk::INTERNAL && request.flags & INNER != 0 {
+    let inner = request.flags & INNER != 0 || kernel::magic(request.place.dentry) == PIDFS;
+    if s.status == walk::INTERNAL && inner {
         return 0;
     }
     if s.status != walk::FOUND {

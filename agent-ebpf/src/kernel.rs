@@ -87,7 +87,8 @@ pub struct Place {
     pub mount: u64,
     /// `struct dentry`.
     pub dentry: u64,
-    /// The dentry's parent, where the hook has a dentry that the verifier has typed; else zero.
+    /// The dentry's parent, where the hook has a dentry that the verifier has typed and that has its name
+    /// still; else zero, and nothing is kept.
     pub parent: u64,
     /// Hash and length of the dentry's name, likewise.
     pub name: u64,
@@ -104,6 +105,10 @@ impl Place {
     /// From a mount, and a dentry that the verifier has typed.
     #[inline(always)]
     pub fn of_dentry(mount: u64, dentry: *const c_void) -> Self {
+        // A dentry that was unlinked has no place any more: what was found before does not answer for it.
+        if load::<u64>(dentry, offset!(dentry_hash_pprev)) == 0 {
+            return Self::at(mount, dentry as u64);
+        }
         Self {
             mount,
             dentry: dentry as u64,

@@ -95,7 +95,7 @@ extern "C" fn attempt<const MATCH: bool>(_: u64, context: *mut *mut Scratch) -> 
     s.count = 0;
     s.status = CLIMBING;
     if s.fresh == 0 && s.dentry != s.root && kernel::is_unhashed(s.dentry) {
-        s.status = DETACHED;
+        s.status = nowhere(s.mount);
     } else {
         repeat(STEPS, climb, area);
     }
@@ -109,6 +109,12 @@ extern "C" fn attempt<const MATCH: bool>(_: u64, context: *mut *mut Scratch) -> 
         return 0;
     }
     1
+}
+
+/// The status of what has no path of the host, in a mount.
+#[inline(always)]
+fn nowhere(mount: u64) -> u64 {
+    if kernel::is_internal(mount) { INTERNAL } else { DETACHED }
 }
 
 /// Waits for a rename or mount change to end.
@@ -125,13 +131,7 @@ extern "C" fn climb(_: u64, context: *mut *mut Scratch) -> i64 {
             // The namespace's first mount is an empty one that the real root covers.
             let root = if s.covered_root == 0 { s.root } else { s.covered_root };
             let host = HOST_ROOT.get(0).copied().unwrap_or(0);
-            s.status = if root == host {
-                FOUND
-            } else if kernel::is_internal(s.mount) {
-                INTERNAL
-            } else {
-                DETACHED
-            };
+            s.status = if root == host { FOUND } else { nowhere(s.mount) };
             return 1;
         };
         let root = kernel::mount_root(above.mount);
@@ -149,7 +149,7 @@ extern "C" fn climb(_: u64, context: *mut *mut Scratch) -> i64 {
     let [parent, hash_and_len, name] = kernel::parent_and_name(s.dentry);
     let count = s.count;
     if parent == s.dentry || parent == 0 || count >= COMPONENTS as u64 {
-        s.status = DETACHED;
+        s.status = nowhere(s.mount);
         return 1;
     }
     let Some(component) = s.components.get_mut(count as usize) else { return 1 };

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fs, os::unix::fs::symlink, path::Path};
 
-use tests::{Builder, Case, allowed, bed, fails, judge, refused, words};
+use tests::{Builder, Case, allowed, bed, judge, refused, words};
 
 const POLICY: &str = r#"
 [tool.rw]
@@ -227,38 +227,6 @@ fn metadata_needs_write() {
          chown @no/second 1 = file.setattr no_tool @no/second
          chmod @rw/key 0666 = file.setattr explicit_deny @rw/key
          chmod @ro/folder 0777 = file.setattr no_tool @ro/folder",
-    );
-}
-
-#[test]
-fn times_need_write() {
-    table(
-        session(),
-        "touch @rw/file = ok
-         touch @ro/file = file.setattr no_tool @ro/file
-         touch @no/file = file.setattr no_tool @no/file",
-    );
-}
-
-#[test]
-fn extended_attributes_need_write() {
-    let possible = if tests::layout::kernel() == "6.1" {
-        // tmpfs has attributes of users since 6.6: the file system's own answer.
-        fails("EOPNOTSUPP", op("setxattr @rw/file user.remit"))
-    } else {
-        allowed(op("setxattr @rw/file user.remit"))
-    };
-    judge(
-        session(),
-        &[
-            possible,
-            refused("file.setattr", "no_tool", op("setxattr @ro/file user.remit"))
-                .at(at("ro/file")),
-            refused("file.setattr", "no_tool", op("setxattr @no/file user.remit"))
-                .at(at("no/file")),
-            refused("file.setattr", "no_tool", op("removexattr @no/second user.remit"))
-                .at(at("no/second")),
-        ],
     );
 }
 

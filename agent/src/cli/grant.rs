@@ -38,8 +38,8 @@ pub(super) struct Grant {
 
 /// Take a tool back from a running session, or all of them
 ///
-/// In force when the command returns: the next operation that needs the tool fails, on open files
-/// and established connections too.
+/// In force when the command returns: the next open, start or connection that needs the tool fails.
+/// What is open already goes on: `remit session end --kill` ends that.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
