@@ -100,6 +100,8 @@ pub struct Session {
     pub nearest_expiry: BootNanos,
     /// The tools held, some of them maybe past their expiry.
     pub tools: ToolSet,
+    /// The tools held now or before whose loss leaves open descriptors usable (`recall = "opens"`).
+    pub kept: ToolSet,
     /// The parent's identity; zero for none.
     pub parent_id: SessionId,
     /// The parent's slot.
@@ -112,7 +114,7 @@ pub struct Session {
     pub epoch: u32,
 }
 
-assert_layout!(Session, 80, 8);
+assert_layout!(Session, 112, 8);
 
 impl Session {
     /// A free slot.
@@ -121,6 +123,7 @@ impl Session {
         expires: BootNanos(0),
         nearest_expiry: BootNanos(0),
         tools: ToolSet::EMPTY,
+        kept: ToolSet::EMPTY,
         parent_id: SessionId(0),
         parent: Slot::NONE,
         state: State::Ended as u32,

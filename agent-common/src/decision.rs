@@ -132,6 +132,31 @@ pub fn decide(
     Ok(())
 }
 
+/// Whether an open descriptor stays usable although [`decide`] refuses: a tool covers each right that the
+/// session holds or held, and whose loss does not recall descriptors.
+#[inline(always)]
+pub fn keeps(rights: Rights, labels: [&Label; 2], session: &Session) -> bool {
+    if session.state != State::Active as u32
+        || rights.meets(Rights(labels[0].denied | labels[1].denied))
+    {
+        return false;
+    }
+    let mut row = 0;
+    while row < labels[0].tools.len() {
+        if rights.0 & 1u8 << row != 0 {
+            let any = (0..WORDS).fold(0, |any, word| {
+                let covering = labels[0].tools[row].0[word] | labels[1].tools[row].0[word];
+                any | covering & session.kept.0[word]
+            });
+            if any == 0 {
+                return false;
+            }
+        }
+        row += 1;
+    }
+    true
+}
+
 /// Whether the expiry of one of the tools is still to come.
 pub fn any_live(tools: &ToolSet, expiries: &Expiries, now: BootNanos) -> bool {
     tools
@@ -174,6 +199,7 @@ mod tests {
             expires: BootNanos(1_000),
             nearest_expiry: nearest,
             tools,
+            kept: ToolSet::EMPTY,
             parent_id: SessionId(0),
             parent: Slot::NONE,
             state: State::Active as u32,
@@ -259,6 +285,22 @@ mod tests {
         assert_eq!(standing(&entry, SessionId(7), BootNanos(1_000)), Err(Reason::Expired));
         entry.state = State::Quarantined as u32;
         assert_eq!(standing(&entry, SessionId(7), NOW), Err(Reason::Quarantined));
+    }
+
+    #[test]
+    fn kept_tool_serves_open_descriptors_until_the_session_is_stopped() {
+        let mut object = label(Right::Read, 70);
+        let mut session = session(ToolSet::EMPTY, BootNanos::NEVER);
+        assert!(!keeps(READ, [&object, &Label::NONE], &session));
+        session.kept = tools(&[70]);
+        assert!(keeps(READ, [&object, &Label::NONE], &session));
+        assert!(keeps(READ, [&Label::NONE, &object], &session));
+        assert!(!keeps(READ.with(Right::Write), [&object, &Label::NONE], &session));
+        object.denied = READ.0;
+        assert!(!keeps(READ, [&object, &Label::NONE], &session));
+        object.denied = 0;
+        session.state = State::Quarantined as u32;
+        assert!(!keeps(READ, [&object, &Label::NONE], &session));
     }
 
     #[test]

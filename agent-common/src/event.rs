@@ -73,10 +73,18 @@ operations! {
     NetUse = 25, "net.use";
     /// Connecting or sending to a unix socket.
     UnixConnect = 26, "unix.connect";
+    /// Setting an option of a socket by which packets go another way than was decided.
+    NetOption = 27, "net.option";
     /// Tracing another process, or reading or writing its memory.
     ProcessTrace = 40, "process.trace";
     /// Signalling a process outside the session.
     ProcessSignal = 41, "process.signal";
+    /// Changing the limits, priority or placement of a process outside the session.
+    ProcessControl = 42, "process.control";
+    /// Using System V memory, semaphores or queues that a process outside the session made.
+    ProcessIpc = 43, "process.ipc";
+    /// Using a key or keyring that a process outside the session made.
+    ProcessKey = 44, "process.key";
     /// Mounting, unmounting, moving a mount, changing the root.
     PrivMount = 60, "priv.mount";
     /// The `bpf` system call.
@@ -89,6 +97,8 @@ operations! {
     PrivCapability = 64, "priv.capability";
     /// Making a user namespace.
     PrivUserns = 65, "priv.userns";
+    /// Acting with credentials that were put aside, by io_uring.
+    PrivCredentials = 66, "priv.credentials";
 }
 
 /// [`EventHeader::verdict`]: refused.
@@ -109,6 +119,10 @@ pub const OBJECT_PROCESS: u8 = 3;
 pub const OBJECT_NUMBER: u8 = 4;
 /// [`EventHeader::object`]: the path of an abstract unix socket, without its leading zero byte.
 pub const OBJECT_ABSTRACT: u8 = 5;
+
+/// [`EventHeader::object`]: the path of a program that has more privilege than its user, by set-id bits or
+/// capabilities of the file.
+pub const OBJECT_SET_ID: u8 = 6;
 
 /// A process in an event's ancestry.
 #[repr(C)]

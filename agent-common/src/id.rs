@@ -1,6 +1,8 @@
 //! Identities and units as types, so that one can't be taken for another.
 
-/// A session's place in the session table, `0..SESSIONS`. Reused after a session's end: only together
+use crate::limits::SESSIONS;
+
+/// A session's place in the session table, `0..SESSIONS`, and behind those [`Slot::CANARY`]. Reused after a session's end: only together
 /// with its [`SessionId`] does it name a session.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -9,6 +11,8 @@ pub struct Slot(pub u32);
 impl Slot {
     /// No slot: a session without a parent.
     pub const NONE: Self = Self(u32::MAX);
+    /// The slot of the daemon's canary: behind those of the sessions, so that it takes none of theirs.
+    pub const CANARY: Self = Self(SESSIONS as u32);
 }
 
 /// A session's identity, never used twice. Zero names none.

@@ -9,6 +9,7 @@ pub mod authority;
 pub mod cache;
 pub mod decision;
 pub mod event;
+pub mod given;
 pub mod id;
 pub mod limits;
 pub mod offsets;

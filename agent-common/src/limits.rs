@@ -4,6 +4,8 @@
 pub const TOOLS: usize = 256;
 /// Sessions that may be live at once, one slot each.
 pub const SESSIONS: usize = 1024;
+/// Slots in all: one for each session, and one of the daemon's own for its canary.
+pub const SLOTS: usize = SESSIONS + 1;
 /// Path patterns that one policy may name, over all its tools, denials and data.
 pub const PATH_RULES: usize = 100_000;
 /// Network endpoints (address range and port range) that one policy may name.
@@ -31,6 +33,11 @@ pub const AFFIX_BYTES: usize = 248;
 /// Walks that a path gets before it is given up as `unresolved`, because renames or mounts kept
 /// happening meanwhile.
 pub const WALKS: u32 = 64;
+/// Mounts of one file system that are looked through, those of other namespaces included, for one by which a
+/// file can be reached.
+pub const MOUNTS: u32 = 65_536;
+/// Of those that can reach a file, how many are tried.
+pub const WAYS: u32 = 8;
 /// Policy tables that exist at once: the active one, the one before, and the one being filled. Three
 /// would do; a power of two makes the index a mask.
 pub const POLICY_SLOTS: usize = 4;
@@ -38,3 +45,15 @@ pub const POLICY_SLOTS: usize = 4;
 pub const ANCESTORS: usize = 8;
 /// Bytes of the ring buffer that carries events.
 pub const RING_BYTES: usize = 4 << 20;
+/// Decisions on files that are kept, over all sessions; a power of two.
+pub const FILES_KEPT: usize = 16_384;
+/// Folders of which it is kept where the rules stand, over all sessions; a power of two.
+pub const FOLDERS_KEPT: usize = 4_096;
+/// Tagged tasks at once, on kernels that lose a task's storage.
+pub const TASKS: usize = 65_536;
+/// Descriptors that a session can be given at its start, the standard ones included.
+pub const PASSED: usize = 64;
+/// Files that all sessions together were given.
+pub const GIVEN: usize = 65_536;
+/// System V objects and keys that live sessions made.
+pub const SHARED_OBJECTS: usize = 65_536;

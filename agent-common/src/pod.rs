@@ -4,7 +4,7 @@ use aya::Pod;
 
 use crate::{
     authority::{Session, ToolSet},
-    cache::CachedRights,
+    given::{Given, GivenKey, Giving},
     id::{BootNanos, LabelId, Tag},
     offsets::Offsets,
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
@@ -21,17 +21,6 @@ macro_rules! pod {
 }
 
 pod!(
-    AddressKey,
-    AffixKey,
-    BootNanos,
-    CachedRights,
-    Edge,
-    EdgeKey,
-    Label,
-    LabelId,
-    Offsets,
-    PortKey,
-    Session,
-    Tag,
-    ToolSet,
+    AddressKey, AffixKey, BootNanos, Edge, EdgeKey, Given, GivenKey, Giving, Label, LabelId,
+    Offsets, PortKey, Session, Tag, ToolSet,
 );

@@ -178,3 +178,32 @@ pub struct PortKey {
 }
 
 assert_layout!(PortKey, 8, 4);
+
+/// Where the matching of a path against one trie stands.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The node reached.
+    pub node: u32,
+    /// Its flags.
+    pub flags: u32,
+    /// Label of the path that ends here.
+    pub here: u32,
+    /// Label of what is below and not named.
+    pub below: u32,
+    /// Zero once no edge led on.
+    pub alive: u64,
+}
+
+assert_layout!(Position, 24, 8);
+
+impl Position {
+    /// Covered by no rule, and nothing below is.
+    pub const NOWHERE: Self = Self { node: NO_NODE, flags: 0, here: 0, below: 0, alive: 0 };
+
+    /// Whether a name may lead on from here.
+    #[inline(always)]
+    pub fn leads_on(&self) -> bool {
+        self.alive != 0 && self.node != NO_NODE
+    }
+}

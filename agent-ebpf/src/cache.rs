@@ -1,4 +1,4 @@
-//! The cache: the rights that were found to be allowed on a file, kept with its inode.
+//! The cache: the rights that were found to be allowed on a file, and where the rules stand at a folder.
 //!
 //! An entry answers only for the policy, the place, the session and the state of its authority for which
 //! it was decided, and only while nothing on the host was renamed or mounted since. Readers and writers
@@ -10,15 +10,19 @@ use core::ffi::c_void;
 use agent_common::{
     access::Rights,
     authority::Session,
-    cache::CachedRights,
-    id::{BootNanos, Generation, Tag},
+    cache::{CachedFolder, CachedRights, InodeIdentity, NAME_WORDS, PATH_WORDS},
+    id::{BootNanos, Generation, LabelId, Tag},
+    limits::{COMPONENTS, FILES_KEPT, FOLDERS_KEPT},
+    rule::{NO_NODE, Position},
 };
-use aya_ebpf::bindings::inode;
+use aya_ebpf::helpers::generated::bpf_loop;
 
 use crate::{
     atomic,
-    kernel::{Changes, Place},
-    maps::CACHED_RIGHTS,
+    kernel::{self, Changes, Place},
+    maps::{FILES, FOLDERS},
+    scratch::{Component, Scratch},
+    walk,
 };
 
 /// Reads a field that another processor may be writing.
@@ -26,6 +30,14 @@ macro_rules! field {
     ($entry:ident.$($field:tt)+) => {
         // SAFETY: a reference is valid.
         unsafe { core::ptr::read_volatile(&raw const $entry.$($field)+) }
+    };
+}
+
+/// Writes a field of an entry that is ours. Field by field, since a whole entry is too much for the stack.
+macro_rules! write {
+    ($entry:ident: $($field:ident $(. $part:ident)? = $value:expr;)*) => {
+        // SAFETY: a reference is valid.
+        $(unsafe { core::ptr::write_volatile(&raw mut $entry.$field $(. $part)?, $value) };)*
     };
 }
 
@@ -47,6 +59,16 @@ pub fn epoch(session: &Session) -> u32 {
     unsafe { core::ptr::read_volatile(&raw const session.epoch) }
 }
 
+/// Where the entry for an inode and a session lies, of a power of two many. By the inode's numbers: a typed
+/// address is nothing to calculate with.
+#[inline(always)]
+fn index(inode: &InodeIdentity, tag: &Tag, many: usize) -> u32 {
+    let numbers = inode.number ^ u64::from(inode.generation) << 32;
+    // Fibonacci hashing: the upper bits of a product with 2^64 divided by the golden ratio.
+    let mixed = (numbers ^ tag.session.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> (64 - many.trailing_zeros())) as u32
+}
+
 /// Whether an entry says that the session may, now.
 #[inline(always)]
 pub fn allows(
@@ -66,25 +88,32 @@ pub fn allows(
     {
         return false;
     }
-    // SAFETY: the inode is a pointer that the verifier has typed; its storage lives as long as the inode,
-    // which the operation keeps.
-    let entry = unsafe { CACHED_RIGHTS.get_ptr_mut(inode.cast_mut().cast::<inode>()).as_ref() };
-    let Some(entry) = entry else { return false };
-    let sequence = sequence_of(entry);
+    let identity = kernel::identity(inode);
+    let Some(entry) = FILES.get(index(&identity, tag, FILES_KEPT)) else { return false };
+    let sequence = field!(entry.sequence);
     // Field by field, not a copy of the whole: the stack is short. The sequence number tells of a writer
     // that came between.
     sequence & 1 == 0
-        && fits(entry, place, tag, basis)
+        && fits(entry, &identity, place, tag, basis)
         && u32::from(rights.0) & !field!(entry.rights) == 0
-        && sequence_of(entry) == sequence
+        && field!(entry.sequence) == sequence
 }
 
 /// Whether an entry was decided from the same.
 #[inline(always)]
-fn fits(entry: &CachedRights, place: &Place, tag: &Tag, basis: &Basis) -> bool {
+fn fits(
+    entry: &CachedRights,
+    inode: &InodeIdentity,
+    place: &Place,
+    tag: &Tag,
+    basis: &Basis,
+) -> bool {
     field!(entry.generation.0) == basis.generation
         && field!(entry.session) == tag.session
         && field!(entry.epoch) == basis.epoch
+        && field!(entry.inode.address) == inode.address
+        && field!(entry.inode.number) == inode.number
+        && field!(entry.inode.generation) == inode.generation
         && field!(entry.dentry) == place.dentry
         && field!(entry.mount) == place.mount
         && field!(entry.parent) == place.parent
@@ -97,36 +126,215 @@ fn fits(entry: &CachedRights, place: &Place, tag: &Tag, basis: &Basis) -> bool {
 /// its stack is free again before the walk of a refusal needs it.
 #[inline(never)]
 pub fn keep(inode: *const c_void, place: &Place, rights: Rights, tag: &Tag, basis: &Basis) {
-    // SAFETY: as in `allows`.
-    let entry =
-        unsafe { CACHED_RIGHTS.get_or_insert_ptr_mut(inode.cast_mut().cast::<inode>(), None) };
-    // SAFETY: as in `allows`.
-    let Some(entry) = (unsafe { entry.as_mut() }) else { return };
-    let before = sequence_of(entry);
+    let identity = kernel::identity(inode);
+    let Some(entry) = FILES.get_ptr_mut(index(&identity, tag, FILES_KEPT)) else { return };
+    // SAFETY: a map's value is valid.
+    let entry = unsafe { &mut *entry };
+    let before = field!(entry.sequence);
     if before & 1 != 0 || !atomic::replace(&raw mut entry.sequence, before, before + 1) {
         return;
     }
-    let already = if fits(entry, place, tag, basis) { entry.rights } else { 0 };
-    let new = CachedRights {
-        sequence: before + 1,
-        generation: Generation(basis.generation),
-        session: tag.session,
-        mount: place.mount,
-        dentry: place.dentry,
-        parent: place.parent,
-        name: place.name,
-        renames: basis.changes.renames,
-        mounts: basis.changes.mounts,
-        epoch: basis.epoch,
-        rights: already | u32::from(rights.0),
-    };
-    // SAFETY: the odd sequence number makes the entry ours.
-    unsafe { core::ptr::write_volatile(entry, new) };
+    let already = if fits(entry, &identity, place, tag, basis) { entry.rights } else { 0 };
+    write!(entry:
+        generation = Generation(basis.generation);
+        session = tag.session;
+        inode.address = identity.address;
+        inode.number = identity.number;
+        inode.generation = identity.generation;
+        mount = place.mount;
+        dentry = place.dentry;
+        parent = place.parent;
+        name = place.name;
+        renames = basis.changes.renames;
+        mounts = basis.changes.mounts;
+        epoch = basis.epoch;
+        rights = already | u32::from(rights.0);
+    );
     atomic::replace(&raw mut entry.sequence, before + 1, before + 2);
 }
 
-/// The sequence number, read anew.
+/// An entry for a folder as it was at a sequence number.
+#[derive(Clone, Copy)]
+pub struct Folder {
+    entry: &'static CachedFolder,
+    sequence: u32,
+}
+
+impl Folder {
+    /// Whether a name leads on from where the rules stand.
+    #[inline(always)]
+    pub fn leads_on(self) -> bool {
+        let leads_on = |side: &Position| field!(side.alive) != 0 && field!(side.node) != NO_NODE;
+        leads_on(&self.entry.positions[0]) || leads_on(&self.entry.positions[1])
+    }
+
+    /// The label of what is in the folder, by one of the two kinds of rules, if no name leads on.
+    #[inline(always)]
+    pub fn unnamed(self, side: usize) -> LabelId {
+        let position = &self.entry.positions[side];
+        LabelId(if field!(position.alive) != 0 {
+            field!(position.below)
+        } else {
+            field!(position.here)
+        })
+    }
+
+    /// Copies where the rules stand.
+    #[inline(always)]
+    pub fn positions(self, to: &mut [Position; 2]) {
+        copy(&raw const self.entry.positions, to);
+    }
+
+    /// Whether what was read of it is whole.
+    #[inline(always)]
+    pub fn is_whole(self) -> bool {
+        let entry = self.entry;
+        field!(entry.sequence) == self.sequence
+    }
+}
+
+/// Where the rules stand at a folder, if that is known. After a rename somewhere the folder's path is compared
+/// with the one that it had.
 #[inline(always)]
-fn sequence_of(entry: &CachedRights) -> u32 {
-    field!(entry.sequence)
+pub fn folder(place: &Place, tag: &Tag, basis: &Basis) -> Option<Folder> {
+    let inode = kernel::inode_of(place.parent);
+    let entry = FOLDERS.get(index(&inode, tag, FOLDERS_KEPT))?;
+    let sequence = field!(entry.sequence);
+    let fits = sequence & 1 == 0
+        && field!(entry.generation.0) == basis.generation
+        && field!(entry.session) == tag.session
+        && field!(entry.dentry) == place.parent
+        && field!(entry.mount) == place.mount
+        && field!(entry.mounts) == basis.changes.mounts
+        && field!(entry.inode.address) == inode.address
+        && field!(entry.inode.number) == inode.number
+        && field!(entry.inode.generation) == inode.generation;
+    if !fits {
+        return None;
+    }
+    let folder = Folder { entry, sequence };
+    if field!(entry.renames) != basis.changes.renames {
+        return renew(folder, place, basis);
+    }
+    Some(folder)
+}
+
+/// Makes an entry answer for the count of renames as it is now, if its path is the same and nobody wrote since
+/// the sequence number was read.
+#[inline(always)]
+fn renew(folder: Folder, place: &Place, basis: &Basis) -> Option<Folder> {
+    let Folder { entry, sequence } = folder;
+    if !walk::is_same_path(place, entry) || Changes::now() != basis.changes {
+        return None;
+    }
+    let counter = (&raw const entry.sequence).cast_mut();
+    if !atomic::replace(counter, sequence, sequence + 1) {
+        return None;
+    }
+    // SAFETY: a map's value is valid, and this one is ours while its number is odd.
+    unsafe { (&raw const entry.renames).cast_mut().write_volatile(basis.changes.renames) };
+    atomic::replace(counter, sequence + 1, sequence + 2);
+    Some(Folder { entry, sequence: sequence + 2 })
+}
+
+/// Keeps where the rules stand at the folder of a place, and its path, as the walk in the area found both.
+#[inline(never)]
+pub fn keep_folder(place: &Place, tag: &Tag, basis: &Basis, area: *mut Scratch) {
+    let inode = kernel::inode_of(place.parent);
+    let Some(entry) = FOLDERS.get_ptr_mut(index(&inode, tag, FOLDERS_KEPT)) else { return };
+    // SAFETY: a map's value is valid.
+    let entry = unsafe { &mut *entry };
+    let before = field!(entry.sequence);
+    if inode.address == 0
+        || before & 1 != 0
+        || !atomic::replace(&raw mut entry.sequence, before, before + 1)
+    {
+        return;
+    }
+    write!(entry:
+        generation = Generation(basis.generation);
+        session = tag.session;
+        inode.address = inode.address;
+        inode.number = inode.number;
+        inode.generation = inode.generation;
+        mount = place.mount;
+        dentry = place.parent;
+        renames = basis.changes.renames;
+        mounts = basis.changes.mounts;
+    );
+    // SAFETY: the area is ours until it is released.
+    copy(unsafe { &raw const (*area).folder_positions }, &raw mut entry.positions);
+    let entry = &raw mut *entry;
+    let path_words = keep_path(entry, area, basis);
+    // SAFETY: a map's value is valid.
+    let entry = unsafe { &mut *entry };
+    write!(entry: path_words = path_words;);
+    atomic::replace(&raw mut entry.sequence, before + 1, before + 2);
+}
+
+/// Where [`keep_path`] is.
+struct Note {
+    entry: *mut CachedFolder,
+    area: *mut Scratch,
+    written: u64,
+    whole: u64,
+}
+
+/// Writes the path of the folder of the place that was walked from; how many words it has, or zero where it is
+/// too long, or may not be what the walk saw.
+#[inline(always)]
+fn keep_path(entry: *mut CachedFolder, area: *mut Scratch, basis: &Basis) -> u64 {
+    let mut note = Note { entry, area, written: 0, whole: 0 };
+    // SAFETY: the callback has the signature that the helper asks for, and the context is on the stack for as
+    // long as the helper runs.
+    unsafe { bpf_loop(PATH_WORDS as u32, keep_name as *mut c_void, (&raw mut note).cast(), 0) };
+    // SAFETY: a reference is valid; read anew, since the callback wrote.
+    let (whole, written) = unsafe {
+        ((&raw const note.whole).read_volatile(), (&raw const note.written).read_volatile())
+    };
+    if whole != 0 && Changes::now() == basis.changes { written } else { 0 }
+}
+
+/// Writes one name; non-zero after the last, or when there is no room.
+extern "C" fn keep_name(index: u64, context: *mut Note) -> i64 {
+    // SAFETY: the context is `keep_path`'s.
+    let note = unsafe { &mut *context };
+    // SAFETY: the area is ours until it is released.
+    let s = unsafe { &*note.area };
+    // The first is the object's.
+    let which = index + 1;
+    if which >= COMPONENTS as u64 || which >= s.count {
+        note.whole = 1;
+        return 1;
+    }
+    let Component { name, len, .. } = s.components[which as usize];
+    let written = note.written;
+    if written > (PATH_WORDS - 1 - NAME_WORDS) as u64 || len >= 8 * NAME_WORDS as u64 {
+        return 1;
+    }
+    // SAFETY: at least as many words follow in the entry as a name has at most.
+    let path = unsafe { (&raw mut (*note.entry).path).cast::<u64>().add(written as usize) };
+    // SAFETY: as above.
+    unsafe { path.write_volatile(len) };
+    for word in 0..NAME_WORDS as u64 {
+        if len >= word * 8 {
+            // SAFETY: as above.
+            unsafe { path.add(1 + word as usize).write_volatile(kernel::word(name + word * 8)) };
+        }
+    }
+    note.written = written + 2 + len / 8;
+    0
+}
+
+/// Copies positions that another processor may be reading or writing, word by word, so that they don't go
+/// over the stack.
+#[inline(always)]
+fn copy(from: *const [Position; 2], to: *mut [Position; 2]) {
+    for word in 0..size_of::<[Position; 2]>() / 8 {
+        // SAFETY: both are valid, and of that many words.
+        unsafe {
+            let value = from.cast::<u64>().add(word).read_volatile();
+            to.cast::<u64>().add(word).write_volatile(value);
+        }
+    }
 }

@@ -3,26 +3,30 @@
 //! **What an error means.** For a tagged task everything that goes wrong on the way (no work area, no
 //! table, no session entry) refuses; nothing is ever decided for an untagged one.
 
+mod endpoint;
+
 use core::{ffi::c_void, ptr};
 
 use agent_common::{
-    access::Rights,
+    access::{Right, Rights},
     authority::{Expiries, Mode, State, ToolSet},
     decision::{self, Reason},
     event::Operation,
     id::{BootNanos, LabelId, Tag},
     limits::{POLICY_SLOTS, TOOLS},
-    rule::{AddressKey, Label, PORT_HEAD_BITS, PortKey},
+    rule::Label,
 };
-use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::generated::bpf_loop};
+use aya_ebpf::helpers::generated::bpf_loop;
+
+pub use endpoint::{Address, Endpoint, endpoint, is_usable, stamp};
 
 use crate::{
-    cache::{self, Basis},
-    emit,
+    cache::{self, Basis, Folder},
+    emit, given,
     kernel::{self, Changes, Place},
-    maps::{ACTIVE, ADDRESS_TABLES, EXPIRIES, LABEL_TABLES, PORT_TABLES, SESSIONS_BY_SLOT},
+    maps::{ACTIVE, EXPIRIES, LABEL_TABLES, SESSIONS_BY_SLOT, SET_ID_TOOLS},
     matching,
-    scratch::{self, Scratch},
+    scratch::{self, Component, Scratch},
     walk,
 };
 
@@ -36,8 +40,9 @@ pub const FRESH: u32 = 1;
 /// [`FileRequest::flags`]: a folder that moves as a whole: refused where rules name what is below it.
 pub const WHOLE: u32 = 2;
 /// [`FileRequest::flags`]: let pass what is in a mount of the kernel's own. Either it is a pipe that is
-/// opened again by its descriptor, and who can name the descriptor has it; or overlayfs opens a folder, or
-/// a file to copy it, in one of its layers, while it works for an operation that was decided.
+/// opened again by its descriptor, or a memory file that is changed by it, and who can name the descriptor
+/// has it; or overlayfs opens a folder, or a file to copy it, in one of its layers, while it works for an
+/// operation that was decided.
 pub const INNER: u32 = 4;
 /// Magic number of pidfs (`PID_FS_MAGIC`, include/uapi/linux/magic.h), whose files `pidfd_open` opens: what
 /// a descriptor of a process is good for is decided when it is used.
@@ -45,6 +50,14 @@ const PIDFS: u64 = 0x5049_4446;
 /// [`FileRequest::flags`]: the place is where something is renamed or linked to; `to` is where it comes
 /// from.
 pub const ARRIVING: u32 = 8;
+
+/// [`FileRequest::flags`]: a descriptor that is open is used. What it is of may have lost its name: then the
+/// name counts that it had last. What nobody has a path to (pipes, memory files) is of who holds it, and
+/// what the session was given at its start stays usable.
+pub const USE: u32 = 16;
+
+/// [`FileRequest::flags`]: a program that gives its process more privilege: only tools count that let it.
+pub const SET_ID: u32 = 32;
 
 /// An operation on a file.
 #[repr(C)]
@@ -56,7 +69,7 @@ pub struct FileRequest {
     pub rights: Rights,
     /// What is done.
     pub operation: Operation,
-    /// A set of `FRESH`, `WHOLE`, `INNER` and `ARRIVING`.
+    /// A set of `FRESH`, `WHOLE`, `INNER`, `ARRIVING`, `USE` and `SET_ID`.
     pub flags: u32,
 }
 
@@ -74,7 +87,8 @@ fn generation() -> u32 {
     ACTIVE.get(0).copied().unwrap_or(0) as u32
 }
 
-/// Decides an operation on an existing file: by what was found before if that answers, else by a walk.
+/// Decides an operation on an existing file: by what was found before if that answers, else by one step
+/// from its folder if it is known where the rules stand there, else by a walk.
 /// `to` is the second place of a rename or link, for the record, or null.
 #[inline(never)]
 pub fn file(
@@ -90,23 +104,140 @@ pub fn file(
     if cache::allows(inode, &request.place, request.rights, tag, session, now, &basis) {
         return 0;
     }
+    if request.flags & USE != 0
+        && (kernel::is_internal(request.place.mount) || given::is(tag, inode, request.rights))
+    {
+        return 0;
+    }
+    if by_folder(tag, request, &basis) {
+        if request.flags & INNER == 0 {
+            cache::keep(inode, &request.place, request.rights, tag, &basis);
+        }
+        return 0;
+    }
+    by_walk_for(tag, inode, request, &basis, to)
+}
+
+/// Decides an operation on an existing file by a walk. Inlined: 8 frames are all that the verifier follows.
+#[inline(always)]
+fn by_walk_for(
+    tag: &'static Tag,
+    inode: *const c_void,
+    request: &FileRequest,
+    basis: &Basis,
+    to: *const Place,
+) -> i32 {
     let Some(area) = scratch::acquire() else { return crowded(tag) };
     let reason = by_walk(tag, area, request, basis.generation);
     // What the walk found holds for the counters that it saw; if they are others than those read before,
     // the next operation decides anew.
     if reason == 0 && request.flags & INNER == 0 && request.place.parent != 0 {
-        cache::keep(inode, &request.place, request.rights, tag, &basis);
+        cache::keep(inode, &request.place, request.rights, tag, basis);
     }
     conclude(tag, area, request, Found::new(basis.generation, reason), to)
 }
 
-/// Decides an operation on a name that has no inode yet: always by a walk. `to` as for [`file`].
+/// Decides an operation on a name that has no inode yet, or of which nothing is to be kept: by one step from
+/// its folder, or by a walk. `to` as for [`file`].
 #[inline(never)]
 pub fn name(tag: &'static Tag, request: &FileRequest, to: *const Place) -> i32 {
+    let basis = Basis { generation: generation(), epoch: 0, changes: Changes::now() };
+    if by_folder(tag, request, &basis) {
+        return 0;
+    }
+    let Some(area) = scratch::acquire() else { return crowded(tag) };
+    let reason = by_walk(tag, area, request, basis.generation);
+    conclude(tag, area, request, Found::new(basis.generation, reason), to)
+}
+
+/// Decides whether a program may give its process more privilege. By a walk: nothing that is kept says it.
+#[inline(always)]
+pub fn set_id(tag: &'static Tag, place: Place) -> i32 {
+    let rights = Rights::of(Right::Exec);
+    let mut request = FileRequest::new(Operation::FileExec, place, rights);
+    request.flags = SET_ID;
     let generation = generation();
     let Some(area) = scratch::acquire() else { return crowded(tag) };
-    let reason = by_walk(tag, area, request, generation);
-    conclude(tag, area, request, Found::new(generation, reason), to)
+    let reason = by_walk(tag, area, &request, generation);
+    conclude(tag, area, &request, Found::new(generation, reason), ptr::null())
+}
+
+/// Whether the session may do something at one of several places: no report is made, and nothing kept.
+#[inline(always)]
+pub fn allows(tag: &'static Tag, request: &FileRequest) -> bool {
+    let basis = Basis { generation: generation(), epoch: 0, changes: Changes::now() };
+    if by_folder(tag, request, &basis) {
+        return true;
+    }
+    let Some(area) = scratch::acquire() else { return false };
+    let reason = by_walk(tag, area, request, basis.generation);
+    scratch::release(area);
+    reason == 0
+}
+
+/// Whether the session may, by what is known of the folder that the file is in. Only a walk refuses: a
+/// refusal has to name the path.
+#[inline(always)]
+fn by_folder(tag: &'static Tag, request: &FileRequest, basis: &Basis) -> bool {
+    let labels = labels_by_folder(tag, request, basis);
+    let (shared, own) = (LabelId((labels >> 32) as u32), LabelId(labels as u32));
+    labels != UNKNOWN && judge(tag, basis.generation, (shared, own), request.rights) == 0
+}
+
+/// What [`labels_by_folder`] says of what it does not know.
+const UNKNOWN: u64 = u64::MAX;
+
+/// The labels of a file, by what is known of the folder that it is in, as one word.
+#[inline(never)]
+fn labels_by_folder(tag: &'static Tag, request: &FileRequest, basis: &Basis) -> u64 {
+    let place = &request.place;
+    if place.parent == 0 || request.flags & WHOLE != 0 {
+        return UNKNOWN;
+    }
+    let Some(folder) = cache::folder(place, tag, basis) else { return UNKNOWN };
+    // The root of a mount has its name in another one.
+    if kernel::mount_root(place.mount) == place.dentry
+        || kernel::parent(place.dentry) != place.parent
+    {
+        return UNKNOWN;
+    }
+    let labels = if folder.leads_on() {
+        by_step(tag, place, basis.generation, folder)
+    } else {
+        Some((folder.unnamed(0), folder.unnamed(1)))
+    };
+    let Some((shared, own)) = labels else { return UNKNOWN };
+    // All of it holds only if nothing was renamed or mounted since before the folder was looked up.
+    if folder.is_whole() && Changes::now() == basis.changes {
+        u64::from(shared.0) << 32 | u64::from(own.0)
+    } else {
+        UNKNOWN
+    }
+}
+
+/// The labels of a place, one step from where the rules stand at its folder; `None` where no work area is free.
+#[inline(always)]
+fn by_step(
+    tag: &Tag,
+    place: &Place,
+    generation: u32,
+    folder: Folder,
+) -> Option<(LabelId, LabelId)> {
+    let area = scratch::acquire()?;
+    // SAFETY: the area is ours until it is released.
+    let s = unsafe { &mut *area };
+    folder.positions(&mut s.positions);
+    let (_, len, name) = kernel::parent_and_name(place.dentry);
+    s.table = generation % POLICY_SLOTS as u32;
+    s.slot = tag.slot.0;
+    s.count = 1;
+    s.components[0] = Component { name, dentry: place.dentry, len };
+    matching::descend(area);
+    // SAFETY: as above; borrowed anew after the loop wrote.
+    let s = unsafe { &*area };
+    let labels = (LabelId(s.positions[0].here), LabelId(s.positions[1].here));
+    scratch::release(area);
+    Some(labels)
 }
 
 /// Refuses because no work area is free, and counts the event that can't be made.
@@ -125,12 +256,20 @@ fn conclude(
     found: Found,
     to: *const Place,
 ) -> i32 {
-    let reason = found.reason();
-    if reason != 0 {
+    let reason = if found.reason() == ONCE { 0 } else { found.reason() };
+    if reason != 0 && !is_told_already(tag, request) {
         emit::file(tag, area, request, found, to);
     }
     scratch::release(area);
     if reason == 0 { 0 } else { carried_out(tag, EACCES) }
+}
+
+/// Whether a refusal needs no report: in audit mode, what is used was opened, and that was reported.
+#[inline(always)]
+fn is_told_already(tag: &Tag, request: &FileRequest) -> bool {
+    request.flags & USE != 0
+        && request.operation as u8 != Operation::FileReceive as u8
+        && audited(tag)
 }
 
 /// What a walk led to: the policy's generation and the reason's number (zero for none), in one register
@@ -165,7 +304,7 @@ fn by_walk(tag: &'static Tag, area: *mut Scratch, request: &FileRequest, generat
     let s = unsafe { &mut *area };
     s.table = generation % POLICY_SLOTS as u32;
     s.slot = tag.slot.0;
-    walk::resolve(area, &request.place, u64::from(request.flags & FRESH));
+    walk::resolve(area, &request.place, u64::from(request.flags & (FRESH | USE)));
     let inner = request.flags & INNER != 0 || kernel::magic(request.place.dentry) == PIDFS;
     if s.status == walk::INTERNAL && inner {
         return 0;
@@ -176,8 +315,45 @@ fn by_walk(tag: &'static Tag, area: *mut Scratch, request: &FileRequest, generat
     if request.flags & WHOLE != 0 && matching::has_rules_below(s) {
         return Reason::Guard as u32;
     }
+    keep_folder(tag, s, &request.place, generation);
     let labels = (LabelId(s.positions[0].here), LabelId(s.positions[1].here));
-    judge(tag, generation, labels, request.rights)
+    if request.flags & SET_ID != 0 {
+        return judge_set_id(tag, generation, labels);
+    }
+    let reason = judge(tag, generation, labels, request.rights);
+    if reason != 0 && request.flags & USE != 0 && keeps(tag, generation, labels, request.rights) {
+        return ONCE;
+    }
+    reason
+}
+
+/// In place of a reason's number: allowed, but not to be kept, since it does not hold for opening.
+const ONCE: u32 = 255;
+
+/// Whether an open descriptor or connection stays usable although the session may not open it any more.
+#[inline(never)]
+fn keeps(tag: &'static Tag, generation: u32, labels: (LabelId, LabelId), rights: Rights) -> bool {
+    let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return false };
+    let table = generation % POLICY_SLOTS as u32;
+    let Some(shared) = label_of(table, labels.0) else { return false };
+    let own = if labels.1.0 == LabelId::NONE.0 { Some(shared) } else { label_of(table, labels.1) };
+    let Some(own) = own else { return false };
+    session.id == tag.session && decision::keeps(rights, [shared, own], session)
+}
+
+/// Keeps what a walk found of the folder that a place is in. Not below procfs: which process a folder there
+/// stands for is no matter of its path.
+#[inline(always)]
+fn keep_folder(tag: &Tag, s: &mut Scratch, place: &Place, generation: u32) {
+    if s.folder != 0
+        && s.folder == place.parent
+        && s.folder_mount == place.mount
+        && kernel::magic(s.folder) != matching::PROCFS
+    {
+        let changes = Changes { renames: s.renames, mounts: s.mounts };
+        let basis = Basis { generation, epoch: 0, changes };
+        cache::keep_folder(place, tag, &basis, s);
+    }
 }
 
 /// Zero if the session may, else the reason's number.
@@ -190,10 +366,35 @@ fn judge(tag: &'static Tag, generation: u32, labels: (LabelId, LabelId), rights:
         return reason as u32;
     }
     let table = generation % POLICY_SLOTS as u32;
-    let (Some(shared), Some(own)) = (label_of(table, labels.0), label_of(table, labels.1)) else {
-        return Reason::NoTool as u32;
-    };
+    let Some(shared) = label_of(table, labels.0) else { return Reason::NoTool as u32 };
+    // The sum of a label with itself is itself: nothing to look up where the session has no own rules.
+    let own = if labels.1.0 == LabelId::NONE.0 { Some(shared) } else { label_of(table, labels.1) };
+    let Some(own) = own else { return Reason::NoTool as u32 };
     match decision::decide(rights, [shared, own], session, now, |held| any_live(held, slot, now)) {
+        Ok(()) => 0,
+        Err(reason) => reason as u32,
+    }
+}
+
+/// As [`judge`] for running a program, by those tools alone that let it keep its privilege.
+#[inline(never)]
+fn judge_set_id(tag: &'static Tag, generation: u32, labels: (LabelId, LabelId)) -> u32 {
+    let slot = tag.slot.0;
+    let table = generation % POLICY_SLOTS as u32;
+    let Some(session) = SESSIONS_BY_SLOT.get(slot) else { return Reason::Expired as u32 };
+    let Some(tools) = SET_ID_TOOLS.get(table) else { return Reason::NoTool as u32 };
+    let now = kernel::now();
+    if let Err(reason) = decision::standing(session, tag.session, now) {
+        return reason as u32;
+    }
+    let Some(shared) = label_of(table, labels.0) else { return Reason::NoTool as u32 };
+    let Some(own) = label_of(table, labels.1) else { return Reason::NoTool as u32 };
+    let mut narrow = *session;
+    for (word, with) in narrow.tools.0.iter_mut().zip(tools.0) {
+        *word &= with;
+    }
+    let rights = Rights::of(Right::Exec);
+    match decision::decide(rights, [shared, own], &narrow, now, |held| any_live(held, slot, now)) {
         Ok(()) => 0,
         Err(reason) => reason as u32,
     }
@@ -257,74 +458,6 @@ pub fn audited(tag: &Tag) -> bool {
             && session.state == State::Active as u32
             && session.mode == Mode::Audit as u32
     })
-}
-
-/// An IPv6 address, or an IPv4 one mapped into it: the bytes in network order, as two words.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Address(pub [u64; 2]);
-
-impl Address {
-    /// From an IPv4 address as the kernel keeps it, in network order.
-    #[inline(always)]
-    pub const fn v4(address: u32) -> Self {
-        // Bytes 10 and 11 are 0xff; the target is little-endian.
-        Self([0, 0xffff_0000 | (address as u64) << 32])
-    }
-
-    /// The bytes in network order.
-    #[inline(always)]
-    pub fn octets(self) -> [u8; 16] {
-        // SAFETY: sixteen bytes are sixteen bytes.
-        unsafe { core::mem::transmute(self.0) }
-    }
-}
-
-/// A network endpoint.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Endpoint {
-    /// Where.
-    pub address: Address,
-    /// Native byte order.
-    pub port: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// What is done.
-    pub operation: Operation,
-    /// A `FLOW_` constant of `agent_common::rule`.
-    pub flow: u16,
-    /// The right that it needs.
-    pub rights: Rights,
-}
-
-/// Decides an operation on a network endpoint.
-#[inline(never)]
-pub fn endpoint(tag: &'static Tag, endpoint: &Endpoint) -> i32 {
-    let generation = generation();
-    let label = endpoint_label(generation % POLICY_SLOTS as u32, endpoint);
-    let reason = judge(tag, generation, (label, LabelId::NONE), endpoint.rights);
-    if reason == 0 {
-        return 0;
-    }
-    emit::endpoint(tag, endpoint, generation, reason);
-    carried_out(tag, EACCES)
-}
-
-/// The label of an endpoint.
-#[inline(always)]
-fn endpoint_label(table: u32, endpoint: &Endpoint) -> LabelId {
-    let address = Key::new(128, AddressKey { octets: endpoint.address.octets() });
-    let Some(class) = ADDRESS_TABLES.get(table).and_then(|addresses| addresses.get(&address))
-    else {
-        return LabelId::NONE;
-    };
-    let port = PortKey { class: *class, flow: endpoint.flow, port: endpoint.port.to_be_bytes() };
-    let port = Key::new(PORT_HEAD_BITS + 16, port);
-    match PORT_TABLES.get(table).and_then(|ports| ports.get(&port)) {
-        Some(label) => LabelId(*label),
-        None => LabelId::NONE,
-    }
 }
 
 /// An act that no session may do, or that needs no more than the session's standing.

@@ -3,9 +3,10 @@
 use agent_common::{
     decision::Reason,
     event::{
-        Ancestor, EventHeader, OBJECT_ENDPOINT, OBJECT_PATH, VERDICT_DENIED, VERDICT_WOULD_DENY,
+        Ancestor, EventHeader, OBJECT_ENDPOINT, OBJECT_PATH, OBJECT_SET_ID, VERDICT_DENIED,
+        VERDICT_WOULD_DENY,
     },
-    id::{Generation, Tag},
+    id::{Generation, Slot, Tag},
     limits::{ANCESTORS, COMPONENTS, NAME_BYTES, PATH_BYTES},
 };
 use aya_ebpf::helpers::generated::{
@@ -14,7 +15,7 @@ use aya_ebpf::helpers::generated::{
 
 use crate::{
     atomic,
-    check::{ARRIVING, Act, Endpoint, FileRequest, Found, audited},
+    check::{ARRIVING, Act, Endpoint, FileRequest, Found, SET_ID, audited},
     kernel::{self, Place, peek},
     maps::{EVENTS, LOST_EVENTS, SEQUENCE},
     offset,
@@ -39,7 +40,8 @@ pub fn file(
     let header = begin(tag, area, found.generation(), found.reason());
     header.operation = request.operation as u8;
     header.rights = request.rights.0;
-    header.object = OBJECT_PATH;
+    let set_id = request.flags & SET_ID != 0;
+    header.object = if set_id { OBJECT_SET_ID } else { OBJECT_PATH };
     // SAFETY: null, or a place on the hook's stack.
     if let Some(other) = unsafe { to.as_ref() } {
         // The place that something comes from is named first, whichever end was refused.
@@ -106,7 +108,7 @@ fn begin<'a>(tag: &Tag, area: *mut Scratch, generation: u32, reason: u32) -> &'a
     clear(header);
     s.filled = HEADER as u64;
     header.time = kernel::now();
-    header.sequence = next_sequence();
+    header.sequence = next_sequence(tag);
     header.session = tag.session;
     header.slot = tag.slot;
     header.generation = Generation(generation);
@@ -161,8 +163,8 @@ pub fn lost(tag: &Tag) {
 
 /// Counts an event.
 #[inline(always)]
-fn next_sequence() -> u64 {
-    match SEQUENCE.get_ptr_mut(0) {
+fn next_sequence(tag: &Tag) -> u64 {
+    match SEQUENCE.get_ptr_mut(u32::from(tag.slot.0 == Slot::CANARY.0)) {
         Some(counter) => atomic::add(counter, 1) + 1,
         None => 0,
     }
@@ -220,15 +222,15 @@ extern "C" fn compose(index: u64, context: *mut *mut Scratch) -> i64 {
 #[inline(always)]
 fn program(area: *mut Scratch) -> u16 {
     let task = kernel::current().0 as u64;
-    let mm: u64 = peek(task + u64::from(offset!(task_mm)));
+    let mm: u64 = peek(task + offset!(task_mm));
     if mm == 0 {
         return 0;
     }
-    let exe: u64 = peek(mm + u64::from(offset!(mm_exe_file)));
+    let exe: u64 = peek(mm + offset!(mm_exe_file));
     if exe == 0 {
         return 0;
     }
-    let place = Place::peek(exe + u64::from(offset!(file_path)));
+    let place = Place::peek(exe + offset!(file_path));
     walk::locate(area, &place);
     path(area)
 }
@@ -239,16 +241,15 @@ fn ancestry(header: &mut EventHeader) -> u16 {
     let mut task = kernel::current().0 as u64;
     let mut index = 0;
     while index < ANCESTORS {
-        let parent: u64 = peek(task + u64::from(offset!(task_real_parent)));
+        let parent: u64 = peek(task + offset!(task_real_parent));
         if parent == 0 || parent == task {
             break;
         }
-        let pid: u32 = peek(parent + u64::from(offset!(task_tgid)));
+        let pid: u32 = peek(parent + offset!(task_tgid));
         if pid == 0 {
             break;
         }
-        header.ancestors[index] =
-            Ancestor { pid, comm: peek(parent + u64::from(offset!(task_comm))) };
+        header.ancestors[index] = Ancestor { pid, comm: peek(parent + offset!(task_comm)) };
         task = parent;
         index += 1;
     }

@@ -4,9 +4,15 @@
 //! The trampoline stops at the first program that refuses, so a verdict that came before never reaches
 //! ours (`invoke_bpf_mod_ret`, arch/x86/net/bpf_jit_comp.c): no hook looks at it.
 
+mod attribute;
+mod control;
 mod exec;
 mod file;
 mod guard;
+mod held;
+mod ipc;
+mod key;
+mod options;
 mod path;
 mod socket;
 mod task;

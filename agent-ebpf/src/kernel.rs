@@ -1,28 +1,114 @@
 //! The only reader of kernel structures.
 //!
-//! Two ways to read: [`load`] follows a pointer that the verifier has typed, with a plain load, and the
+//! Three ways to read: [`load`] follows a pointer that the verifier has typed, with a plain load, and the
 //! result keeps its type; [`peek`] copies from an address that is only a number, and fails where nothing
-//! is mapped. Offsets come from the running kernel's BTF, through [`OFFSETS`].
+//! is mapped; [`read`] types such an address first where the kernel can, and copies where it can't. Each
+//! reads zeroes where nothing is mapped. Offsets come from the running kernel's BTF; the loader writes them into the
+//! instructions.
 
-use core::{ffi::c_void, mem::MaybeUninit};
+mod credentials;
 
-use agent_common::offsets::Offsets;
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_probe_read_kernel,
+use core::{
+    ffi::c_void,
+    mem::{MaybeUninit, offset_of},
 };
 
-/// Filled in by the daemon before it loads the programs.
-#[unsafe(no_mangle)]
-pub static OFFSETS: Offsets = Offsets::ZERO;
+use agent_common::{
+    cache::InodeIdentity,
+    offsets::{CAST, CONSTANT, MEMBER, Offsets},
+};
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_probe_read_kernel},
+    programs::LsmContext,
+};
 
-/// The value of one field of [`OFFSETS`], which the verifier knows as a constant.
+pub use credentials::{acts_for_another, gains_privilege, is_ring_worker};
+
+/// The value of a field of `Offsets` on the running kernel, a constant of the instruction.
 #[macro_export]
 macro_rules! offset {
-    ($field:ident) => {{
-        // SAFETY: the static is valid; the read is volatile because the daemon replaces its contents
-        // in the object, so what the compiler sees is not what the program finds.
-        unsafe { core::ptr::read_volatile(&raw const $crate::kernel::OFFSETS.$field) }
-    }};
+    ($($field:ident).+) => {
+        $crate::kernel::constant::<
+            { core::mem::offset_of!(agent_common::offsets::Offsets, $($field).+) },
+        >()
+    };
+}
+
+/// Reads a member, by the field of `Offsets` that says where it is, through a pointer that the verifier has
+/// typed: one instruction. The result keeps its type.
+#[macro_export]
+macro_rules! member {
+    ($type:ty, $base:expr, $field:ident) => {
+        $crate::kernel::member::<
+            $type,
+            { core::mem::offset_of!(agent_common::offsets::Offsets, $field) },
+        >($base)
+    };
+    ($base:expr, $field:ident) => {
+        $crate::member!(_, $base, $field)
+    };
+}
+
+/// The field at that place of `Offsets`, which is a `u32`: see [`offset`].
+#[inline(always)]
+pub fn constant<const FIELD: usize>() -> u64 {
+    let value: u64;
+    // SAFETY: the instruction loads a constant.
+    unsafe {
+        core::arch::asm!(
+            "{value} = {stand_in}",
+            value = lateout(reg) value,
+            stand_in = const CONSTANT + FIELD as i32,
+            options(pure, nomem, nostack),
+        );
+    }
+    value
+}
+
+/// The field at that place of `Offsets`, which is a `u64`.
+#[inline(always)]
+fn address<const FIELD: usize>() -> u64 {
+    let value: u64;
+    // SAFETY: as in `constant`.
+    unsafe {
+        core::arch::asm!(
+            "{value} = {stand_in} ll",
+            value = lateout(reg) value,
+            stand_in = const CONSTANT + FIELD as i32,
+            options(pure, nomem, nostack),
+        );
+    }
+    value
+}
+
+/// See [`member`].
+#[inline(always)]
+pub fn member<T: Copy, const FIELD: usize>(base: *const c_void) -> T {
+    let value: u64;
+    macro_rules! load {
+        ($size:literal) => {
+            // SAFETY: the verifier checks the access against the kernel's BTF, and a fault reads as zero.
+            unsafe {
+                core::arch::asm!(
+                    concat!("{value} = *(", $size, " *)({base} + {stand_in})"),
+                    value = lateout(reg) value,
+                    base = in(reg) base,
+                    stand_in = const MEMBER as i32 + FIELD as i32 / 4,
+                    options(readonly, nostack),
+                )
+            }
+        };
+    }
+    match size_of::<T>() {
+        8 => load!("u64"),
+        4 => load!("u32"),
+        2 => load!("u16"),
+        _ => load!("u8"),
+    }
+    // SAFETY: the value has at least as many bytes, the lowest first; every `T` here is of integers or a
+    // pointer.
+    unsafe { core::mem::transmute_copy(&value) }
 }
 
 /// A kernel task, typed by the verifier.
@@ -39,12 +125,12 @@ pub fn current() -> Task {
 /// Whether the task has any local storage: without it, it has no tag. One load, no helper.
 #[inline(always)]
 pub fn has_storage(task: Task) -> bool {
-    load::<u64>(task.0, offset!(task_bpf_storage)) != 0
+    member!(u64, task.0, task_bpf_storage) != 0
 }
 
 /// Reads a member through a pointer that the verifier has typed.
 #[inline(always)]
-pub fn load<T: Copy>(base: *const c_void, offset: u32) -> T {
+pub fn load<T: Copy>(base: *const c_void, offset: u64) -> T {
     // SAFETY: the verifier checks the access against the kernel's BTF, and a fault reads as zero.
     unsafe { core::ptr::read_volatile(base.cast::<u8>().add(offset as usize).cast::<T>()) }
 }
@@ -56,6 +142,60 @@ pub fn peek<T: Copy>(address: u64) -> T {
     copy(value.as_mut_ptr().cast(), size_of::<T>() as u32, address);
     // SAFETY: the helper fills in all bytes, with zeroes where it fails; every `T` here is of integers.
     unsafe { value.assume_init() }
+}
+
+/// Reads a member of the structure at an address: typed by `$type`, a field of `Types`, where the kernel
+/// can do that, else by copying.
+macro_rules! read {
+    ($type:ident at $address:expr, $offset:expr) => {{
+        let (address, offset): (u64, u64) = ($address, $offset);
+        let number = crate::offset!(types.$type);
+        if number != 0 {
+            $crate::kernel::load(cast(address, number), offset)
+        } else {
+            $crate::kernel::peek(address + offset)
+        }
+    }};
+}
+
+/// An address as a pointer to a structure of the kernel's BTF (`bpf_rdonly_cast`, kernel/bpf/helpers.c):
+/// loads through it are checked against the type, and give zeroes where nothing is mapped.
+#[inline(always)]
+fn cast(address: u64, number: u64) -> *const c_void {
+    let typed: *const c_void;
+    // SAFETY: the function has no precondition; the loader puts it in the place of this call.
+    unsafe {
+        core::arch::asm!(
+            "call {cast}",
+            cast = const CAST,
+            inlateout("r1") address => _,
+            inlateout("r2") number => _,
+            lateout("r0") typed,
+            lateout("r3") _,
+            lateout("r4") _,
+            lateout("r5") _,
+            options(nostack, nomem, pure),
+        );
+    }
+    typed
+}
+
+/// An argument of a hook, as it lies in the context: for a hook whose arguments are others on other kernels.
+/// (The compiler would make one load of the two, at a place that it calculates, which the verifier forbids.)
+#[inline(always)]
+pub fn argument<const NUMBER: usize>(context: &LsmContext) -> *const c_void {
+    let value: *const c_void;
+    // SAFETY: the verifier checks that the hook has such an argument, where the instruction is reached.
+    unsafe {
+        core::arch::asm!(
+            "{value} = *(u64 *)({context} + {place})",
+            value = lateout(reg) value,
+            context = in(reg) context.as_ptr(),
+            place = const NUMBER * 8,
+            options(nostack),
+        );
+    }
+    value
 }
 
 /// Copies `len` bytes from a kernel address; on failure the destination is zeroed by the helper.
@@ -95,27 +235,26 @@ pub struct Place {
 }
 
 impl Place {
-    /// From a `struct path` that the verifier has typed (or a member of a typed structure).
+    /// From a `struct file` that the verifier has typed.
     #[inline(always)]
-    pub fn of_path(base: *const c_void, offset: u32) -> Self {
-        let dentry: *const c_void = load(base, offset + offset!(path_dentry));
-        Self::of_dentry(load(base, offset + offset!(path_mnt)), dentry)
+    pub fn of_file(file: *const c_void) -> Self {
+        Self::of_dentry(member!(file, file_path_mnt), member!(file, file_path_dentry))
     }
 
     /// From a mount, and a dentry that the verifier has typed.
     #[inline(always)]
     pub fn of_dentry(mount: u64, dentry: *const c_void) -> Self {
         // A dentry that was unlinked has no place any more: what was found before does not answer for it.
-        if load::<u64>(dentry, offset!(dentry_hash_pprev)) == 0 {
+        if member!(u64, dentry, dentry_hash_pprev) == 0 {
             return Self::at(mount, dentry as u64);
         }
         Self {
             mount,
             dentry: dentry as u64,
-            parent: load(dentry, offset!(dentry_parent)),
+            parent: member!(dentry, dentry_parent),
             // Two loads: 6.1 knows the two only apart.
-            name: u64::from(load::<u32>(dentry, offset!(dentry_name)))
-                | u64::from(load::<u32>(dentry, offset!(dentry_name) + offset!(qstr_len))) << 32,
+            name: u64::from(member!(u32, dentry, dentry_name))
+                | u64::from(member!(u32, dentry, dentry_name_len)) << 32,
         }
     }
 
@@ -128,8 +267,8 @@ impl Place {
     /// From a `struct path` at an address.
     #[inline(always)]
     pub fn peek(path: u64) -> Self {
-        let mount = peek(path + u64::from(offset!(path_mnt)));
-        Self::at(mount, peek(path + u64::from(offset!(path_dentry))))
+        let mount = peek(path + offset!(path_mnt));
+        Self::at(mount, peek(path + offset!(path_dentry)))
     }
 }
 
@@ -147,7 +286,10 @@ impl Changes {
     /// As they are now.
     #[inline(always)]
     pub fn now() -> Self {
-        Self { renames: peek(offset!(rename_lock)), mounts: peek(offset!(mount_lock)) }
+        Self {
+            renames: read!(seqcount at address::<{ offset_of!(Offsets, rename_lock) }>(), 0),
+            mounts: read!(seqcount at address::<{ offset_of!(Offsets, mount_lock) }>(), 0),
+        }
     }
 
     /// Whether nothing is under way.
@@ -161,73 +303,180 @@ impl Changes {
 /// root of the namespace.
 #[inline(always)]
 pub fn mounted_on(mount: u64) -> Option<Place> {
-    let whole = mount - u64::from(offset!(mount_mnt));
-    let parent: u64 = peek(whole + u64::from(offset!(mount_parent)));
+    let whole = mount - offset!(mount_mnt);
+    let parent: u64 = read!(mount at whole, offset!(mount_parent));
     if parent == whole || parent == 0 {
         return None;
     }
-    let mountpoint = peek(whole + u64::from(offset!(mount_mountpoint)));
-    Some(Place::at(parent + u64::from(offset!(mount_mnt)), mountpoint))
+    let mountpoint = read!(mount at whole, offset!(mount_mountpoint));
+    Some(Place::at(parent + offset!(mount_mnt), mountpoint))
 }
 
 /// Whether a mount is in no namespace but the kernel's own (`MNT_NS_INTERNAL`, fs/mount.h: `-EINVAL` as an
 /// address): a layer of overlayfs, or what holds pipes and memfds.
 #[inline(always)]
 pub fn is_internal(mount: u64) -> bool {
-    let whole = mount - u64::from(offset!(mount_mnt));
-    peek::<i64>(whole + u64::from(offset!(mount_ns))) == -22
+    let whole = mount - offset!(mount_mnt);
+    peek::<i64>(whole + offset!(mount_ns)) == -22
 }
 
-/// Whether the running task acts with credentials that are not its own: the kernel put others in their
-/// place to do its own work (`override_creds`), as overlayfs does.
+/// The running task's mount namespace, as an address.
 #[inline(always)]
-pub fn acts_for_another() -> bool {
-    let task = current().0;
-    load::<u64>(task, offset!(task_cred)) != load::<u64>(task, offset!(task_real_cred))
+pub fn own_mounts() -> u64 {
+    let proxy: u64 = member!(current().0, task_nsproxy);
+    peek(proxy + offset!(nsproxy_mounts))
+}
+
+/// The mount namespace that a mount is in, as an address.
+#[inline(always)]
+pub fn namespace_of(mount: u64) -> u64 {
+    let whole = mount - offset!(mount_mnt);
+    read!(mount at whole, offset!(mount_ns))
+}
+
+/// `MNT_READONLY` (include/linux/mount.h).
+const READONLY: u32 = 0x40;
+
+/// Whether nothing can be changed by way of a mount.
+#[inline(always)]
+pub fn is_readonly(mount: u64) -> bool {
+    let flags: u32 = read!(vfsmount at mount, offset!(vfsmount_flags));
+    flags & READONLY != 0
+}
+
+/// `SB_NOUSER` (include/linux/fs.h).
+const NOUSER: u64 = 1 << 31;
+
+/// A file system, as far as its mounts go.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FileSystem {
+    super_block: u64,
+    /// Its root dentry.
+    pub root: u64,
+}
+
+impl FileSystem {
+    /// The one that a dentry belongs to.
+    #[inline(always)]
+    pub fn of(dentry: u64) -> Self {
+        let super_block: u64 = peek(dentry + offset!(dentry_sb));
+        Self { super_block, root: peek(super_block + offset!(sb_root)) }
+    }
+
+    /// Whether it is one of the kernel's own (pipes, sockets, memory files), which nobody can mount.
+    #[inline(always)]
+    pub fn is_internal(self) -> bool {
+        peek::<u64>(self.super_block + offset!(sb_flags)) & NOUSER != 0
+    }
+
+    /// Where the first of its mounts is linked.
+    #[inline(always)]
+    pub fn first_mount(self) -> u64 {
+        peek(self.super_block + offset!(sb_mounts))
+    }
+
+    /// The mount of a link, and the link after it; `None` at the end.
+    #[inline(always)]
+    pub fn mount_at(self, link: u64) -> Option<(u64, u64)> {
+        if link == 0 || link == self.super_block + offset!(sb_mounts) {
+            return None;
+        }
+        let chained = offset!(mounts_are_chained) != 0;
+        let whole = if chained { link } else { link - offset!(mount_next) };
+        Some((whole + offset!(mount_mnt), peek(whole + offset!(mount_next))))
+    }
 }
 
 /// The root dentry of a mount.
 #[inline(always)]
 pub fn mount_root(mount: u64) -> u64 {
-    peek(mount + u64::from(offset!(vfsmount_root)))
+    read!(vfsmount at mount, offset!(vfsmount_root))
 }
 
-/// A dentry's parent and name: three words that lie side by side in every kernel that we load on (the
-/// daemon checks it).
+/// A dentry's parent, and its name: how long, and where.
 #[inline(always)]
-pub fn parent_and_name(dentry: u64) -> [u64; 3] {
-    peek(dentry + u64::from(offset!(dentry_parent)))
+pub fn parent_and_name(dentry: u64) -> (u64, u64, u64) {
+    let number = offset!(types.dentry);
+    if number != 0 {
+        let typed = cast(dentry, number);
+        return (
+            member!(typed, dentry_parent),
+            u64::from(member!(u32, typed, dentry_name_len)),
+            member!(typed, dentry_name_text),
+        );
+    }
+    // Three words that lie side by side in every kernel that we load on (the daemon checks it); `struct
+    // qstr` is hash and length, then the pointer (include/linux/dcache.h).
+    let [parent, hash_and_len, name]: [u64; 3] = peek(dentry + offset!(dentry_parent));
+    (parent, hash_and_len >> 32, name)
+}
+
+/// A dentry's parent alone, read anew.
+#[inline(always)]
+pub fn parent(dentry: u64) -> u64 {
+    read!(dentry at dentry, offset!(dentry_parent))
+}
+
+/// The word of 64 bits at an address, of whatever lies there.
+#[inline(always)]
+pub fn word(address: u64) -> u64 {
+    read!(words at address, 0)
 }
 
 /// Whether a dentry is no longer in its parent's list of names.
 #[inline(always)]
 pub fn is_unhashed(dentry: u64) -> bool {
-    peek::<u64>(dentry + u64::from(offset!(dentry_hash_pprev))) == 0
+    let pprev: u64 = read!(dentry at dentry, offset!(dentry_hash_pprev));
+    pprev == 0
 }
 
 /// The magic number of the file system that a dentry belongs to.
 #[inline(always)]
 pub fn magic(dentry: u64) -> u64 {
-    let sb: u64 = peek(dentry + u64::from(offset!(dentry_sb)));
-    peek(sb + u64::from(offset!(sb_magic)))
+    let sb: u64 = read!(dentry at dentry, offset!(dentry_sb));
+    read!(super_block at sb, offset!(sb_magic))
+}
+
+/// The identity of a dentry's inode; an address of zero where it has none.
+#[inline(always)]
+pub fn inode_of(dentry: u64) -> InodeIdentity {
+    let address: u64 = read!(dentry at dentry, offset!(dentry_inode));
+    InodeIdentity {
+        address,
+        number: read!(inode at address, offset!(inode_number)),
+        generation: read!(inode at address, offset!(inode_generation)),
+        reserved: 0,
+    }
+}
+
+/// The identity of an inode that the verifier has typed.
+#[inline(always)]
+pub fn identity(inode: *const c_void) -> InodeIdentity {
+    InodeIdentity {
+        address: inode as u64,
+        number: member!(inode, inode_number),
+        generation: member!(inode, inode_generation),
+        reserved: 0,
+    }
 }
 
 /// The task that a folder of procfs stands for, as an address; zero if none.
 #[inline(always)]
 pub fn procfs_task(dentry: u64) -> u64 {
-    let inode: u64 = peek(dentry + u64::from(offset!(dentry_inode)));
+    let inode: u64 = read!(dentry at dentry, offset!(dentry_inode));
     if inode == 0 {
         return 0;
     }
-    let proc_inode = inode - u64::from(offset!(proc_inode_vfs));
-    let pid: u64 = peek(proc_inode + u64::from(offset!(proc_inode_pid)));
+    let proc_inode = inode - offset!(proc_inode_vfs);
+    let pid: u64 = peek(proc_inode + offset!(proc_inode_pid));
     if pid == 0 {
         return 0;
     }
     // `tasks[PIDTYPE_PID]`, the first of the lists: `struct pid`, include/linux/pid.h.
-    let link: u64 = peek(pid + u64::from(offset!(pid_tasks)));
+    let link: u64 = peek(pid + offset!(pid_tasks));
     if link == 0 {
         return 0;
     }
-    link - u64::from(offset!(task_pid_links))
+    link - offset!(task_pid_links)
 }

@@ -4,7 +4,7 @@
 //! names the object, and asks [`check`], which alone calls the decision. A hook calls no other hook and
 //! touches no map. [`kernel`] alone reads kernel structures, [`maps`] alone defines maps.
 #![no_std]
-#![feature(core_intrinsics)]
+#![feature(core_intrinsics, asm_experimental_arch)]
 #![expect(internal_features, reason = "atomics of this target: see `atomic`")]
 #![no_main]
 
@@ -12,11 +12,15 @@ mod atomic;
 mod cache;
 mod check;
 mod emit;
+mod given;
 mod hooks;
 mod kernel;
 mod maps;
 mod matching;
+mod mounts;
+mod object_owner;
 mod probe;
+mod processes;
 mod scratch;
 mod socket_owner;
 mod subject;

@@ -2,20 +2,25 @@
 //! otherwise.
 
 use agent_common::{
-    authority::{Expiries, Session},
-    cache::CachedRights,
+    authority::{Expiries, Session, ToolSet},
+    cache::{CachedFolder, CachedRights},
+    given::{Given, GivenKey, Giving},
     id::Tag,
-    limits::{AFFIXES, EDGES, LABELS, NETWORK_RULES, POLICY_SLOTS, PORTS, RING_BYTES, SESSIONS},
+    limits::{
+        AFFIXES, EDGES, FILES_KEPT, FOLDERS_KEPT, GIVEN, LABELS, NETWORK_RULES, POLICY_SLOTS,
+        PORTS, RING_BYTES, SHARED_OBJECTS, SLOTS, TASKS,
+    },
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
 };
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{Array, ArrayOfMaps, HashMap, InodeStorage, LpmTrie, RingBuf, SkStorage},
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, RingBuf},
     macros::btf_map,
 };
 
 use crate::{
     scratch::{SCRATCHES, Scratch},
+    socket_owner::{Owner, SocketStorage},
     task_storage::TaskStorage,
 };
 
@@ -34,25 +39,37 @@ pub type Ports = LpmTrie<PortKey, u32, PORTS>;
 #[btf_map]
 pub static TAGS: TaskStorage<Tag> = TaskStorage::new();
 
+/// Address of a kernel task → its session, in place of [`TAGS`] where a task's storage can be lost. Written
+/// by the kernel side.
+#[btf_map]
+pub static TAGS_BY_TASK: HashMap<u64, Tag, TASKS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// Process id → its session, of processes that did something since they were made; for the daemon, with
+/// [`TAGS_BY_TASK`]. Written by the kernel side.
+#[btf_map]
+pub static TAGS_BY_PROCESS: HashMap<u32, Tag, TASKS, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
 /// Slot → the session's entry.
 #[btf_map]
-pub static SESSIONS_BY_SLOT: Array<Session, SESSIONS> = Array::new();
+pub static SESSIONS_BY_SLOT: Array<Session, SLOTS> = Array::new();
 
 /// Slot → until when each tool is held.
 #[btf_map]
-pub static EXPIRIES: Array<Expiries, SESSIONS> = Array::new();
+pub static EXPIRIES: Array<Expiries, SLOTS> = Array::new();
 
 /// Slot → live tasks of its session. Written by the kernel side; the daemon counts the first.
 #[btf_map]
-pub static TASK_COUNTS: Array<u64, SESSIONS> = Array::new();
+pub static TASK_COUNTS: Array<u64, SLOTS> = Array::new();
 
 /// Slot → events that could not be delivered. Written by the kernel side.
 #[btf_map]
-pub static LOST_EVENTS: Array<u64, SESSIONS> = Array::new();
+pub static LOST_EVENTS: Array<u64, SLOTS> = Array::new();
 
-/// Events so far (index 0). Written by the kernel side.
+/// Events so far (index 0), and those of the daemon's canary (index 1), which the log does not have: its
+/// numbers would be gaps there. Written by the kernel side.
 #[btf_map]
-pub static SEQUENCE: Array<u64, 1> = Array::new();
+pub static SEQUENCE: Array<u64, 2> = Array::new();
 
 /// The generation of the policy in force (index 0); zero while there is none. One write of it switches
 /// all tables at once.
@@ -84,13 +101,36 @@ pub static ADDRESS_TABLES: ArrayOfMaps<Addresses, POLICY_SLOTS> = ArrayOfMaps::n
 #[btf_map]
 pub static PORT_TABLES: ArrayOfMaps<Ports, POLICY_SLOTS> = ArrayOfMaps::new();
 
-/// Inode → what was last found to be allowed on it. Written by the kernel side.
+/// Generation modulo `POLICY_SLOTS` → the tools with which set-id programs keep their privilege.
 #[btf_map]
-pub static CACHED_RIGHTS: InodeStorage<CachedRights> = InodeStorage::new();
+pub static SET_ID_TOOLS: Array<ToolSet, POLICY_SLOTS> = Array::new();
 
-/// Socket → the session that made it. Written by the kernel side.
+/// What was found to be allowed on files. Written by the kernel side.
 #[btf_map]
-pub static SOCKET_OWNERS: SkStorage<Tag> = SkStorage::new();
+pub static FILES: Array<CachedRights, FILES_KEPT> = Array::new();
+
+/// Where the rules stand at folders. Written by the kernel side.
+#[btf_map]
+pub static FOLDERS: Array<CachedFolder, FOLDERS_KEPT> = Array::new();
+
+/// Socket → the session that made it, and what it is used for. A connection that a listening socket accepts
+/// starts with a copy of the listener's. Written by the kernel side.
+#[btf_map]
+pub static SOCKET_OWNERS: SocketStorage<Owner> = SocketStorage::new();
+
+/// What sessions were given at their start. Written by the kernel side, by the program `given`.
+#[btf_map]
+pub static GIVEN_FILES: HashMap<GivenKey, Given, GIVEN, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// What the program `given` is to write down (index 0).
+#[btf_map]
+pub static GIVING: Array<Giving, 1> = Array::new();
+
+/// Address of a System V object or of a key → the session that made it. Written by the kernel side.
+#[btf_map]
+pub static OBJECT_OWNERS: HashMap<u64, Tag, SHARED_OBJECTS, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 
 /// Work areas, taken by whoever finds one free. Written by the kernel side.
 #[btf_map]

@@ -4,7 +4,7 @@
 use crate::{
     kernel,
     maps::{AFFIX_TABLES, EDGE_TABLES},
-    scratch::{AFFIX_BITS, AFFIX_KIND, AFFIX_NODE, Component, Position, Scratch},
+    scratch::{AFFIX_BITS, AFFIX_KIND, AFFIX_NODE, Component, Scratch},
     subject,
     walk::repeat,
 };
@@ -12,13 +12,13 @@ use agent_common::{
     limits::{AFFIX_BYTES, CHUNK_BYTES, COMPONENTS, NAME_BYTES},
     rule::{
         AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST,
-        EDGE_OWN_PROCESS, EDGE_ROOT, Edge, NO_NODE, NODE_OWN_PROCESS, NODE_PATTERNS, SESSION_ROOT,
-        SHARED_ROOT,
+        EDGE_OWN_PROCESS, EDGE_ROOT, Edge, NO_NODE, NODE_OWN_PROCESS, NODE_PATTERNS, Position,
+        SESSION_ROOT, SHARED_ROOT,
     },
 };
 
 /// Magic number of procfs (`PROC_SUPER_MAGIC`, include/uapi/linux/magic.h).
-const PROCFS: u64 = 0x9fa0;
+pub const PROCFS: u64 = 0x9fa0;
 /// Edges that the longest name takes.
 const CHUNKS: u32 = NAME_BYTES.div_ceil(CHUNK_BYTES) as u32;
 
@@ -38,7 +38,7 @@ fn root(s: &mut Scratch, node: u32) -> Position {
     s.set_key(node, EDGE_ROOT, 0);
     match find(s) {
         Some(edge) => at(edge),
-        None => Position { node: NO_NODE, flags: 0, here: 0, below: 0, alive: 0 },
+        None => Position::NOWHERE,
     }
 }
 
@@ -63,12 +63,19 @@ fn find(s: &Scratch) -> Option<&'static Edge> {
     unsafe { edges.get(s.edge_key()) }
 }
 
+/// Takes all components, from where the positions are; leaves the folder's positions too.
+#[inline(always)]
+pub fn descend(area: *mut Scratch) {
+    // Two steps for each component: one for the shared rules, one for the session's own.
+    repeat(2 * COMPONENTS as u32, descend_one, area);
+}
+
 /// One component of the path, for one of the matches; non-zero at the end, or when neither can go on.
-pub extern "C" fn descend(index: u64, context: *mut *mut Scratch) -> i64 {
+extern "C" fn descend_one(index: u64, context: *mut *mut Scratch) -> i64 {
     // SAFETY: the context is `walk::repeat`'s, the area ours until it is released.
     let s = unsafe { &mut **context };
     let done = index >> 1;
-    if done >= s.count || (s.positions[0].alive | s.positions[1].alive) == 0 {
+    if done >= s.count {
         return 1;
     }
     let which = s.count - 1 - done;
@@ -77,6 +84,13 @@ pub extern "C" fn descend(index: u64, context: *mut *mut Scratch) -> i64 {
         return 1;
     }
     let position = s.positions[side];
+    if which == 0 {
+        s.folder_positions[side] = position;
+    } else if (s.positions[0].alive | s.positions[1].alive) == 0 {
+        // No name leads on: not from the folder either.
+        s.folder_positions = s.positions;
+        return 1;
+    }
     if position.alive == 0 {
         return 0;
     }
@@ -215,6 +229,5 @@ fn affix(s: &mut Scratch, component: &Component, node: u32, kind: u32) -> Option
 /// matched: then the whole folder can't be moved as one.
 #[inline(always)]
 pub fn has_rules_below(s: &Scratch) -> bool {
-    (s.positions[0].alive != 0 && s.positions[0].node != NO_NODE)
-        || (s.positions[1].alive != 0 && s.positions[1].node != NO_NODE)
+    s.positions[0].leads_on() || s.positions[1].leads_on()
 }

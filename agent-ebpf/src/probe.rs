@@ -13,14 +13,14 @@ use crate::{
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn probe(_context: RawTracePointContext) -> i32 {
     let task = kernel::current().0 as u64;
-    let fs: u64 = peek(task + u64::from(offset!(task_fs)));
-    let root = Place::peek(fs + u64::from(offset!(fs_root)));
+    let fs: u64 = peek(task + offset!(task_fs));
+    let root = Place::peek(fs + offset!(fs_root));
     if let Some(slot) = HOST_ROOT.get_ptr_mut(0) {
         // SAFETY: the map's value is valid.
         unsafe { slot.write(root.dentry) };
     }
     if let Some(slot) = HOST_ROOT.get_ptr_mut(1) {
-        let process: u32 = peek(task + u64::from(offset!(task_tgid)));
+        let process: u32 = peek(task + offset!(task_tgid));
         // SAFETY: the map's value is valid.
         unsafe { slot.write(u64::from(process)) };
     }

@@ -6,7 +6,7 @@
 use agent_common::{
     event::EventHeader,
     limits::{CHUNK_BYTES, COMPONENTS, PATH_BYTES},
-    rule::{AffixKey, EdgeKey},
+    rule::{AffixKey, EdgeKey, Position},
 };
 use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::generated::bpf_get_smp_processor_id};
 
@@ -88,22 +88,6 @@ pub struct Component {
     pub len: u64,
 }
 
-/// Where the matching of a path against one trie stands.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Position {
-    /// The node reached.
-    pub node: u32,
-    /// Its flags.
-    pub flags: u32,
-    /// Label of the path that ends here.
-    pub here: u32,
-    /// Label of what is below and not named.
-    pub below: u32,
-    /// Zero once no edge led on.
-    pub alive: u64,
-}
-
 /// A work area.
 #[repr(C)]
 pub struct Scratch {
@@ -137,6 +121,12 @@ pub struct Scratch {
     pub slot: u32,
     /// Matching: against the shared rules and the session's own.
     pub positions: [Position; 2],
+    /// Matching: the same at the folder that the last component is in.
+    pub folder_positions: [Position; 2],
+    /// Walk: the dentry of that folder; zero where there is none.
+    pub folder: u64,
+    /// Walk: the mount that it was found in.
+    pub folder_mount: u64,
     /// Matching: an [`EdgeKey`], as words.
     pub key: [u64; KEY_WORDS],
     /// Matching: a key of the affixes with its length in bits, as words.

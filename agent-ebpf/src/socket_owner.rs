@@ -1,27 +1,123 @@
-//! Whose a socket is. (aya-ebpf's socket storage takes the context of another program type.)
+//! Whose a socket is, and what it is used for. (aya-ebpf's socket storage takes the context of another
+//! program type, and has no copies.)
 
 use core::{ffi::c_void, ptr};
 
 use agent_common::id::Tag;
-use aya_ebpf::{bindings::BPF_LOCAL_STORAGE_GET_F_CREATE, helpers::generated::bpf_sk_storage_get};
+use aya_ebpf::{
+    bindings::{
+        BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE,
+        bpf_map_type::BPF_MAP_TYPE_SK_STORAGE,
+    },
+    helpers::generated::bpf_sk_storage_get,
+};
 
-use crate::maps::SOCKET_OWNERS;
+use crate::{check::Address, maps::SOCKET_OWNERS};
 
-/// The session that made the socket, which is a pointer that the verifier has typed.
-#[inline(always)]
-pub fn of(sock: *const c_void) -> Option<&'static Tag> {
-    // SAFETY: a socket's storage lives as long as the socket, which the operation keeps.
-    unsafe { storage(sock, ptr::null_mut(), 0).as_ref() }
+/// The definition as the loader finds it in the object's BTF: never read by the program itself. What a
+/// listening socket has is copied for each connection that it accepts.
+#[repr(C)]
+pub struct SocketStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize],
 }
 
-/// Writes down the session that made the socket.
+// SAFETY: the fields are placeholders that nobody dereferences; the kernel synchronizes the map.
+unsafe impl<T> Sync for SocketStorage<T> {}
+
+impl<T> SocketStorage<T> {
+    /// The definition.
+    pub const fn new() -> Self {
+        Self {
+            r#type: ptr::null(),
+            key: ptr::null(),
+            value: ptr::null(),
+            max_entries: ptr::null(),
+            map_flags: ptr::null(),
+        }
+    }
+}
+
+/// [`Owner::roles`]: it was connected, or sent to an address.
+pub const CONNECTS: u32 = 1;
+/// [`Owner::roles`]: it was bound to a port of the session's choice, or listens.
+pub const LISTENS: u32 = 2;
+/// [`Owner::roles`]: it was connected to a unix socket that is not the session's own.
+pub const REACHES: u32 = 4;
+
+/// A socket's owner.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Owner {
+    /// The session that made it.
+    pub tag: Tag,
+    /// For which policy and state of the session's authority it was found usable
+    /// ([`crate::check::stamp`]); zero for none.
+    pub stamp: u64,
+    /// Where it sent to last, by an address that came with the message.
+    pub peer: Address,
+    /// The port there.
+    pub port: u32,
+    /// What it is used for; roles are only ever added, so that no race takes one away.
+    pub roles: u32,
+}
+
+impl Owner {
+    /// Of a new socket.
+    #[inline(always)]
+    pub fn new(tag: &Tag) -> Self {
+        Self { tag: *tag, stamp: 0, peer: Address([0; 2]), port: 0, roles: 0 }
+    }
+}
+
+/// The owner of the socket, which is a pointer that the verifier has typed, or null.
 #[inline(always)]
-pub fn set(sock: *const c_void, owner: &mut Tag) {
+pub fn of(sock: *const c_void) -> Option<&'static mut Owner> {
+    if sock.is_null() {
+        return None;
+    }
+    // SAFETY: a socket's storage lives as long as the socket, which the operation keeps.
+    unsafe { storage(sock, ptr::null_mut(), 0).as_mut() }
+}
+
+/// Writes down the owner of a socket that has none. When memory is short it stays without one, and is then
+/// a stranger to its own session.
+#[inline(always)]
+pub fn set(sock: *const c_void, owner: &mut Owner) {
     storage(sock, owner, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE));
 }
 
+/// Adds a role to a socket that the session made; another's is judged without.
 #[inline(always)]
-fn storage(sock: *const c_void, value: *mut Tag, flags: u64) -> *mut Tag {
+pub fn add_role(sock: *const c_void, tag: &Tag, role: u32) {
+    if let Some(owner) = of(sock)
+        && owner.tag.session == tag.session
+        && owner.roles & role == 0
+    {
+        owner.roles |= role;
+        owner.stamp = 0;
+    }
+}
+
+/// Writes down where a socket that the session made is connected or sends to.
+#[inline(always)]
+pub fn note_peer(sock: *const c_void, tag: &Tag, peer: Address, port: u16) {
+    if let Some(owner) = of(sock)
+        && owner.tag.session == tag.session
+        && (owner.roles & CONNECTS == 0 || owner.peer != peer || owner.port != u32::from(port))
+    {
+        owner.peer = peer;
+        owner.port = u32::from(port);
+        owner.roles |= CONNECTS;
+        owner.stamp = 0;
+    }
+}
+
+#[inline(always)]
+fn storage(sock: *const c_void, value: *mut Owner, flags: u64) -> *mut Owner {
     let map = ptr::from_ref(&SOCKET_OWNERS).cast_mut().cast();
     // SAFETY: the map is a socket storage map, the socket a pointer that the verifier has typed.
     unsafe { bpf_sk_storage_get(map, sock.cast_mut().cast(), value.cast(), flags).cast() }

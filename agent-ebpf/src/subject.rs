@@ -2,21 +2,79 @@
 
 use agent_common::id::Tag;
 
+use aya_ebpf::helpers::generated::bpf_get_current_pid_tgid;
+
 use crate::{
     kernel::{self, Task, peek},
-    maps::TAGS,
-    offset,
+    maps::{TAGS, TAGS_BY_PROCESS, TAGS_BY_TASK},
+    member, offset,
 };
 
 /// The running task's tag; `None`, after one load, for nearly everybody on the host.
 #[inline(always)]
 pub fn current() -> Option<&'static Tag> {
+    if is_storage_lost() {
+        return current_by_address();
+    }
     of(kernel::current())
+}
+
+/// Whether the running task has no tag, as far as one load tells.
+#[inline(always)]
+pub fn is_surely_untagged() -> bool {
+    !is_storage_lost() && !kernel::has_storage(kernel::current())
+}
+
+/// Whether this kernel can lose a task's storage.
+#[inline(always)]
+fn is_storage_lost() -> bool {
+    offset!(storage_is_lost) != 0
+}
+
+/// The running task's tag where tags are kept by address. The daemon can only write to a task's storage: what
+/// it wrote there is moved before the task that has it can fork, since forking is what loses it.
+#[inline(never)]
+fn current_by_address() -> Option<&'static Tag> {
+    let task = kernel::current();
+    let address = task.0 as u64;
+    // SAFETY: an entry lives as long as its task.
+    if let Some(tag) = unsafe { TAGS_BY_TASK.get(address) } {
+        note_process(tag);
+        return Some(tag);
+    }
+    if !kernel::has_storage(task) {
+        return None;
+    }
+    // SAFETY: as in `of`.
+    let tag = *unsafe { TAGS.get(task).as_ref()? };
+    if TAGS_BY_TASK.insert(address, tag, 0).is_ok() {
+        TAGS.remove(task);
+    }
+    note_process(&tag);
+    // SAFETY: as above.
+    unsafe { TAGS_BY_TASK.get(address) }
+}
+
+/// Tells the daemon of the running process.
+#[inline(always)]
+fn note_process(tag: &Tag) {
+    // SAFETY: the helper has no precondition.
+    let process = (unsafe { bpf_get_current_pid_tgid() } >> 32) as u32;
+    // SAFETY: an entry lives as long as its process.
+    let known = unsafe { TAGS_BY_PROCESS.get(process) };
+    if known.is_none_or(|known| known.session != tag.session) {
+        // When memory is short, the daemon does not find the process.
+        let _ = TAGS_BY_PROCESS.insert(process, tag, 0);
+    }
 }
 
 /// A task's tag.
 #[inline(always)]
 pub fn of(task: Task) -> Option<&'static Tag> {
+    if is_storage_lost() {
+        // SAFETY: an entry lives as long as its task, which a hook's argument keeps.
+        return unsafe { TAGS_BY_TASK.get(task.0 as u64) };
+    }
     if !kernel::has_storage(task) {
         return None;
     }
@@ -24,11 +82,37 @@ pub fn of(task: Task) -> Option<&'static Tag> {
     unsafe { TAGS.get(task).as_ref() }
 }
 
+/// Tells the daemon of a task's process, if it is tagged.
+#[inline(always)]
+pub fn note(task: Task) {
+    // SAFETY: an entry lives as long as its task, which the iterator keeps.
+    if let Some(tag) = unsafe { TAGS_BY_TASK.get(task.0 as u64) } {
+        // When memory is short, the daemon does not find the process.
+        let _ = TAGS_BY_PROCESS.insert(member!(u32, task.0, task_tgid), *tag, 0);
+    }
+}
+
 /// Gives a task the tag; `false` when the kernel is out of memory.
 #[inline(always)]
 pub fn tag(task: Task, tag: &Tag) -> bool {
     let mut copy = *tag;
+    if is_storage_lost() {
+        return TAGS_BY_TASK.insert(task.0 as u64, copy, 0).is_ok();
+    }
     !TAGS.get_or_create(task, &raw mut copy).is_null()
+}
+
+/// Forgets a task that is about to be freed. Its storage goes with it by itself.
+#[inline(always)]
+pub fn forget(task: Task) {
+    if !is_storage_lost() {
+        return;
+    }
+    let _ = TAGS_BY_TASK.remove(task.0 as u64);
+    let (thread, process): (u32, u32) = (member!(task.0, task_pid), member!(task.0, task_tgid));
+    if thread == process {
+        let _ = TAGS_BY_PROCESS.remove(process);
+    }
 }
 
 /// Elements of a task's storage that are looked through for ours: one for each map that any program on
@@ -44,6 +128,10 @@ pub fn is_own_session(other: u64, tag: &Tag) -> bool {
     if other == 0 {
         return false;
     }
+    if is_storage_lost() {
+        // SAFETY: an entry lives as long as its task; one that is gone meanwhile is of no session.
+        return unsafe { TAGS_BY_TASK.get(other) }.is_some_and(|it| it.session == tag.session);
+    }
     let mine = core::ptr::from_ref(tag) as u64;
     let map = element(kernel::current().0 as u64, |data, _| data == mine).1;
     if map == 0 {
@@ -56,17 +144,17 @@ pub fn is_own_session(other: u64, tag: &Tag) -> bool {
 /// The address of the data and of the map of the first element that `wanted` picks.
 #[inline(always)]
 fn element(task: u64, wanted: impl Fn(u64, u64) -> bool) -> (u64, u64) {
-    let storage: u64 = peek(task + u64::from(offset!(task_bpf_storage)));
+    let storage: u64 = peek(task + offset!(task_bpf_storage));
     if storage == 0 {
         return (0, 0);
     }
-    let mut node: u64 = peek(storage + u64::from(offset!(storage_list)));
+    let mut node: u64 = peek(storage + offset!(storage_list));
     let mut tries = 0;
     while node != 0 && tries < ELEMENTS {
-        let whole = node - u64::from(offset!(storage_elem_snode));
-        let sdata = whole + u64::from(offset!(storage_elem_sdata));
-        let smap: u64 = peek(sdata + u64::from(offset!(storage_data_smap)));
-        let data = sdata + u64::from(offset!(storage_data_data));
+        let whole = node - offset!(storage_elem_snode);
+        let sdata = whole + offset!(storage_elem_sdata);
+        let smap: u64 = peek(sdata + offset!(storage_data_smap));
+        let data = sdata + offset!(storage_data_data);
         if wanted(data, smap) {
             return (data, smap);
         }

@@ -5,7 +5,7 @@ use core::{ffi::c_void, ptr};
 use aya_ebpf::bindings::{
     BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE,
 };
-use aya_ebpf::helpers::generated::bpf_task_storage_get;
+use aya_ebpf::helpers::generated::{bpf_task_storage_delete, bpf_task_storage_get};
 
 use crate::kernel::Task;
 
@@ -44,6 +44,14 @@ impl<T> TaskStorage<T> {
     #[inline(always)]
     pub fn get_or_create(&self, task: Task, value: *mut T) -> *mut T {
         self.lookup(task, value, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
+    }
+
+    /// Takes the task's value away.
+    #[inline(always)]
+    pub fn remove(&self, task: Task) {
+        let map = ptr::from_ref(self).cast_mut().cast::<c_void>();
+        // SAFETY: as in `lookup`.
+        unsafe { bpf_task_storage_delete(map, task.0.cast_mut().cast()) };
     }
 
     #[inline(always)]

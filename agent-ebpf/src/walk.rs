@@ -5,7 +5,10 @@
 
 use core::ffi::c_void;
 
-use agent_common::limits::{COMPONENTS, WALKS};
+use agent_common::{
+    cache::{CachedFolder, NAME_WORDS, PATH_WORDS},
+    limits::{COMPONENTS, WALKS},
+};
 use aya_ebpf::helpers::generated::bpf_loop;
 
 use crate::{
@@ -67,6 +70,7 @@ fn start(area: *mut Scratch, place: &Place, fresh: u64) {
     let s = unsafe { &mut *area };
     s.start_mount = place.mount;
     s.start_dentry = place.dentry;
+    s.folder = 0;
     s.fresh = fresh;
     s.status = UNSETTLED;
 }
@@ -101,8 +105,7 @@ extern "C" fn attempt<const MATCH: bool>(_: u64, context: *mut *mut Scratch) -> 
     }
     if MATCH && s.status == FOUND {
         matching::begin(area);
-        // Two steps for each component: one for the shared rules, one for the session's own.
-        repeat(2 * COMPONENTS as u32, matching::descend, area);
+        matching::descend(area);
     }
     if Changes::now() != before {
         s.status = UNSETTLED;
@@ -146,17 +149,96 @@ extern "C" fn climb(_: u64, context: *mut *mut Scratch) -> i64 {
         s.dentry = above.dentry;
         return 0;
     }
-    let [parent, hash_and_len, name] = kernel::parent_and_name(s.dentry);
+    let (parent, len, name) = kernel::parent_and_name(s.dentry);
     let count = s.count;
     if parent == s.dentry || parent == 0 || count >= COMPONENTS as u64 {
         s.status = nowhere(s.mount);
         return 1;
     }
+    if count == 0 {
+        s.folder = parent;
+        s.folder_mount = s.mount;
+    }
     let Some(component) = s.components.get_mut(count as usize) else { return 1 };
-    // `struct qstr` is hash and length, then the pointer (include/linux/dcache.h).
-    *component = Component { name, dentry: s.dentry, len: hash_and_len >> 32 };
+    *component = Component { name, dentry: s.dentry, len };
     s.count = count + 1;
     s.covered_root = 0;
     s.dentry = parent;
+    0
+}
+
+/// Where [`is_same_path`] is.
+struct Trace {
+    entry: &'static CachedFolder,
+    mount: u64,
+    dentry: u64,
+    root: u64,
+    /// Words of the kept path that were compared.
+    compared: u64,
+    /// Whether the root was reached.
+    arrived: u64,
+}
+
+/// Whether the path of a place's folder is the one that is kept in an entry for that folder, mount and count
+/// of mount changes, name by name. Only believed by who sees that nothing was renamed meanwhile.
+///
+/// It ends at the same root: what is mounted where is as it was.
+#[inline(never)]
+pub fn is_same_path(place: &Place, entry: &'static CachedFolder) -> bool {
+    let mut trace = Trace {
+        entry,
+        mount: place.mount,
+        dentry: place.parent,
+        root: kernel::mount_root(place.mount),
+        compared: 0,
+        arrived: 0,
+    };
+    // SAFETY: the callback has the signature that the helper asks for, and the context is on the stack for as
+    // long as the helper runs; a reference to a map's value is valid.
+    unsafe {
+        bpf_loop(STEPS, compare as *mut c_void, (&raw mut trace).cast(), 0);
+        let (arrived, compared) = (&raw const trace.arrived, &raw const trace.compared);
+        let words = (&raw const entry.path_words).read_volatile();
+        arrived.read_volatile() != 0 && words != 0 && compared.read_volatile() == words
+    }
+}
+
+/// One step towards the root; non-zero there, or at a name that is not the one that is kept.
+extern "C" fn compare(_: u64, context: *mut Trace) -> i64 {
+    // SAFETY: the context is `is_same_path`'s.
+    let trace = unsafe { &mut *context };
+    if trace.dentry == trace.root {
+        let Some(above) = kernel::mounted_on(trace.mount) else {
+            trace.arrived = 1;
+            return 1;
+        };
+        trace.mount = above.mount;
+        trace.dentry = above.dentry;
+        trace.root = kernel::mount_root(above.mount);
+        return 0;
+    }
+    let (parent, len, name) = kernel::parent_and_name(trace.dentry);
+    let compared = trace.compared;
+    if parent == trace.dentry || compared > (PATH_WORDS - 1 - NAME_WORDS) as u64 {
+        return 1;
+    }
+    // SAFETY: at least as many words follow in the entry as a name has at most.
+    let kept = unsafe { (&raw const trace.entry.path).cast::<u64>().add(compared as usize) };
+    // SAFETY: as above; volatile, since another processor may be writing.
+    if unsafe { kept.read_volatile() } != len {
+        return 1;
+    }
+    for word in 0..NAME_WORDS as u64 {
+        // The last word has the byte behind the name, and maybe bytes of an older name behind that: where those
+        // differ, the path counts as another.
+        if len >= word * 8
+            // SAFETY: as above.
+            && unsafe { kept.add(1 + word as usize).read_volatile() } != kernel::word(name + word * 8)
+        {
+            return 1;
+        }
+    }
+    trace.compared = compared + 2 + len / 8;
+    trace.dentry = parent;
     0
 }

@@ -235,8 +235,32 @@ pub struct Health {
     pub sessions: u64,
 }
 
-/// Which lines of the log: the query of `GET /v1/incidents`. Without `kind` and `all`: refusals and
-/// losses.
+/// `GET /v1/canary`: what the canary found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Canary {
+    /// `ok`, `failed`, `late` (the last run is older than two intervals), `pending` (the first is to
+    /// come) or `off`.
+    pub state: String,
+    /// How often it runs; null for never.
+    pub interval_seconds: Option<u64>,
+    /// When the last run ended.
+    pub last_run: Option<Timestamp>,
+    /// Seconds since then.
+    pub age_seconds: Option<f64>,
+    /// What the last run found, in one sentence.
+    pub message: Option<String>,
+    /// Runs since the daemon's start.
+    pub runs: u64,
+    /// Of these, those that found something wrong.
+    pub failures: u64,
+    /// What the last run tried.
+    pub tries: Vec<CanaryTry>,
+}
+
+pub use crate::incident::CanaryTry;
+
+/// Which lines of the log: the query of `GET /v1/incidents`. Without `kind` and `all`: refusals,
+/// losses, and what the canary found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IncidentQuery {
@@ -258,7 +282,7 @@ pub struct IncidentQuery {
     /// `denied` or `would_deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
-    /// `incident`, `control`, `lost` or `repaired`.
+    /// `incident`, `control`, `lost`, `repaired` or `canary`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// With this entry of a public list: `ASI02`.

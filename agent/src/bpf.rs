@@ -2,16 +2,19 @@
 
 pub mod doctor;
 pub mod events;
+#[cfg(feature = "hole")]
+mod hole;
 mod kernel;
 pub mod load;
 mod offsets;
+mod patch;
 mod sys;
 
 use std::os::fd::BorrowedFd;
 
 use agent_common::{
     authority::{Expiries, Session},
-    id::{Generation, Slot, Tag},
+    id::{Generation, SessionId, Slot, Tag},
 };
 
 pub use self::kernel::Kernel;
@@ -64,6 +67,29 @@ pub trait Enforcer: Send {
     /// What the kernel refused: the process is gone, or memory is short.
     fn tag(&mut self, pidfd: BorrowedFd<'_>, tag: Tag) -> Result<(), KernelError>;
 
+    /// Writes down which descriptors of the process behind a pidfd its session was given: they stay usable.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    fn give(
+        &mut self,
+        pidfd: BorrowedFd<'_>,
+        session: SessionId,
+        descriptors: &[u32],
+    ) -> Result<(), KernelError>;
+
+    /// Forgets what sessions were given.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    fn forget_given(&mut self, sessions: &[SessionId]) -> Result<(), KernelError>;
+
+    /// Has the kernel look at each use of a descriptor or socket that is open, or no longer.
+    ///
+    /// # Errors
+    /// What the kernel refused; as many programs as before are attached, or some more.
+    fn recall(&mut self, needed: bool) -> Result<(), KernelError>;
+
     /// The tag of the main thread of the process behind a pidfd.
     ///
     /// # Errors
@@ -86,4 +112,15 @@ pub struct KernelError {
     /// What the kernel said.
     #[source]
     pub source: std::io::Error,
+}
+
+#[cfg(test)]
+mod tests {
+    /// Whoever builds without asking for it gets no daemon that can be told to leave a hook out.
+    #[test]
+    fn hole_is_in_no_build_by_default() {
+        let defaults =
+            include_str!("../Cargo.toml").lines().find(|line| line.starts_with("default"));
+        assert_eq!(defaults.filter(|line| line.contains("hole")), None);
+    }
 }

@@ -5,6 +5,7 @@
 //! the start. Stop: the socket, then the log; the kernel goes on enforcing by itself.
 
 mod builtin;
+mod canary;
 mod context;
 pub mod kernel;
 mod lock;
@@ -16,7 +17,7 @@ use std::{
     io::IsTerminal as _,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, mpsc::Receiver},
 };
 
 use clap::Parser;
@@ -33,6 +34,7 @@ use crate::{
     policy::{self, Diagnostic, Policy, ReadError},
     session::{self, Registry, Sessions, clock, policy_dir::PolicyDir, registry::Parts},
     settings::{Settings, SettingsError},
+    vitals::Vitals,
 };
 
 /// The daemon of Remit: puts the policy in force and answers on the control socket
@@ -105,6 +107,9 @@ impl DaemonError {
 
 /// Runs `remitd` with the process's arguments.
 pub fn main() -> ExitCode {
+    if let Some(code) = crate::canary::child::main() {
+        return code;
+    }
     let args = Args::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
@@ -147,10 +152,14 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     let mut options = Options::new(&settings.log_dir, epoch);
     options.group = users::gid(&settings.group);
     let journal = Journal::open(options)?;
-    let context = DaemonContext::new(host(), sessions.clone());
-    let writer = Writer::new(events, wake, context, journal, mail).spawn();
+    let vitals = Arc::new(Vitals::new(settings.canary_interval));
+    let (bell, letters) = canary::mailbox();
+    let context = DaemonContext::new(host(), sessions.clone(), bell.clone());
+    let writer = Writer::new(events, wake, context, journal, mail, Arc::clone(&vitals)).spawn();
     let writer = writer.map_err(DaemonError::system("start the log's thread"))?;
-    let served = serve(&settings, sessions, &log);
+    let served = serve(&settings, sessions, &log, vitals, letters);
+    // It may be in the middle of a run: that is given up.
+    let _ = bell.send(canary::Letter::Stop);
     log.stop();
     if writer.join().is_err() {
         tracing::error!("the log's thread panicked");
@@ -190,7 +199,13 @@ fn read_policy(dir: &Path) -> Result<Policy, DaemonError> {
 }
 
 /// Answers on the control socket until a signal says to stop.
-fn serve(settings: &Settings, sessions: Sessions, log: &LogHandle) -> Result<(), DaemonError> {
+fn serve(
+    settings: &Settings,
+    sessions: Sessions,
+    log: &LogHandle,
+    vitals: Arc<Vitals>,
+    letters: Receiver<canary::Letter>,
+) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -204,7 +219,14 @@ fn serve(settings: &Settings, sessions: Sessions, log: &LogHandle) -> Result<(),
             log: Arc::new(Reader::new(&settings.log_dir, log.clone())),
             group: settings.group.as_str().into(),
             threads: server::peer::threads,
+            vitals: Arc::clone(&vitals),
         };
+        if let Some(interval) = settings.canary_interval {
+            let folder = crate::canary::folder(&settings.socket);
+            let (sessions, log) = (sessions.clone(), log.clone());
+            let keeper = canary::Keeper { sessions, log, vitals, folder, letters };
+            keeper.spawn(interval).map_err(DaemonError::system("start the canary's thread"))?;
+        }
         let live = sessions.lock().live().count();
         tracing::info!(
             "in force; {live} sessions live; control socket `{}`",

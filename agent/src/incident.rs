@@ -31,6 +31,8 @@ pub use journal::{Journal, JournalError, Options};
 pub use object::Object;
 pub use pipeline::{EventSource, Metrics, Pipeline};
 pub use process::Processes;
-pub use record::{Act, Actor, Control, Incident, Kind, Lost, Outcome, Record, Rule, Session};
+pub use record::{
+    Act, Actor, Canary, CanaryTry, Control, Incident, Kind, Lost, Outcome, Record, Rule, Session,
+};
 pub use schedule::Schedule;
 pub use time::Time;

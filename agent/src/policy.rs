@@ -25,7 +25,7 @@ pub use self::{
     diagnostic::{Diagnostic, Severity, Span},
     model::{
         Approval, Cidr, Conflict, Data, Denial, Direction, FileRule, MayStart, NetworkRule,
-        OnRevoke, Place, Policy, Profile, Protocol, Request, Tool, When,
+        OnRevoke, Place, Policy, Profile, Protocol, Recall, Request, Tool, When,
     },
     source::{ReadError, Source, read},
     tables::{Rules, Tables},

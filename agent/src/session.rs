@@ -10,6 +10,7 @@ mod entry;
 pub mod error;
 pub mod id;
 pub mod kill;
+pub mod mappings;
 pub mod model;
 mod name;
 pub mod policy_dir;

@@ -6,9 +6,13 @@
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use crate::policy::diagnostic::nearest;
+use crate::policy::{
+    diagnostic::nearest,
+    value::{Problem, duration},
+};
 
 /// Where the settings are unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/remit/remitd.toml";
@@ -30,6 +34,8 @@ pub struct Settings {
     pub pin_dir: PathBuf,
     /// The group whose members operate.
     pub group: String,
+    /// How often the canary tries whether enforcement holds; none for never.
+    pub canary_interval: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -41,12 +47,14 @@ impl Default for Settings {
             socket: DEFAULT_SOCKET.into(),
             pin_dir: "/sys/fs/bpf/remit".into(),
             group: "remit".into(),
+            canary_interval: Some(Duration::from_secs(60)),
         }
     }
 }
 
 /// The keys, as an error names them.
-const KEYS: [&str; 6] = ["policy_dir", "state_dir", "log_dir", "socket", "pin_dir", "group"];
+const KEYS: [&str; 7] =
+    ["policy_dir", "state_dir", "log_dir", "socket", "pin_dir", "group", "canary_interval"];
 
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +137,7 @@ impl Settings {
                 "log_dir" => Some(&mut settings.log_dir),
                 "socket" => Some(&mut settings.socket),
                 "pin_dir" => Some(&mut settings.pin_dir),
-                "group" => None,
+                "group" | "canary_interval" => None,
                 _ => {
                     let message = format!("unknown setting `{name}`");
                     return Err(wrong(key.span().start, message, Some(suggest(name))));
@@ -146,6 +154,10 @@ impl Settings {
                     return Err(wrong(at, message, Some("a path that begins with `/`".into())));
                 }
                 Some(target) => *target = value.trim_end_matches('/').into(),
+                None if name == "canary_interval" => {
+                    settings.canary_interval = interval(value)
+                        .map_err(|problem| wrong(at, problem.message, problem.help))?;
+                }
                 None if value.is_empty() => {
                     return Err(wrong(at, "`group` is empty".into(), Some("`remit`".into())));
                 }
@@ -154,6 +166,15 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+/// A time between two runs of the canary; `off`, `0s` and the like mean never.
+fn interval(text: &str) -> Result<Option<Duration>, Problem> {
+    const HELP: &str = "`canary_interval = \"1m\"`, or `\"off\"`";
+    if text == "off" || matches!(text, "0" | "0s" | "0m" | "0h" | "0d") {
+        return Ok(None);
+    }
+    duration(text).map(Some).map_err(|problem| problem.help(HELP))
 }
 
 /// The key that was meant, or all of them.
@@ -199,6 +220,23 @@ mod tests {
         assert_eq!(settings.socket, Path::new("/d"));
         assert_eq!(settings.pin_dir, Path::new("/e"));
         assert_eq!(settings.group, "f");
+    }
+
+    #[test]
+    fn canary_interval_is_a_duration_or_off() {
+        let of = |value: &str| {
+            let text = format!("canary_interval = \"{value}\"");
+            Settings::parse(Path::new("s"), &text).unwrap().canary_interval
+        };
+        assert_eq!(of("90s"), Some(Duration::from_secs(90)));
+        assert_eq!(of("1m"), Some(Duration::from_secs(60)));
+        assert_eq!((of("off"), of("0s")), (None, None));
+        let bad = wrong("canary_interval = \"soon\"");
+        assert_eq!((bad.line, bad.column), (1, 19));
+        assert!(bad.message.contains("soon") && bad.help.unwrap().contains("`\"off\"`"));
+        assert_eq!(wrong("canary_interval = 60").message, "`canary_interval` takes a text");
+        let near = wrong("canary_intervall = \"1m\"").help;
+        assert_eq!(near.as_deref(), Some("did you mean `canary_interval`?"));
     }
 
     #[test]

@@ -82,15 +82,46 @@ impl Bed {
     /// When it does not.
     #[track_caller]
     pub fn start(&self) {
+        self.start_with(&[]);
+    }
+
+    /// Takes enforcement off the host and starts a daemon anew that leaves out these hooks. Sessions, log
+    /// and policy are gone; the processes of former sessions are nobody's.
+    ///
+    /// # Panics
+    /// When it does not start: also where it is none that can leave out hooks.
+    #[track_caller]
+    pub fn start_without(&self, hooks: &[&str]) {
+        self.kill();
+        end_former();
+        for folder in [layout::STATE, layout::LOG] {
+            layout::empty(Path::new(folder));
+        }
+        write_policy(&[("10-test.toml", SYSTEM_POLICY)]);
+        self.start_with(&[("REMIT_WITHOUT_HOOK", &hooks.join(","))]);
+        let links = Path::new(layout::PINS).join("v1/links");
+        for hook in hooks {
+            assert!(!links.join(hook).exists(), "`{hook}` is attached all the same");
+        }
+    }
+
+    /// Whether the daemon runs.
+    pub fn is_running(&self) -> bool {
+        self.daemon().as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    #[track_caller]
+    fn start_with(&self, environment: &[(&str, &str)]) {
         let log = File::options().create(true).append(true).open(layout::DAEMON_LOG);
         let log = log.expect("the daemon's output can be kept");
         let mut command = Command::new("remitd");
         command.args(["--config", layout::SETTINGS]).stderr(log).process_group(0);
+        command.envs(environment.iter().copied());
         let child = command.spawn().unwrap_or_else(|error| panic!("remitd: {error}"));
         let pid = child.id();
         *self.daemon() = Some(child);
         fs::write(former(), pid.to_string()).expect("the daemon's number can be kept");
-        eventually("the daemon to answer", Duration::from_secs(120), || {
+        eventually("the daemon to answer", Duration::from_secs(300), || {
             if let Some(status) = self.daemon().as_mut().and_then(|child| child.try_wait().ok()?) {
                 panic!("remitd ended: {status}\n{}", self.daemon_log());
             }

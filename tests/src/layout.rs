@@ -49,7 +49,7 @@ pub fn kernel() -> String {
 }
 
 /// Lays out empty folders and the programs for sessions.
-pub(crate) fn make() {
+pub fn make() {
     for folder in [POLICY, STATE, LOG, FILES] {
         empty(Path::new(folder));
     }
@@ -61,6 +61,10 @@ pub(crate) fn make() {
     );
     fs::write(SETTINGS, settings).expect("the settings can be written");
     let built = built("probe");
+    // What another executable's tests left running still has the former one open.
+    if probe().exists() {
+        fs::remove_file(probe()).expect("the former probe can be removed");
+    }
     fs::copy(&built, probe()).unwrap_or_else(|error| panic!("copy `{}`: {error}", built.display()));
 }
 

@@ -10,6 +10,7 @@
 
 pub mod bed;
 pub mod check;
+pub mod hole;
 pub mod incident;
 pub mod layout;
 pub mod outcome;
@@ -19,6 +20,7 @@ pub mod session;
 
 pub use bed::{Bed, bed};
 pub use check::{Case, allowed, fails, judge, refused};
+pub use hole::Hole;
 pub use incident::Incident;
 pub use outcome::Outcome;
 pub use probe::{Answer, Interactive, untagged};

@@ -114,9 +114,20 @@ impl Interactive {
     /// When it can't be started.
     #[track_caller]
     pub fn untagged() -> Self {
+        Self::untagged_through::<[&str; 0]>([])
+    }
+
+    /// The same, started by a command such as `setpriv …`.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    #[track_caller]
+    pub fn untagged_through<I: IntoIterator<Item: AsRef<OsStr>>>(before: I) -> Self {
         crate::bed();
-        let mut command = Command::new(layout::probe());
-        command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir("/");
+        let mut words: Vec<_> = before.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        words.extend([layout::probe().into_os_string(), "serve".into()]);
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir("/");
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (input, output) = (child.stdin.take(), child.stdout.take());
         Self::new(Running::untagged(child), input.zip(output))

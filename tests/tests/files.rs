@@ -220,6 +220,7 @@ fn metadata_needs_write() {
         "chmod @rw/file 0600 = ok
          chown @rw/file 1 = ok
          touch @rw/file = ok
+         touch @ro/second = file.setattr no_tool @ro/second
          chmod @rw/folder 0700 = ok
          chmod @ro/file 0666 = file.setattr no_tool @ro/file
          chown @ro/second 1 = file.setattr no_tool @ro/second

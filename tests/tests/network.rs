@@ -399,3 +399,34 @@ fn port_of_the_kernels_choice_gives_no_server() {
     judge(bed().session("free"), &[allowed(words())]);
     possible_untagged(&[words()]);
 }
+
+#[test]
+fn packets_are_not_sent_by_another_way() {
+    bed().policy("[profile.p]\ntools = [\"system\"]");
+    let set = |socket: &str, option: &str| -> Vec<std::ffi::OsString> {
+        let text = format!("sys setsockopt socket={socket} {option}");
+        text.split(' ').map(Into::into).collect()
+    };
+    let no = |socket: &str, option: &str, name: &str| {
+        let object = serde_json::json!({ "option": name });
+        refused("net.option", "guard", set(socket, option)).object(object)
+    };
+    judge(
+        bed().session("p"),
+        &[
+            // `SO_REUSEADDR`, `IP_TTL`, `TCP_NODELAY`, `IPV6_V6ONLY`.
+            allowed(set("2,1,0", "1 2 x=01000000 4")),
+            allowed(set("2,2,0", "0 2 x=20000000 4")),
+            allowed(set("2,1,0", "6 1 x=01000000 4")),
+            allowed(set("10,1,0", "41 26 x=01000000 4")),
+            // A loose source route, also for TCP over IPv6; no options at all, which is not told apart.
+            no("2,2,0", "0 4 x=83070400000000 7", "ip_options"),
+            no("2,1,0", "0 4 0 0", "ip_options"),
+            no("10,1,0", "0 4 0 0", "ip_options"),
+            no("10,2,0", "41 57 0 0", "ipv6_rthdr"),
+            no("10,2,0", "41 5 0 0", "ipv6_2292rthdr"),
+            no("10,2,0", "41 6 0 0", "ipv6_2292pktoptions"),
+        ],
+    );
+    possible_untagged(&[set("2,1,0", "0 4 0 0"), set("10,2,0", "41 57 0 0")]);
+}

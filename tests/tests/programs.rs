@@ -49,6 +49,29 @@ impl Drop for Server {
 }
 
 #[test]
+fn files_without_a_name_can_be_changed_by_who_holds_them() {
+    let (folder, session) = coder("unnamed");
+    let finished = session.run([
+        "python3",
+        "-c",
+        "
+import os, tempfile
+def change(fd):
+    os.ftruncate(fd, 4096); os.write(fd, b'x' * 5000); os.fchmod(fd, 0o640); os.fchown(fd, -1, -1)
+    os.utime(fd); os.utime(fd, (1, 2))
+    assert os.fstat(fd).st_size == 5000
+memory = os.memfd_create('memory'); change(memory)
+with tempfile.TemporaryFile() as file: change(file.fileno())
+gone = os.open('gone', os.O_RDWR | os.O_CREAT); os.unlink('gone'); change(gone)
+named = os.open('named', os.O_RDWR | os.O_CREAT); change(named)
+",
+    ]);
+    let finished = finished.expect(0);
+    assert_eq!(finished.incidents().len(), 0, "{:?}", finished.incidents());
+    assert_eq!(fs::metadata(folder.join("named")).unwrap().len(), 5000);
+}
+
+#[test]
 fn shell_works_in_its_folder() {
     let (folder, session) = coder("shell");
     let finished = session.script(

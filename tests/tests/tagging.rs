@@ -21,6 +21,7 @@ fn session() -> Builder {
           { paths = ["/srv/test/tagging/bin/**"], access = ["read", "exec"] },
           { paths = ["/srv/test/tagging/out/**"], access = ["read", "write", "create"] },
         ]
+        setid = true
         [profile.p]
         tools = ["system", "mine"]
         "#,

@@ -27,6 +27,8 @@ const LISTS_AGE: Duration = Duration::from_secs(12 * 60 * 60);
 /// Package lists of other releases, read by an apt of their own.
 pub(crate) struct Lists {
     folder: PathBuf,
+    /// The suite whose packages are taken before those of the others.
+    first: Option<String>,
 }
 
 impl Lists {
@@ -35,7 +37,9 @@ impl Lists {
     /// # Errors
     /// When the machine names no Debian archive, or the lists can't be had.
     pub(crate) fn of(suites: &[&str]) -> Result<Self> {
-        let lists = Self { folder: cache()?.join("apt").join(suites.join("+")) };
+        let backports = suites.iter().find(|suite| suite.ends_with("-backports"));
+        let first = backports.map(ToString::to_string);
+        let lists = Self { folder: cache()?.join("apt").join(suites.join("+")), first };
         for folder in ["lists/partial", "cache/archives/partial"] {
             make_folder(&lists.folder.join(folder))?;
         }
@@ -55,12 +59,17 @@ impl Lists {
     /// # Errors
     /// As [`Lists::of`], and when the machine is no Debian.
     pub(crate) fn of_machine() -> Result<Self> {
-        let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-        let field = |name: &str| release.lines().find_map(|line| line.strip_prefix(name));
-        match (field("ID="), field("VERSION_CODENAME=")) {
-            (Some("debian"), Some(name)) => Self::of(&[name, &format!("{name}-security")]),
-            _ => bail!("this machine is no Debian: its packages can't be had for you"),
-        }
+        let name = machine_release()?;
+        Self::of(&[&name, &format!("{name}-security")])
+    }
+
+    /// The lists of the machine's own release and of its backports, which are taken first.
+    ///
+    /// # Errors
+    /// As [`Lists::of_machine`].
+    pub(crate) fn of_machine_and_backports() -> Result<Self> {
+        let name = machine_release()?;
+        Self::of(&[&name, &format!("{name}-security"), &format!("{name}-backports")])
     }
 
     /// The names of packages that begin with `prefix`.
@@ -139,7 +148,20 @@ impl Lists {
         ] {
             command.args(["-o", &option]);
         }
+        if let Some(suite) = &self.first {
+            command.args(["-o", &format!("APT::Default-Release={suite}")]);
+        }
         command
+    }
+}
+
+/// The name of the machine's release of Debian.
+fn machine_release() -> Result<String> {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let field = |name: &str| release.lines().find_map(|line| line.strip_prefix(name));
+    match (field("ID="), field("VERSION_CODENAME=")) {
+        (Some("debian"), Some(name)) => Ok(name.to_owned()),
+        _ => bail!("this machine is no Debian: its packages can't be had for you"),
     }
 }
 

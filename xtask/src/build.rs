@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     process::run,
-    project::{cargo, root, target, write},
+    project::{cargo, make_folder, root, target, write},
     say, toolchain,
 };
 
@@ -57,6 +57,31 @@ impl Build {
         }
         run(command.env(OBJECT_VARIABLE, object))
     }
+}
+
+/// Where the daemon that can leave out hooks is, in the place of `remitd`.
+pub(crate) fn hole_folder() -> PathBuf {
+    target().join("hole")
+}
+
+/// Builds a daemon that can leave out hooks; the binaries of [`Build::folder`] stay what they are.
+///
+/// # Errors
+/// When it doesn't compile.
+pub(crate) fn hole(object: &Path) -> Result<()> {
+    Build::default().host(object)?;
+    say::step("building a remitd that can leave out hooks");
+    let mut command = cargo();
+    command.args(["build", "--release", "--package", "agent"]);
+    command.args(["--features", "hole", "--bin", "remitd-hole"]);
+    run(command.env(OBJECT_VARIABLE, object))?;
+    let (from, folder) = (Build::default().folder(), hole_folder());
+    make_folder(&folder)?;
+    for (built, name) in [("remitd-hole", "remitd"), ("remit", "remit")] {
+        let (built, copy) = (from.join(built), folder.join(name));
+        fs::copy(&built, &copy).with_context(|| format!("cannot copy `{}`", built.display()))?;
+    }
+    Ok(())
 }
 
 /// The variable that tells the crate `agent` where the eBPF object lies.

@@ -1,6 +1,8 @@
-//! Builds, boots, demonstrates and tests Remit.
+//! Builds, boots, demonstrates, tests and measures Remit.
 
 mod apt;
+mod attacks;
+mod bench;
 mod build;
 mod demo;
 mod install;
@@ -23,6 +25,9 @@ Examples:
   cargo xtask test                         unit tests here, integration tests on 6.12
   cargo xtask test rename --kernel 6.1     the tests whose name contains `rename`, on 6.1
   cargo xtask test --all-kernels           everything, on 6.12, 6.1, 6.18 and 7
+  cargo xtask test --without all           what gets through when a hook is left out
+  cargo xtask bench                        what Remit costs, beside other confinements
+  cargo xtask attacks                      the attacks on all kernels, and their tables in `docs`
   cargo xtask vm -- remit doctor           one command in a guest
   cargo xtask vm --kernel 7 -- sh -c 'uname -r; exit 7'
   cargo xtask vm --icount -- ./measure     time that counts instructions
@@ -33,7 +38,7 @@ Environment:
   REMIT_DEBIAN             the URI of Debian's archive, where the machine names none
   REMIT_DEBIAN_SECURITY    the same for its security archive";
 
-/// Builds, boots, demonstrates and tests Remit; needs nothing but Rust and Debian's apt.
+/// Builds, boots, demonstrates, tests and measures Remit; needs nothing but Rust and Debian's apt.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES)]
 struct Arguments {
@@ -47,6 +52,8 @@ enum Command {
     Vm(vm::Vm),
     Demo(demo::Demo),
     Test(test::Test),
+    Bench(bench::Bench),
+    Attacks(attacks::Attacks),
     Tidy(tidy::Tidy),
     Install(install::Install),
 }
@@ -66,8 +73,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build(build) => build.run()?,
         Command::Install(install) => install.run()?,
         Command::Vm(vm) => return vm.run().map(ExitCode::from),
+        Command::Attacks(attacks) => return attacks.run().map(success_if),
         Command::Demo(demo) => return demo.run().map(ExitCode::from),
         Command::Test(test) => return test.run().map(success_if),
+        Command::Bench(bench) => return bench.run().map(success_if),
         Command::Tidy(tidy) => return tidy.run().map(success_if),
     }
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,8 @@
 
 mod count;
 mod executables;
+mod lanes;
+mod without;
 
 use std::{
     env,
@@ -16,12 +18,17 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
+    attacks,
     build::{self, Build},
-    project::{cargo, root},
+    project::{cargo, make_folder, root},
     say,
-    vm::{Guest, kernel::Series},
+    vm::{
+        Guest,
+        kernel::{Kernel, Series},
+    },
 };
 use count::{Counter, Counts};
+use lanes::Named;
 
 /// Runs the unit tests here and the integration tests in a guest.
 #[derive(clap::Args)]
@@ -33,7 +40,8 @@ pub(crate) struct Test {
     #[arg(long, value_enum, conflicts_with = "all_kernels")]
     kernel: Option<Series>,
 
-    /// Boot all series one after another (the default where `CI=true`).
+    /// Boot all series, two at once where there are processors for it (the default where `CI=true`); the catalogue of attacks is
+    /// tried on the first of them, and on all by `cargo xtask attacks`.
     #[arg(long)]
     all_kernels: bool,
 
@@ -45,21 +53,43 @@ pub(crate) struct Test {
     #[arg(long)]
     guest_only: bool,
 
+    /// Leave out a hook's program, or with `all` one after another: tells which tests notice, and fails
+    /// when none does. Without a filter it tries the attacks that the hook stops.
+    #[arg(long, value_name = "HOOK", conflicts_with = "unit_only")]
+    without: Option<String>,
+
     /// Take the eBPF object and the binaries as they are.
     #[arg(long)]
     no_build: bool,
 
     /// Stop a guest after so many seconds.
-    #[arg(long, value_name = "SECS", default_value_t = 1500)]
+    #[arg(long, value_name = "SECS", default_value_t = 2400)]
     timeout: u64,
 }
 
 impl Test {
+    /// The integration tests whose names contain `filter`, on all kernels.
+    pub(crate) fn for_all_kernels(filter: &str) -> Self {
+        Self {
+            filter: Some(filter.to_owned()),
+            kernel: None,
+            all_kernels: true,
+            unit_only: false,
+            guest_only: true,
+            without: None,
+            no_build: false,
+            timeout: 2400,
+        }
+    }
+
     /// Runs the tests, prints what came of them, and tells whether all passed.
     ///
     /// # Errors
     /// When something doesn't compile, or no test matches the filter.
     pub(crate) fn run(&self) -> Result<bool> {
+        if let Some(hook) = &self.without {
+            return self.without(hook);
+        }
         if !self.no_build {
             build::object()?;
         }
@@ -117,9 +147,37 @@ impl Test {
         if !self.no_build {
             Build::default().host(&build::object_path())?;
         }
-        for series in self.kernels() {
+        let (unfit, fit): (Vec<_>, Vec<_>) =
+            executables.into_iter().partition(|path| executables::is_for_unfit_host(path));
+        // The catalogue of attacks takes minutes: all kernels have it where it is asked for.
+        let without_attacks: Vec<_> =
+            fit.iter().filter(|path| !executables::has_attacks(path)).cloned().collect();
+        let kernels = self.kernels();
+        // One after another: what has to be downloaded says so, and is there when a guest begins.
+        for series in &kernels {
+            Kernel::newest(*series)?;
+        }
+        let lanes = lanes::lanes(kernels.len());
+        let places: Vec<_> = kernels.into_iter().enumerate().collect();
+        let of_kernels = lanes::side_by_side(&places, lanes, |(place, series)| {
+            let mut results = Vec::new();
             let name = format!("kernel {}", series.name());
-            results.push((name, self.on_kernel(series, &executables)?));
+            let asked = *place == 0 || self.filter.is_some();
+            let fit = if asked { &fit } else { &without_attacks };
+            let boot = |executables, parameters| {
+                self.on_kernel(*series, executables, parameters, lanes > 1)
+            };
+            if !fit.is_empty() {
+                results.push((name.clone(), boot(fit, &[])?));
+            }
+            if !unfit.is_empty() {
+                let counts = boot(&unfit, WITHOUT_BPF)?;
+                results.push((format!("{name} without BPF security modules"), counts));
+            }
+            anyhow::Ok(results)
+        });
+        for of_kernel in of_kernels {
+            results.extend(of_kernel?);
         }
         Ok(())
     }
@@ -135,15 +193,27 @@ impl Test {
     }
 
     /// Runs the executables in one guest; a guest that died counts as one test that failed.
-    /// One that died before the first test is booted once more: an emulated processor that is patched
-    /// while another runs was seen to panic a kernel in its first seconds.
-    fn on_kernel(&self, series: Series, executables: &[PathBuf]) -> Result<Counts> {
+    /// One that died before the first test is booted once more: older emulators were seen to panic a kernel
+    /// in its first seconds. `named`: each line says which kernel it is of.
+    fn on_kernel(
+        &self,
+        series: Series,
+        executables: &[PathBuf],
+        parameters: &[&str],
+        named: bool,
+    ) -> Result<Counts> {
         let begin = Instant::now();
         let boot = || {
             say::step(format!("booting {} for the integration tests", series.name()));
-            let (counter, counts) = Counter::new(io::stdout());
-            let ended = self.guest(series, executables, Box::new(counter))?.run(series);
-            anyhow::Ok((ended, counts))
+            let stdout: Box<dyn Write + Send> = if named {
+                Box::new(Named::new(io::stdout(), series.name()))
+            } else {
+                Box::new(io::stdout())
+            };
+            let (counter, counts) = Counter::new(stdout);
+            let mut guest = self.guest(series, executables, Box::new(counter))?;
+            guest.parameters = parameters.iter().map(ToString::to_string).collect();
+            anyhow::Ok((guest.run(series), counts))
         };
         let (mut ended, mut counts) = boot()?;
         if let Err(error) = &ended
@@ -169,7 +239,7 @@ impl Test {
                 counted.failed += 1;
             }
         }
-        say::step(format!("{} took {} s", series.name(), begin.elapsed().as_secs()));
+        say::step(format!("{} took {} s{}", series.name(), begin.elapsed().as_secs(), slow(&counts)));
         Ok(counted)
     }
 
@@ -184,7 +254,9 @@ impl Test {
                 .map(OsString::from)
                 .to_vec();
         command.extend(executables.iter().map(OsString::from));
-        let mut guest = Guest::new(&Build::default().folder(), command)?;
+        let binaries =
+            if self.without.is_some() { build::hole_folder() } else { Build::default().folder() };
+        let mut guest = Guest::new(&binaries, command)?;
         let folder = root().join("tests");
         for (name, value) in [
             ("REMIT_GUEST", "1".into()),
@@ -193,12 +265,34 @@ impl Test {
         ] {
             guest.environment.push((name.into(), value));
         }
+        // What came of the attacks is kept for `cargo xtask attacks`.
+        if executables.iter().any(|path| executables::has_attacks(path)) {
+            let results = attacks::results();
+            make_folder(&results)?;
+            guest.environment.push(("REMIT_ATTACKS".into(), results.clone().into()));
+            guest.shared.push(results);
+        }
         guest.folder = folder;
         guest.timeout = Duration::from_secs(self.timeout);
         guest.stdout = stdout;
         Ok(guest)
     }
 }
+
+/// The tests to look at when the whole takes too long, for the end of a line.
+fn slow(counts: &count::Shared) -> String {
+    let mut slow = counts.slowest(SLOW);
+    slow.retain(|(_, took)| *took >= Duration::from_secs(10));
+    let tests: Vec<_> =
+        slow.iter().map(|(name, took)| format!("{name} {} s", took.as_secs())).collect();
+    if tests.is_empty() { String::new() } else { format!(", longest: {}", tests.join(", ")) }
+}
+
+/// How many tests are named as those that took longest.
+const SLOW: usize = 12;
+
+/// What makes a kernel one that can't enforce: its list of security modules has no `bpf`.
+const WITHOUT_BPF: &[&str] = &["lsm=landlock,lockdown,yama"];
 
 /// Runs each executable, with the filter as its first parameter where there is one.
 const RUN_ALL: &str = r#"

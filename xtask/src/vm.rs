@@ -5,7 +5,7 @@ mod cpio;
 mod initramfs;
 pub(crate) mod kernel;
 mod modules;
-mod programs;
+pub(crate) mod programs;
 mod qemu;
 
 use std::{
@@ -51,6 +51,10 @@ pub(crate) struct Vm {
     #[arg(long, value_name = "DIR")]
     rw: Vec<PathBuf>,
 
+    /// Give the kernel a parameter more, as `lsm=landlock,bpf`.
+    #[arg(long, value_name = "PARAMETER", allow_hyphen_values = true)]
+    parameter: Vec<String>,
+
     /// Stop the guest after so many seconds.
     #[arg(long, value_name = "SECS", default_value_t = 300)]
     timeout: u64,
@@ -79,6 +83,7 @@ impl Vm {
         guest.memory = self.memory;
         guest.icount = self.icount;
         guest.shared = self.rw;
+        guest.parameters = self.parameter;
         guest.timeout = Duration::from_secs(self.timeout);
         Ok(guest.run(self.kernel).unwrap_or_else(|error| {
             say::error(&error);
@@ -97,6 +102,8 @@ pub(crate) struct Guest {
     pub(crate) icount: bool,
     /// The folders shared with the guest's changes.
     pub(crate) shared: Vec<PathBuf>,
+    /// What the kernel is told beside what every guest's is.
+    pub(crate) parameters: Vec<String>,
     /// How long it may run.
     pub(crate) timeout: Duration,
     /// The command's environment.
@@ -121,6 +128,7 @@ impl Guest {
             memory: "2G".to_owned(),
             icount: false,
             shared: Vec::new(),
+            parameters: Vec::new(),
             timeout: Duration::from_secs(300),
             environment: environment(binaries)?,
             folder,

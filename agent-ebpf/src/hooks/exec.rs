@@ -1,4 +1,6 @@
-//! Running: mapping a file executable. (Starting a program opens it with `__FMODE_EXEC`: `file_open`.)
+//! Running and mapping: executable, for which the path decides; to read or write, as using the descriptor;
+//! and programs that give their process more privilege. (Starting a program opens it with `__FMODE_EXEC`:
+//! `file_open`.)
 
 use core::{ffi::c_void, ptr};
 
@@ -9,48 +11,83 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
+use super::{
+    file::{FMODE_EXEC, is_backing},
+    held,
+};
 use crate::{
     check::{self, FileRequest},
-    kernel::{Place, load},
-    offset, subject,
+    kernel::{self, Place},
+    member, subject,
 };
 
-/// `PROT_EXEC` (include/uapi/asm-generic/mman-common.h).
+/// `PROT_WRITE` and `PROT_EXEC` (include/uapi/asm-generic/mman-common.h).
+const PROT_WRITE: u64 = 2;
 const PROT_EXEC: u64 = 4;
+/// `MAP_SHARED`, a bit of `MAP_SHARED_VALIDATE` too (include/uapi/linux/mman.h).
+const MAP_SHARED: u64 = 1;
+/// `MAP_TYPE`: the bits that say whether a mapping is shared.
+const MAP_TYPE: u64 = 0xf;
+/// `VM_SHARED` (include/linux/mm.h).
+const VM_SHARED: u64 = 8;
 
 /// `int mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)`;
 /// the file is null for anonymous memory.
 #[lsm(hook = "mmap_file")]
 pub fn mmap_file(context: LsmContext) -> i32 {
-    if context.arg::<u64>(2) & PROT_EXEC == 0 {
-        return 0;
-    }
     let Some(tag) = subject::current() else { return 0 };
     let file: *const c_void = context.arg(0);
     if file.is_null() {
         return 0;
     }
-    map(tag, file)
+    let kind = context.arg::<u64>(3) & MAP_TYPE;
+    map(tag, file, context.arg(2), kind & MAP_SHARED != 0)
 }
 
 /// `int file_mprotect(struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)`.
 #[lsm(hook = "file_mprotect")]
 pub fn file_mprotect(context: LsmContext) -> i32 {
-    if context.arg::<u64>(2) & PROT_EXEC == 0 {
-        return 0;
-    }
     let Some(tag) = subject::current() else { return 0 };
-    let file: *const c_void = load(context.arg::<*const c_void>(0), offset!(vma_file));
+    let vma: *const c_void = context.arg(0);
+    let file: *const c_void = member!(vma, vma_file);
     if file.is_null() {
         return 0;
     }
-    map(tag, file)
+    map(tag, file, context.arg(2), member!(u64, vma, vma_flags) & VM_SHARED != 0)
 }
 
+/// Decides about a mapping of that protection. One that is not shared writes to memory, not to the file.
 #[inline(always)]
-fn map(tag: &'static Tag, file: *const c_void) -> i32 {
-    let inode: *const c_void = load(file, offset!(file_inode));
-    let place = Place::of_path(file, offset!(file_path));
-    let rights = Rights::of(Right::Exec);
-    check::file(tag, inode, &FileRequest::new(Operation::FileMap, place, rights), ptr::null())
+fn map(tag: &'static Tag, file: *const c_void, protection: u64, is_shared: bool) -> i32 {
+    let inode: *const c_void = member!(file, file_inode);
+    if protection & PROT_EXEC != 0 {
+        let place = Place::of_file(file);
+        let request = FileRequest::new(Operation::FileMap, place, Rights::of(Right::Exec));
+        let verdict = check::file(tag, inode, &request, ptr::null());
+        if verdict != 0 || protection & PROT_WRITE == 0 {
+            return verdict;
+        }
+    }
+    if protection == 0 || is_backing(file) {
+        return 0;
+    }
+    let read =
+        if member!(u32, file, file_flags) & FMODE_EXEC == 0 { Right::Read } else { Right::Exec };
+    let mut rights = Rights::of(read);
+    if protection & PROT_WRITE != 0 && is_shared {
+        rights = rights.with(Right::Write);
+    }
+    check::file(tag, inode, &held::request(file, rights, Operation::FileMap), ptr::null())
+}
+
+/// `int bprm_creds_from_file(struct linux_binprm *bprm, const struct file *file)`: the credentials that the
+/// program will have are made, and nothing is committed yet. `file` is where they come from.
+#[lsm(hook = "bprm_creds_from_file")]
+pub fn bprm_creds_from_file(context: LsmContext) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let program: *const c_void = context.arg(0);
+    if !kernel::gains_privilege(member!(program, binprm_cred)) {
+        return 0;
+    }
+    check::set_id(tag, Place::of_file(context.arg(1)))
 }

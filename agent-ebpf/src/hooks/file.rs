@@ -11,14 +11,14 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
     check::{self, FileRequest, INNER},
-    kernel::{self, Place, load, parent_and_name},
-    offset, subject,
+    kernel::{self, Place, parent_and_name},
+    member, subject,
 };
 
 /// `FMODE_READ` (include/linux/fs.h).
-const FMODE_READ: u32 = 1;
+pub(super) const FMODE_READ: u32 = 1;
 /// `FMODE_WRITE`.
-const FMODE_WRITE: u32 = 2;
+pub(super) const FMODE_WRITE: u32 = 2;
 /// `FMODE_BACKING`, bit 25 and since 6.14 (and in 6.12's later releases) bit 24: the file beneath one of
 /// overlayfs or FUSE, whose own opening was decided. Such a file is also not accounted for. Neither bit
 /// has another meaning while a file is being opened, and no flag of `open` sets one.
@@ -26,35 +26,35 @@ const FMODE_BACKING: u32 = 1 << 24 | 1 << 25;
 /// `FMODE_NOACCOUNT`.
 const FMODE_NOACCOUNT: u32 = 1 << 29;
 /// `__FMODE_EXEC`, in the flags of a file that is opened to run it.
-const FMODE_EXEC: u32 = 0x20;
+pub(super) const FMODE_EXEC: u32 = 0x20;
 /// `O_TRUNC`: empties the file, however it is opened.
 const O_TRUNC: u32 = 0o1_000;
 /// `__O_TMPFILE` (include/uapi/asm-generic/fcntl.h).
-const O_TMPFILE: u32 = 0o20_000_000;
+pub(super) const O_TMPFILE: u32 = 0o20_000_000;
 /// `S_IFMT` and `S_IFIFO` (include/uapi/linux/stat.h).
-const S_IFMT: u16 = 0o170_000;
+pub(super) const S_IFMT: u16 = 0o170_000;
 const S_IFIFO: u16 = 0o010_000;
 
 /// `int file_open(struct file *file)`: every opening but `O_PATH`, also by io_uring, and of a program
 /// and its interpreter by exec.
 #[lsm(hook = "file_open")]
 pub fn file_open(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
-    let file: *const c_void = context.arg(0);
-    open(tag, file)
+    if subject::is_surely_untagged() { 0 } else { open(context.arg(0)) }
 }
 
-#[inline(always)]
-fn open(tag: &'static Tag, file: *const c_void) -> i32 {
-    let mode: u32 = load(file, offset!(file_mode));
-    let flags: u32 = load(file, offset!(file_flags));
-    if mode & FMODE_NOACCOUNT != 0 && mode & FMODE_BACKING != 0 {
+/// Not inlined: who is untagged should not pay for the registers that the rest needs.
+#[inline(never)]
+fn open(file: *const c_void) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let mode: u32 = member!(file, file_mode);
+    let flags: u32 = member!(file, file_flags);
+    if is_backing(file) {
         return 0;
     }
     if flags & O_TMPFILE != 0 {
         return open_unnamed(tag, file, mode);
     }
-    let inode: *const c_void = load(file, offset!(file_inode));
+    let inode: *const c_void = member!(file, file_inode);
     let mut rights = Rights::NONE;
     let mut operation = Operation::FileOpen;
     if flags & FMODE_EXEC != 0 {
@@ -67,10 +67,15 @@ fn open(tag: &'static Tag, file: *const c_void) -> i32 {
         if mode & FMODE_WRITE != 0 || flags & O_TRUNC != 0 {
             rights = rights.with(Right::Write);
         }
+        // Access mode 3: neither to read nor to write, but to control, for which the kernel itself asks
+        // for both (`ACC_MODE`, include/linux/fs.h).
+        if rights.is_empty() {
+            rights = Rights::of(Right::Read).with(Right::Write);
+        }
     }
-    let place = Place::of_path(file, offset!(file_path));
+    let place = Place::of_file(file);
     let mut request = FileRequest::new(operation, place, rights);
-    if load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFIFO {
+    if member!(u16, inode, inode_mode) & S_IFMT == S_IFIFO {
         request.flags = INNER;
     }
     if kernel::acts_for_another() {
@@ -79,12 +84,19 @@ fn open(tag: &'static Tag, file: *const c_void) -> i32 {
     check::file(tag, inode, &request, ptr::null())
 }
 
+/// Whether a file lies beneath another one, by which it was decided.
+#[inline(always)]
+pub(super) fn is_backing(file: *const c_void) -> bool {
+    let mode: u32 = member!(file, file_mode);
+    mode & FMODE_NOACCOUNT != 0 && mode & FMODE_BACKING != 0
+}
+
 /// A file without a name (`O_TMPFILE`): judged as one made in its folder. Without the folder's cached label:
 /// the verifier of 6.18 does not trust an inode that was reached through a parent.
 #[inline(always)]
 fn open_unnamed(tag: &'static Tag, file: *const c_void, mode: u32) -> i32 {
-    let unnamed = Place::of_path(file, offset!(file_path));
-    let [folder, ..] = parent_and_name(unnamed.dentry);
+    let unnamed = Place::of_file(file);
+    let (folder, ..) = parent_and_name(unnamed.dentry);
     let mut rights = Rights::of(Right::Create).with(Right::Write);
     if mode & FMODE_READ != 0 {
         rights = rights.with(Right::Read);

@@ -1,15 +1,18 @@
 //! What no session may do: it would undo the confinement, or act through a process outside of it.
 
+use core::{ffi::c_void, ptr};
+
 use agent_common::{
+    access::{Right, Rights},
     decision::Reason,
     event::{OBJECT_NUMBER, OBJECT_PROCESS, Operation},
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check::{self, Act, EPERM},
-    kernel::{self, Task, load},
-    offset, subject,
+    check::{self, Act, EPERM, FileRequest, INNER},
+    kernel::{self, Place, Task},
+    member, subject,
 };
 
 /// Refuses what the running task tries, if it is tagged.
@@ -27,7 +30,7 @@ fn forbid_outside(operation: Operation, other: Task, number: u32) -> i32 {
     if subject::of(other).is_some_and(|theirs| theirs.session == tag.session) {
         return 0;
     }
-    let pid: u32 = load(other.0, offset!(task_tgid));
+    let pid: u32 = member!(other.0, task_tgid);
     let act = Act { operation, object: OBJECT_PROCESS, arguments: [pid, number, 0] };
     check::refuse(tag, &act, Reason::Guard, EPERM)
 }
@@ -50,20 +53,41 @@ pub fn task_kill(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessSignal, Task(context.arg(0)), signal as u32)
 }
 
-/// `TIOCSTI` and `TIOCLINUX` (include/uapi/asm-generic/ioctls.h): types into a terminal for whoever reads
-/// it next.
-const TYPING: [u32; 2] = [0x5412, 0x541c];
-/// `FIOSETOWN` and `SIOCSPGRP` (include/uapi/asm-generic/sockios.h): who gets a descriptor's signals.
-const OWNING: [u32; 2] = [0x8901, 0x8902];
+/// `int task_setnice(struct task_struct *p, int nice)`.
+#[lsm(hook = "task_setnice")]
+pub fn task_setnice(context: LsmContext) -> i32 {
+    forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
+}
 
-/// `int file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)`.
-#[lsm(hook = "file_ioctl")]
-pub fn file_ioctl(context: LsmContext) -> i32 {
-    let command: u32 = context.arg(1);
-    if !TYPING.contains(&command) && !OWNING.contains(&command) {
-        return 0;
-    }
-    forbid(Operation::FileIoctl, command)
+/// `int task_setioprio(struct task_struct *p, int ioprio)`.
+#[lsm(hook = "task_setioprio")]
+pub fn task_setioprio(context: LsmContext) -> i32 {
+    forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
+}
+
+/// `int task_setscheduler(struct task_struct *p)`: policy and processors.
+#[lsm(hook = "task_setscheduler")]
+pub fn task_setscheduler(context: LsmContext) -> i32 {
+    forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
+}
+
+/// `int task_setrlimit(struct task_struct *p, unsigned int resource, struct rlimit *new_rlim)`.
+#[lsm(hook = "task_setrlimit")]
+pub fn task_setrlimit(context: LsmContext) -> i32 {
+    forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
+}
+
+/// `int task_movememory(struct task_struct *p)`: to another memory node.
+#[lsm(hook = "task_movememory")]
+pub fn task_movememory(context: LsmContext) -> i32 {
+    forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
+}
+
+/// `int uring_override_creds(const struct cred *new)`: a request that names credentials which were put
+/// aside. With them a task would pass for one that the kernel does its own work in ([`is_borrowed`]).
+#[lsm(hook = "uring_override_creds")]
+pub fn uring_override_creds(_context: LsmContext) -> i32 {
+    forbid(Operation::PrivCredentials, 0)
 }
 
 /// `F_SETOWN`, `F_SETSIG` and `F_SETOWN_EX` (include/uapi/asm-generic/fcntl.h).
@@ -73,15 +97,23 @@ const F_SETOWN_EX: u32 = 15;
 /// The signal that a descriptor sends unless told otherwise (include/uapi/asm-generic/signal.h).
 const SIGIO: u32 = 29;
 
+/// `F_SETLEASE` and `F_SETDELEG` (include/uapi/linux/fcntl.h), and `F_UNLCK`, which gives a lease back.
+const F_SETLEASE: u32 = 1024;
+const F_SETDELEG: u32 = 1040;
+const F_UNLCK: u32 = 2;
+
 /// `int file_fcntl(struct file *file, unsigned int cmd, unsigned long arg)`: the kernel sends a descriptor's
 /// signals in nobody's name, so whom they go to is decided when it is said: the own process alone.
 #[lsm(hook = "file_fcntl")]
 pub fn file_fcntl(context: LsmContext) -> i32 {
     let command: u32 = context.arg(1);
+    if command == F_SETLEASE && context.arg::<u32>(2) != F_UNLCK || command == F_SETDELEG {
+        return lease(context.arg(0));
+    }
     if command != F_SETOWN && command != F_SETSIG && command != F_SETOWN_EX {
         return 0;
     }
-    let own: u32 = load(kernel::current().0, offset!(task_tgid));
+    let own: u32 = member!(kernel::current().0, task_tgid);
     let to: u32 = context.arg(2);
     if command != F_SETOWN {
         return forbid(Operation::ProcessSignal, command);
@@ -96,6 +128,21 @@ pub fn file_fcntl(context: LsmContext) -> i32 {
         arguments: [to, SIGIO, 0],
     };
     check::refuse(tag, &act, Reason::Guard, EPERM)
+}
+
+/// A lease holds up whoever opens the file next, for 45 seconds if nothing is done about it: only on files that
+/// the session may write.
+#[inline(always)]
+fn lease(file: *const c_void) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let inode: *const c_void = member!(file, file_inode);
+    if member!(u32, inode, inode_nlink) == 0 {
+        return 0;
+    }
+    let place = Place::of_file(file);
+    let mut request = FileRequest::new(Operation::FileUse, place, Rights::of(Right::Write));
+    request.flags = INNER;
+    check::file(tag, inode, &request, ptr::null())
 }
 
 /// `int bpf(int cmd, union bpf_attr *attr, unsigned int size)`; later kernels add an argument.
@@ -156,7 +203,7 @@ pub fn kernel_read_file(context: LsmContext) -> i32 {
 
 /// Capabilities that would undo the confinement, by number (include/uapi/linux/capability.h):
 /// DAC_READ_SEARCH (2), LINUX_IMMUTABLE (9), NET_ADMIN (12), NET_RAW (13), SYS_MODULE (16), SYS_RAWIO
-/// (17), SYS_PTRACE (19), SYS_ADMIN (21), SYS_BOOT (22), SYS_TIME (25), MKNOD (27), AUDIT_CONTROL (30),
+/// (17), SYS_PTRACE (19), SYS_PACCT (20), SYS_ADMIN (21), SYS_BOOT (22), SYS_TIME (25), MKNOD (27), AUDIT_CONTROL (30),
 /// MAC_OVERRIDE (32), MAC_ADMIN (33), SYSLOG (34), PERFMON (38), BPF (39), CHECKPOINT_RESTORE (40).
 const WITHHELD: u64 = 1 << 2
     | 1 << 9
@@ -165,6 +212,7 @@ const WITHHELD: u64 = 1 << 2
     | 1 << 16
     | 1 << 17
     | 1 << 19
+    | 1 << 20
     | 1 << 21
     | 1 << 22
     | 1 << 25
@@ -201,10 +249,10 @@ pub fn capable(context: LsmContext) -> i32 {
 }
 
 /// Whether the credentials are not the running task's own (`kernel::acts_for_another`), and so not the
-/// task's to use.
+/// task's to use. Those of io_uring's threads are always the session's: of who made the ring, or the request.
 #[inline(always)]
 fn is_borrowed(credentials: u64) -> bool {
-    credentials != load::<u64>(kernel::current().0, offset!(task_real_cred))
+    credentials != member!(u64, kernel::current().0, task_real_cred) && !kernel::is_ring_worker()
 }
 
 /// Refuses without a report what nobody would want to read of.

@@ -10,9 +10,9 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check::{self, ARRIVING, FRESH, FileRequest, WHOLE},
-    kernel::{Place, load},
-    offset, subject,
+    check::{self, ARRIVING, FRESH, FileRequest, INNER, WHOLE},
+    kernel::Place,
+    member, subject,
 };
 
 /// `S_IFMT` and `S_IFDIR` (include/uapi/linux/stat.h).
@@ -24,22 +24,31 @@ const RENAME_EXCHANGE: u32 = 2;
 /// The place of a dentry that lies in the folder of a typed `struct path`.
 #[inline(always)]
 fn below(folder: *const c_void, dentry: *const c_void) -> Place {
-    Place::of_dentry(load(folder, offset!(path_mnt)), dentry)
+    Place::of_dentry(member!(folder, path_mnt), dentry)
 }
 
-/// Whether the dentry is of a file that never had a name (`O_TMPFILE`): only those without any link can
-/// still get one (`vfs_link`, fs/namei.c), and who holds it open has it.
+/// The place of a name that is made in the folder of a typed `struct path`: it may not be in the list of
+/// its parent's names yet.
+#[inline(always)]
+fn fresh(folder: *const c_void, dentry: *const c_void) -> Place {
+    let mut place = Place::at(member!(folder, path_mnt), dentry as u64);
+    place.parent = member!(folder, path_dentry);
+    place
+}
+
+/// Whether the dentry is of a file that has no name: it was removed, or never had one (`O_TMPFILE`: only such
+/// a file can still get one, `vfs_link`, fs/namei.c). Who holds it open has it.
 #[inline(always)]
 fn is_unnamed(dentry: *const c_void) -> bool {
-    let inode: *const c_void = load(dentry, offset!(dentry_inode));
-    !inode.is_null() && load::<u32>(inode, offset!(inode_nlink)) == 0
+    let inode: *const c_void = member!(dentry, dentry_inode);
+    !inode.is_null() && member!(u32, inode, inode_nlink) == 0
 }
 
 /// Making a name in a folder.
 #[inline(always)]
 fn create(context: &LsmContext) -> i32 {
     let Some(tag) = subject::current() else { return 0 };
-    let place = below(context.arg(0), context.arg(1));
+    let place = fresh(context.arg(0), context.arg(1));
     let mut request = FileRequest::new(Operation::FileCreate, place, Rights::of(Right::Create));
     request.flags = FRESH;
     check::name(tag, &request, ptr::null())
@@ -49,20 +58,25 @@ fn create(context: &LsmContext) -> i32 {
 #[inline(always)]
 fn delete(context: &LsmContext) -> i32 {
     let Some(tag) = subject::current() else { return 0 };
-    let dentry: *const c_void = context.arg(1);
-    let place = below(context.arg(0), dentry);
+    let place = below(context.arg(0), context.arg(1));
     let request = FileRequest::new(Operation::FileDelete, place, Rights::of(Right::Delete));
-    existing(tag, dentry, &request, ptr::null())
+    // By its name: there is nothing to keep of what is going.
+    check::name(tag, &request, ptr::null())
 }
 
-/// Changing a file by a typed `struct path`.
+/// Changing a file by a typed `struct path`. What has no name (temporary files that were removed, memory
+/// files) is changed by who holds it open: by a descriptor (`fchmod`, and `ftruncate` on 6.1).
 #[inline(always)]
 fn change(context: &LsmContext) -> i32 {
     let Some(tag) = subject::current() else { return 0 };
     let path: *const c_void = context.arg(0);
-    let dentry: *const c_void = load(path, offset!(path_dentry));
-    let request =
+    let dentry: *const c_void = member!(path, path_dentry);
+    if is_unnamed(dentry) {
+        return 0;
+    }
+    let mut request =
         FileRequest::new(Operation::FileSetattr, below(path, dentry), Rights::of(Right::Write));
+    request.flags = INNER;
     existing(tag, dentry, &request, ptr::null())
 }
 
@@ -74,7 +88,7 @@ fn existing(
     request: &FileRequest,
     to: *const Place,
 ) -> i32 {
-    let inode: *const c_void = load(dentry, offset!(dentry_inode));
+    let inode: *const c_void = member!(dentry, dentry_inode);
     if inode.is_null() {
         return check::name(tag, request, to);
     }
@@ -84,8 +98,8 @@ fn existing(
 /// Whether the dentry is a folder's.
 #[inline(always)]
 fn is_folder(dentry: *const c_void) -> bool {
-    let inode: *const c_void = load(dentry, offset!(dentry_inode));
-    !inode.is_null() && load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFDIR
+    let inode: *const c_void = member!(dentry, dentry_inode);
+    !inode.is_null() && member!(u16, inode, inode_mode) & S_IFMT == S_IFDIR
 }
 
 /// `int path_mknod(const struct path *dir, struct dentry *dentry, umode_t mode, unsigned int dev)`: also
@@ -137,6 +151,18 @@ pub fn path_chown(context: LsmContext) -> i32 {
     change(&context)
 }
 
+/// `int path_notify(const struct path *path, u64 mask, unsigned int obj_type)`: watching tells what others do
+/// with a file, so it needs what opening it does.
+#[lsm(hook = "path_notify")]
+pub fn path_notify(context: LsmContext) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let path: *const c_void = context.arg(0);
+    let dentry: *const c_void = member!(path, path_dentry);
+    let request =
+        FileRequest::new(Operation::FileOpen, below(path, dentry), Rights::of(Right::Read));
+    existing(tag, dentry, &request, ptr::null())
+}
+
 /// `int path_link(struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry)`: both
 /// in the same mount (`do_linkat`, fs/namei.c). The new name must give nothing that the old one did not:
 /// who may read and write the file could as well copy it.
@@ -145,15 +171,15 @@ pub fn path_link(context: LsmContext) -> i32 {
     let Some(tag) = subject::current() else { return 0 };
     let old: *const c_void = context.arg(0);
     let folder: *const c_void = context.arg(1);
-    let from = below(folder, old);
-    let to = below(folder, context.arg(2));
     let rights = Rights::of(Right::Read).with(Right::Write);
-    let mut request = FileRequest::new(Operation::FileLink, from, rights);
-    let verdict = if is_unnamed(old) { 0 } else { existing(tag, old, &request, &raw const to) };
+    let leaving = FileRequest::new(Operation::FileLink, below(folder, old), rights);
+    let arriving = arriving(Operation::FileLink, fresh(folder, context.arg(2)), 0);
+    let to = &raw const arriving.place;
+    let verdict = if is_unnamed(old) { 0 } else { existing(tag, old, &leaving, to) };
     if verdict != 0 {
         return verdict;
     }
-    arrive(tag, &mut request, to, Rights::of(Right::Create))
+    check::name(tag, &arriving, &raw const leaving.place)
 }
 
 /// `int path_rename(const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir,
@@ -164,38 +190,32 @@ pub fn path_rename(context: LsmContext) -> i32 {
     let Some(tag) = subject::current() else { return 0 };
     let old: *const c_void = context.arg(1);
     let new: *const c_void = context.arg(3);
-    let from = below(context.arg(0), old);
-    let to = below(context.arg(2), new);
     let leave = Rights::of(Right::Delete).with(Right::Read).with(Right::Write);
-    let mut request = FileRequest::new(Operation::FileRename, from, leave);
     let folder = is_folder(old) || is_folder(new);
-    request.flags = if folder { WHOLE } else { 0 };
-    let mut arriving = Rights::of(Right::Create);
+    let whole = if folder { WHOLE } else { 0 };
+    let mut leaving = FileRequest::new(Operation::FileRename, below(context.arg(0), old), leave);
+    leaving.flags = whole;
+    let mut arriving = arriving(Operation::FileRename, fresh(context.arg(2), new), whole);
     if context.arg::<u32>(4) & RENAME_EXCHANGE != 0 {
-        request.rights = leave.with(Right::Create);
-        arriving = request.rights;
+        leaving.rights = leave.with(Right::Create);
+        arriving.rights = leaving.rights;
     }
-    let verdict = if folder {
-        check::name(tag, &request, &raw const to)
-    } else {
-        existing(tag, old, &request, &raw const to)
-    };
+    let to = &raw const arriving.place;
+    let verdict = check::name(tag, &leaving, to);
     if verdict != 0 {
         return verdict;
     }
-    let inode: *const c_void = load(new, offset!(dentry_inode));
+    let inode: *const c_void = member!(new, dentry_inode);
     if !inode.is_null() {
-        arriving = arriving.with(Right::Delete);
+        arriving.rights = arriving.rights.with(Right::Delete);
     }
-    arrive(tag, &mut request, to, arriving)
+    check::name(tag, &arriving, &raw const leaving.place)
 }
 
-/// The new end of a link or rename.
+/// What the new end of a link or rename asks for.
 #[inline(always)]
-fn arrive(tag: &'static Tag, request: &mut FileRequest, to: Place, rights: Rights) -> i32 {
-    let from = request.place;
-    request.place = to;
-    request.rights = rights;
-    request.flags |= FRESH | ARRIVING;
-    check::name(tag, request, &raw const from)
+fn arriving(operation: Operation, place: Place, flags: u32) -> FileRequest {
+    let mut request = FileRequest::new(operation, place, Rights::of(Right::Create));
+    request.flags = flags | FRESH | ARRIVING;
+    request
 }

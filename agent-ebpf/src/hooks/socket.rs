@@ -11,25 +11,28 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
+use super::{held, options};
 use crate::{
     check::{self, Act, Address, EACCES, Endpoint},
-    kernel::{load, peek},
-    offset, socket_owner, subject,
+    kernel::peek,
+    member,
+    socket_owner::{self, LISTENS, Owner},
+    subject,
 };
 
 const AF_UNSPEC: u16 = 0;
-const AF_UNIX: u16 = 1;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+pub(super) const AF_UNIX: u16 = 1;
+pub(super) const AF_INET: u16 = 2;
+pub(super) const AF_INET6: u16 = 10;
 const AF_NETLINK: u16 = 16;
 const SOCK_STREAM: u16 = 1;
-const SOCK_DGRAM: u16 = 2;
+pub(super) const SOCK_DGRAM: u16 = 2;
 const SOCK_RAW: u16 = 3;
 const SOCK_SEQPACKET: u16 = 5;
 /// Low bits of a socket type: the rest are flags (`SOCK_TYPE_MASK`, include/linux/net.h).
 const SOCK_TYPE: u32 = 0xf;
-const IPPROTO_TCP: u32 = 6;
-const IPPROTO_UDP: u32 = 17;
+pub(super) const IPPROTO_TCP: u32 = 6;
+pub(super) const IPPROTO_UDP: u32 = 17;
 const IPPROTO_MPTCP: u32 = 262;
 /// The only netlink protocol that a libc needs: name look-up and interface listing.
 const NETLINK_ROUTE: u32 = 0;
@@ -56,7 +59,7 @@ pub fn socket_create(context: LsmContext) -> i32 {
 
 /// Whether a session may have such a socket at all; where it leads is decided when it is used.
 #[inline(always)]
-fn may_exist(family: u16, kind: u16, protocol: u32) -> bool {
+pub(super) fn may_exist(family: u16, kind: u16, protocol: u32) -> bool {
     match family {
         AF_UNIX => kind == SOCK_STREAM || kind == SOCK_DGRAM || kind == SOCK_SEQPACKET,
         AF_INET | AF_INET6 => match kind {
@@ -77,37 +80,56 @@ pub fn socket_post_create(context: LsmContext) -> i32 {
         return 0;
     }
     let Some(tag) = subject::current() else { return 0 };
-    let sock: *const c_void = load(context.arg::<*const c_void>(0), offset!(socket_sk));
+    let sock: *const c_void = member!(context.arg::<*const c_void>(0), socket_sk);
     if sock.is_null() {
         return 0;
     }
-    let mut owner = *tag;
-    // When memory is short the socket has no owner, and is then a stranger to its own session.
-    socket_owner::set(sock, &mut owner);
+    socket_owner::set(sock, &mut Owner::new(tag));
     0
 }
 
 /// `int socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)`.
 #[lsm(hook = "socket_connect")]
 pub fn socket_connect(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
-    let sock: *const c_void = context.arg(0);
-    let address = context.arg::<*const c_void>(1) as u64;
-    reach(tag, sock, address, context.arg(2), Operation::NetConnect)
-}
-
-/// `int socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)`: an address that comes with the
-/// message, also of a TCP fast open.
-#[lsm(hook = "socket_sendmsg")]
-pub fn socket_sendmsg(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
-    let message: *const c_void = context.arg(1);
-    let address: u64 = load(message, offset!(msghdr_name));
-    if address == 0 {
+    if subject::is_surely_untagged() {
         return 0;
     }
-    let sock: *const c_void = context.arg(0);
-    let len: i32 = load(message, offset!(msghdr_namelen));
+    connect(context.arg(0), context.arg::<*const c_void>(1) as u64, context.arg(2))
+}
+
+/// Not inlined, as opening a file.
+#[inline(never)]
+fn connect(sock: *const c_void, address: u64, len: i32) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    reach(tag, sock, address, len, Operation::NetConnect)
+}
+
+/// `int socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)`: where the socket leads, and an
+/// address that comes with the message, also of a TCP fast open. (A stream that is connected sends to where
+/// it is connected, whatever comes with the message.)
+#[lsm(hook = "socket_sendmsg")]
+pub fn socket_sendmsg(context: LsmContext) -> i32 {
+    if subject::is_surely_untagged() { 0 } else { send(context.arg(0), context.arg(1)) }
+}
+
+/// Not inlined, as opening a file.
+#[inline(never)]
+fn send(sock: *const c_void, message: *const c_void) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    if member!(u64, message, msghdr_control) != 0 {
+        let way = options::way(message);
+        if way != 0 {
+            return options::refuse_way(tag, way);
+        }
+    }
+    let address: u64 = member!(message, msghdr_name);
+    if address == 0 || member!(u16, sock, socket_type) == SOCK_STREAM {
+        let verdict = held::socket(tag, sock);
+        if address == 0 || verdict != 0 {
+            return verdict;
+        }
+    }
+    let len: i32 = member!(message, msghdr_namelen);
     reach(tag, sock, address, len, Operation::NetSend)
 }
 
@@ -133,20 +155,16 @@ pub fn socket_bind(context: LsmContext) -> i32 {
 pub fn socket_listen(context: LsmContext) -> i32 {
     let Some(tag) = subject::current() else { return 0 };
     let sock: *const c_void = context.arg(0);
-    let sk: *const c_void = load(sock, offset!(socket_sk));
+    let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null() {
         return 0;
     }
-    let family: u16 = load(sk, offset!(sock_family));
-    let address = if family == AF_INET {
-        Address::v4(load(sk, offset!(sock_rcv_saddr)))
-    } else if family == AF_INET6 {
-        Address(peek(sk as u64 + u64::from(offset!(sock_v6_rcv_saddr))))
-    } else {
+    let family: u16 = member!(sk, sock_family);
+    if family != AF_INET && family != AF_INET6 {
         return 0;
-    };
-    let port: u16 = load(sk, offset!(sock_num));
-    listen(tag, sock, address, port, Operation::NetListen)
+    }
+    let port: u16 = member!(sk, sock_num);
+    listen(tag, sock, held::local_address(sk), port, Operation::NetListen)
 }
 
 /// Decides an outgoing endpoint.
@@ -160,7 +178,7 @@ fn reach(
 ) -> i32 {
     let Some((address, port)) = read_address(sock, address, len, operation) else { return 0 };
     let address = own_host_for_any(address);
-    let datagrams = load::<u16>(sock, offset!(socket_type)) == SOCK_DGRAM;
+    let datagrams = member!(u16, sock, socket_type) == SOCK_DGRAM;
     let endpoint = Endpoint {
         address,
         port,
@@ -169,7 +187,11 @@ fn reach(
         flow: if datagrams { FLOW_UDP_CONNECT } else { FLOW_TCP_CONNECT },
         rights: Rights::of(Right::Connect),
     };
-    check::endpoint(tag, &endpoint)
+    let verdict = check::endpoint(tag, &endpoint);
+    if verdict == 0 {
+        socket_owner::note_peer(member!(sock, socket_sk), tag, address, port);
+    }
+    verdict
 }
 
 /// Decides a local endpoint.
@@ -181,7 +203,7 @@ fn listen(
     port: u16,
     operation: Operation,
 ) -> i32 {
-    let datagrams = load::<u16>(sock, offset!(socket_type)) == SOCK_DGRAM;
+    let datagrams = member!(u16, sock, socket_type) == SOCK_DGRAM;
     let endpoint = Endpoint {
         address,
         port,
@@ -190,7 +212,11 @@ fn listen(
         flow: if datagrams { FLOW_UDP_LISTEN } else { FLOW_TCP_LISTEN },
         rights: Rights::of(Right::Listen),
     };
-    check::endpoint(tag, &endpoint)
+    let verdict = check::endpoint(tag, &endpoint);
+    if verdict == 0 {
+        socket_owner::add_role(member!(sock, socket_sk), tag, LISTENS);
+    }
+    verdict
 }
 
 /// The kernel takes the unspecified address of a destination for the own host.
@@ -214,11 +240,11 @@ fn read_address(
     len: i32,
     operation: Operation,
 ) -> Option<(Address, u16)> {
-    let sk: *const c_void = load(sock, offset!(socket_sk));
+    let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null() || len < 2 {
         return None;
     }
-    let of_socket: u16 = load(sk, offset!(sock_family));
+    let of_socket: u16 = member!(sk, sock_family);
     if of_socket != AF_INET && of_socket != AF_INET6 {
         return None;
     }

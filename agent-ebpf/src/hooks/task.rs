@@ -31,8 +31,10 @@ pub fn task_alloc(context: LsmContext) -> i32 {
 /// `void task_free(struct task_struct *task)`: when nobody refers to the task any more.
 #[lsm(hook = "task_free")]
 pub fn task_free(context: LsmContext) -> i32 {
-    if let Some(tag) = subject::of(Task(context.arg::<*const c_void>(0))) {
+    let task = Task(context.arg::<*const c_void>(0));
+    if let Some(tag) = subject::of(task) {
         count(tag, u64::MAX);
+        subject::forget(task);
     }
     0
 }

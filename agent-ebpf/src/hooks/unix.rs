@@ -12,8 +12,10 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use crate::{
     check::{self, Act, EACCES, FileRequest},
     emit,
-    kernel::{Place, load, peek},
-    offset, socket_owner, subject,
+    kernel::{Place, peek},
+    member, offset,
+    socket_owner::{self, REACHES},
+    subject,
 };
 
 /// Bytes of `struct sockaddr_un` before its path.
@@ -24,14 +26,20 @@ const UNIX_HEAD: u64 = 2;
 #[lsm(hook = "unix_stream_connect")]
 pub fn unix_stream_connect(context: LsmContext) -> i32 {
     let Some(tag) = subject::current() else { return 0 };
-    reach(tag, context.arg(1))
+    let other: *const c_void = context.arg(1);
+    let verdict = reach(tag, other);
+    let is_own = socket_owner::of(other).is_some_and(|owner| owner.tag.session == tag.session);
+    if verdict == 0 && !is_own {
+        socket_owner::add_role(context.arg(0), tag, REACHES);
+    }
+    verdict
 }
 
 /// `int unix_may_send(struct socket *sock, struct socket *other)`: datagrams, connected and addressed.
 #[lsm(hook = "unix_may_send")]
 pub fn unix_may_send(context: LsmContext) -> i32 {
     let Some(tag) = subject::current() else { return 0 };
-    let other: *const c_void = load(context.arg::<*const c_void>(1), offset!(socket_sk));
+    let other: *const c_void = member!(context.arg::<*const c_void>(1), socket_sk);
     if other.is_null() {
         return 0;
     }
@@ -41,11 +49,11 @@ pub fn unix_may_send(context: LsmContext) -> i32 {
 /// Decides whether the session may talk to the socket.
 #[inline(always)]
 fn reach(tag: &'static Tag, other: *const c_void) -> i32 {
-    if socket_owner::of(other).is_some_and(|owner| owner.session == tag.session) {
+    if socket_owner::of(other).is_some_and(|owner| owner.tag.session == tag.session) {
         return 0;
     }
     let address = other as u64;
-    let place = Place::peek(address + u64::from(offset!(unix_path)));
+    let place = Place::peek(address + offset!(unix_path));
     if place.dentry != 0 {
         let rights = Rights::of(Right::Connect);
         return check::name(
@@ -54,14 +62,14 @@ fn reach(tag: &'static Tag, other: *const c_void) -> i32 {
             ptr::null(),
         );
     }
-    let name: u64 = peek(address + u64::from(offset!(unix_addr)));
+    let name: u64 = peek(address + offset!(unix_addr));
     if name == 0 {
         // A socket without a name is reached only by who has its other end: a pair, or what a
         // connection that was decided brought.
         return 0;
     }
-    let len = peek::<u32>(name + u64::from(offset!(unix_address_len)));
-    let at = name + u64::from(offset!(unix_address_name)) + UNIX_HEAD + 1;
+    let len = peek::<u32>(name + offset!(unix_address_len));
+    let at = name + offset!(unix_address_name) + UNIX_HEAD + 1;
     let act = Act { operation: Operation::UnixConnect, object: OBJECT_ABSTRACT, arguments: [0; 3] };
     emit::abstract_socket(tag, &act, at, u64::from(len).saturating_sub(UNIX_HEAD + 1));
     if check::audited(tag) { 0 } else { EACCES }

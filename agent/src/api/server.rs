@@ -14,6 +14,7 @@ mod sessions;
 mod socket;
 pub mod users;
 mod view;
+mod vitals;
 
 use std::{io, sync::Arc};
 
@@ -34,8 +35,12 @@ pub use self::{
     connection::serve,
     error::ApiError,
     socket::{SocketError, bind},
+    vitals::canary_try,
 };
-use crate::session::{Actor, Sessions, policy_dir::PolicyDir};
+use crate::{
+    session::{Actor, Sessions, policy_dir::PolicyDir},
+    vitals::Vitals,
+};
 
 /// Bytes of an operator's largest request: a policy of 100,000 rules, and room.
 const BODY_BYTES: usize = 64 << 20;
@@ -53,6 +58,8 @@ pub struct Server {
     pub group: Arc<str>,
     /// How many threads a process has: [`peer::threads`].
     pub threads: fn(u32) -> io::Result<usize>,
+    /// What the daemon measures of itself.
+    pub vitals: Arc<Vitals>,
 }
 
 impl Server {
@@ -85,6 +92,8 @@ impl Server {
             .nest("/v1/incidents", incidents)
             .route("/v1/whoami", get(sessions::whoami))
             .route("/v1/health", get(sessions::health))
+            .route("/v1/canary", get(vitals::canary))
+            .route("/v1/metrics", get(vitals::metrics))
             .route("/v1/requests", get(later::requests).post(later::requests))
             .route("/v1/step", post(later::step))
             .route("/v1/attach", post(later::attach))

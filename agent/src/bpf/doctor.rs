@@ -88,9 +88,18 @@ fn links(pin_dir: &Path) -> Check {
             return check("hooks", false, error.to_string(), "build it with `cargo xtask build`");
         }
     };
-    let missing: Vec<&str> =
-        hooks.iter().filter(|hook| !pins.links().join(hook).exists()).map(String::as_str).collect();
-    let found = if missing.is_empty() {
+    // Some are attached while they are needed, and wait else.
+    let waits = |hook: &str| load::is_by_need(hook) && pins.programs().join(hook).exists();
+    let attached = |hook: &str| pins.links().join(hook).exists();
+    let names = hooks.iter().map(String::as_str);
+    let missing: Vec<&str> = names.clone().filter(|hook| !attached(hook) && !waits(hook)).collect();
+    let waiting = names.filter(|hook| !attached(hook) && waits(hook)).count();
+    let found = if missing.is_empty() && waiting > 0 {
+        format!(
+            "{} attached, and {waiting} loaded for when what is open can be lost",
+            hooks.len() - waiting
+        )
+    } else if missing.is_empty() {
         format!("all {} attached", hooks.len())
     } else {
         format!("{} of {} not attached: {}", missing.len(), hooks.len(), missing.join(", "))

@@ -1,24 +1,27 @@
 //! The real [`Enforcer`]: the pinned maps.
 
 use std::{
-    io,
+    fs, io,
     os::fd::{AsFd as _, BorrowedFd},
-    path::Path,
+    path::{Path, PathBuf},
     thread,
 };
 
 use agent_common::{
-    authority::{Expiries, Session},
-    id::{Generation, LabelId, Slot, Tag},
-    limits::{AFFIXES, EDGES, LABELS, NETWORK_RULES, POLICY_SLOTS, PORTS},
+    authority::{Expiries, Session, ToolSet},
+    given::{Given, GivenKey, Giving},
+    id::{Generation, LabelId, SessionId, Slot, Tag},
+    limits::{self, AFFIXES, EDGES, LABELS, NETWORK_RULES, POLICY_SLOTS, PORTS},
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
 };
-use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError, lpm_trie, lpm_trie::LpmTrie};
+use aya::maps::{
+    Array, HashMap, IterableMap as _, Map, MapData, MapError, lpm_trie, lpm_trie::LpmTrie,
+};
 
 use super::{
     Enforcer, KernelError,
     events::Events,
-    load::{LoadError, Pins},
+    load::{self, LoadError, Pins},
     sys,
 };
 use crate::policy::tables::{Rules, Tables};
@@ -42,15 +45,23 @@ struct Active {
 /// The kernel's side of the sessions and the policy.
 pub struct Kernel {
     tags: MapData,
+    /// Where the kernel side keeps tags for us on kernels that lose a task's storage; else empty.
+    tags_by_process: HashMap<MapData, u32, Tag>,
+    /// What to read for all processes to be there.
+    processes: PathBuf,
     sessions: Array<MapData, Session>,
     expiries: Array<MapData, Expiries>,
     tasks: Array<MapData, u64>,
     active: Array<MapData, u64>,
-    edge_tables: ArrayOfMaps<MapData, Edges>,
-    affix_tables: ArrayOfMaps<MapData, Affixes>,
-    label_tables: ArrayOfMaps<MapData, Labels>,
-    address_tables: ArrayOfMaps<MapData, Addresses>,
-    port_tables: ArrayOfMaps<MapData, Ports>,
+    edge_tables: MapData,
+    affix_tables: MapData,
+    given: HashMap<MapData, GivenKey, Given>,
+    giving: Array<MapData, Giving>,
+    pins: Pins,
+    label_tables: MapData,
+    address_tables: MapData,
+    port_tables: MapData,
+    set_id_tools: Array<MapData, ToolSet>,
     /// The tables in force; none before the first policy of this run.
     current: Option<Active>,
 }
@@ -116,15 +127,21 @@ impl Kernel {
     pub fn open(pins: &Pins) -> Result<Self, LoadError> {
         Ok(Self {
             tags: pins.map("TAGS")?,
+            tags_by_process: open!(pins, "TAGS_BY_PROCESS", HashMap),
+            processes: pins.processes(),
             sessions: open!(pins, "SESSIONS_BY_SLOT", Array),
             expiries: open!(pins, "EXPIRIES", Array),
             tasks: open!(pins, "TASK_COUNTS", Array),
             active: open!(pins, "ACTIVE", Array),
-            edge_tables: open!(pins, "EDGE_TABLES", ArrayOfMaps),
-            affix_tables: open!(pins, "AFFIX_TABLES", ArrayOfMaps),
-            label_tables: open!(pins, "LABEL_TABLES", ArrayOfMaps),
-            address_tables: open!(pins, "ADDRESS_TABLES", ArrayOfMaps),
-            port_tables: open!(pins, "PORT_TABLES", ArrayOfMaps),
+            edge_tables: pins.map("EDGE_TABLES")?,
+            affix_tables: pins.map("AFFIX_TABLES")?,
+            given: open!(pins, "GIVEN_FILES", HashMap),
+            giving: open!(pins, "GIVING", Array),
+            pins: pins.clone(),
+            label_tables: pins.map("LABEL_TABLES")?,
+            address_tables: pins.map("ADDRESS_TABLES")?,
+            port_tables: pins.map("PORT_TABLES")?,
+            set_id_tools: open!(pins, "SET_ID_TOOLS", Array),
             current: None,
         })
     }
@@ -150,21 +167,33 @@ impl Kernel {
         Ok(Generation(generation as u32))
     }
 
-    /// Makes a generation's tables the ones that its number leads to. Each outer map waits for every
-    /// program that runs (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c), so all wait at once.
-    fn publish(&mut self, slot: u32, active: &Active, network: &Network) -> Result<(), MapError> {
-        let Self { edge_tables, affix_tables, label_tables, address_tables, port_tables, .. } =
-            self;
+    /// Makes a generation's tables the ones that its number leads to, and lets go of those in the stale
+    /// place. Each change of an outer map waits for every program that runs
+    /// (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c), so all wait at once.
+    fn publish(
+        &mut self,
+        place: u32,
+        stale: u32,
+        active: &Active,
+        network: &Network,
+    ) -> io::Result<()> {
+        let puts = [
+            (self.edge_tables.fd(), active.edges.map().fd()),
+            (self.affix_tables.fd(), active.affixes.map().fd()),
+            (self.label_tables.fd(), active.labels.map().fd()),
+            (self.address_tables.fd(), network.addresses.map().fd()),
+            (self.port_tables.fd(), network.ports.map().fd()),
+        ];
         thread::scope(|scope| {
-            let waits = [
-                scope.spawn(move || edge_tables.set(slot, &active.edges, 0)),
-                scope.spawn(move || affix_tables.set(slot, &active.affixes, 0)),
-                scope.spawn(move || label_tables.set(slot, &active.labels, 0)),
-                scope.spawn(move || address_tables.set(slot, &network.addresses, 0)),
-                scope.spawn(move || port_tables.set(slot, &network.ports, 0)),
-            ];
-            waits.into_iter().try_for_each(|wait| {
-                wait.join().unwrap_or(Err(MapError::OutOfBounds { index: slot, max_entries: 0 }))
+            let waits = puts.map(|(outer, inner)| {
+                let (outer, inner) = (outer.as_fd(), inner.as_fd());
+                [
+                    scope.spawn(move || sys::put_inner(outer, place, inner)),
+                    scope.spawn(move || sys::drop_inner(outer, stale)),
+                ]
+            });
+            waits.into_iter().flatten().try_for_each(|wait| {
+                wait.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))
             })
         })
     }
@@ -237,12 +266,13 @@ impl Enforcer for Kernel {
         let active = Active::new(&tables.rules).map_err(failed("fill the path rules"))?;
         let network = Network::new(tables).map_err(failed("fill the network rules"))?;
         let slots = POLICY_SLOTS as u32;
-        // The tables before the last are let go: since the last took their place, `publish` waited for
-        // whoever may still have used them. Their place gets the new ones, since it must get something.
-        let stale = generation.0.wrapping_add(slots - 2) % slots;
-        for slot in [generation.0 % slots, stale] {
-            self.publish(slot, &active, &network).map_err(failed("put the rules in place"))?;
-        }
+        // The oldest tables are let go: when the second last were put in place, whoever may still have
+        // used these was waited for.
+        let (place, stale) = (generation.0 % slots, generation.0.wrapping_add(1) % slots);
+        self.set_id_tools
+            .set(place, tables.set_id, 0)
+            .map_err(failed("put the tools for set-id programs in place"))?;
+        self.publish(place, stale, &active, &network).map_err(failed("put the rules in place"))?;
         self.active
             .set(0, u64::from(generation.0), 0)
             .map_err(failed("switch to the new policy"))?;
@@ -319,9 +349,58 @@ impl Enforcer for Kernel {
         tagged
     }
 
+    fn give(
+        &mut self,
+        pidfd: BorrowedFd<'_>,
+        session: SessionId,
+        descriptors: &[u32],
+    ) -> Result<(), KernelError> {
+        let action = "write down what the session is given";
+        let mut giving =
+            Giving { session, count: 0, reserved: 0, descriptors: [0; limits::PASSED] };
+        for (place, descriptor) in giving.descriptors.iter_mut().zip(descriptors) {
+            *place = *descriptor;
+            giving.count += 1;
+        }
+        self.giving.set(0, giving, 0).map_err(failed(action))?;
+        let process = sys::process_of(pidfd).map_err(failed(action))?;
+        load::go_over_files(&self.pins, process).map_err(failed(action))
+    }
+
+    fn forget_given(&mut self, sessions: &[SessionId]) -> Result<(), KernelError> {
+        let action = "forget what sessions were given";
+        let keys: Vec<GivenKey> = self
+            .given
+            .keys()
+            .filter_map(Result::ok)
+            .filter(|key| sessions.contains(&key.session))
+            .collect();
+        keys.iter().try_for_each(|key| gone(self.given.remove(key))).map_err(failed(action))
+    }
+
+    fn recall(&mut self, needed: bool) -> Result<(), KernelError> {
+        load::recall(&self.pins, needed).map_err(failed("look at uses of what is open"))
+    }
+
     fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Result<Option<Tag>, KernelError> {
-        sys::tag(self.tags.fd().as_fd(), pidfd)
-            .map_err(|source| KernelError { action: "read the process's tag".to_owned(), source })
+        let failed = |source| KernelError { action: "read the process's tag".to_owned(), source };
+        if let Some(tag) = sys::tag(self.tags.fd().as_fd(), pidfd).map_err(failed)? {
+            return Ok(Some(tag));
+        }
+        if !self.processes.exists() {
+            return Ok(None);
+        }
+        let process = sys::process_of(pidfd).map_err(failed)?;
+        let find = || match self.tags_by_process.get(&process, 0) {
+            Ok(tag) => Ok(Some(tag)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(failed(io::Error::other(chain(&error)))),
+        };
+        // One that did nothing yet that is decided is noted by being looked for.
+        match find()? {
+            None => fs::read(&self.processes).map_err(failed).and_then(|_| find()),
+            found => Ok(found),
+        }
     }
 
     fn tasks_of(&self, slot: Slot) -> Result<u64, KernelError> {

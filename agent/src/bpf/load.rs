@@ -7,19 +7,25 @@
 
 use std::{
     fs, io,
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
 };
 
+use agent_common::offsets::{Offsets, Types};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, MapData},
     programs::{
-        Lsm, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _, links::FdLink,
+        Iter, Lsm, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _,
+        links::FdLink,
     },
 };
 use sha2::{Digest as _, Sha256};
 
-use super::offsets::{self, OffsetsError};
+use super::{
+    offsets::{self, OffsetsError},
+    patch, sys,
+};
 
 /// The object, as `cargo xtask build` made it; empty in a build without it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/remit-ebpf.o"));
@@ -28,6 +34,14 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/re
 const LAYOUT: &str = "v1";
 /// The program that is run once and never attached.
 const PROBE: &str = "probe";
+/// The program that goes over all processes where it is read.
+const PROCESSES: &str = "processes";
+/// The program that goes over the open files of a process.
+const GIVEN: &str = "given";
+/// The hooks that look at each use of what is open: loaded and pinned, and attached only while it is needed,
+/// since they cost every process of the host.
+const RECALLS: [&str; 4] =
+    ["file_permission", "socket_recvmsg", "socket_getsockopt", "socket_accept"];
 /// Magic number of the BPF file system (`BPF_FS_MAGIC`, include/uapi/linux/magic.h).
 const BPF_FS: i64 = 0xcafe_4a11;
 
@@ -40,6 +54,9 @@ pub enum LoadError {
     /// The kernel lacks something that the programs read.
     #[error(transparent)]
     Offsets(#[from] OffsetsError),
+    /// The object is not the one that this build knows.
+    #[error("can't adapt the kernel programs to this kernel: {0}")]
+    Patch(String),
     /// The kernel has no BPF LSM in force.
     #[error(
         "this kernel does not run BPF programs as a security module: `bpf` is not in \
@@ -79,6 +96,10 @@ pub enum LoadError {
         /// Why.
         reason: String,
     },
+    /// A hook is to be left out that the object does not have.
+    #[cfg(feature = "hole")]
+    #[error("no hook `{0}` that could be left out")]
+    NoSuchHook(String),
     /// The probe read another task than the one that ran it.
     #[error("the kernel's structures are not where its type information says")]
     Probe,
@@ -106,6 +127,17 @@ impl Pins {
         self.root.join("links")
     }
 
+    /// The folder of the programs that are attached or run when they are needed.
+    pub fn programs(&self) -> PathBuf {
+        self.root.join("programs")
+    }
+
+    /// The file that, when it is read, has the kernel side note the processes of all sessions; not there
+    /// where the daemon can ask for a task's tag itself.
+    pub fn processes(&self) -> PathBuf {
+        self.root.join(PROCESSES)
+    }
+
     /// A pinned map.
     ///
     /// # Errors
@@ -118,7 +150,7 @@ impl Pins {
 
     /// Makes the folders.
     fn prepare(&self) -> Result<(), LoadError> {
-        for path in [self.maps(), self.links()] {
+        for path in [self.maps(), self.links(), self.programs()] {
             fs::create_dir_all(&path)
                 .map_err(|source| LoadError::Pins { path: path.clone(), source })?;
         }
@@ -154,8 +186,24 @@ pub struct Fingerprint(pub String);
 /// When the object can't be read.
 pub fn hooks() -> Result<Vec<String>, LoadError> {
     let object = aya_obj_programs()?;
-    Ok(object.into_iter().filter(|name| name != PROBE).collect())
+    let there = |hook: &str| !YOUNG.contains(&hook) || offsets::has_hook(hook);
+    let hooks: Vec<String> = object
+        .into_iter()
+        .filter(|name| ![PROBE, PROCESSES, GIVEN].contains(&name.as_str()) && there(name))
+        .collect();
+    #[cfg(feature = "hole")]
+    let hooks = super::hole::leave_out(hooks)?;
+    Ok(hooks)
 }
+
+/// Hooks that not every kernel has; one without asks another hook of ours for the same.
+const YOUNG: &[&str] = &[
+    "file_ioctl_compat",
+    "file_truncate",
+    "inode_file_setattr",
+    "inode_remove_acl",
+    "inode_set_acl",
+];
 
 fn aya_obj_programs() -> Result<Vec<String>, LoadError> {
     if OBJECT.is_empty() {
@@ -188,15 +236,27 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     hash.update(format!("{offsets:?}"));
     let fingerprint = Fingerprint(format!("{:x}", hash.finalize()));
     let hooks = hooks()?;
-    let pinned = pinned_links(pins);
-    if known == Some(&fingerprint) && hooks.iter().all(|hook| pinned.contains(hook)) {
+    let pinned = names(&pins.links());
+    let programs = names(&pins.programs());
+    let waits = |hook: &String| RECALLS.contains(&hook.as_str()) && programs.contains(hook);
+    if known == Some(&fingerprint)
+        && programs.iter().any(|name| name == GIVEN)
+        && hooks.iter().all(|hook| waits(hook) || pinned.contains(hook))
+    {
         return Ok((Start::Adopted, fingerprint));
     }
     super::kernel::pin_tables(&pins.maps())?;
     let mut ebpf = load(pins, &offsets)?;
     probe(&mut ebpf)?;
-    load_programs(&mut ebpf, &hooks)?;
-    attach(&mut ebpf, pins, &hooks)?;
+    let btf = Btf::from_sys_fs().map_err(|error| LoadError::Object(Box::new(error.into())))?;
+    load_programs(&mut ebpf, &hooks, &btf)?;
+    if offsets.storage_is_lost != 0 {
+        pin_processes(&mut ebpf, pins, &btf)?;
+    }
+    pin_programs(&mut ebpf, pins, &btf)?;
+    // One that looks at each use goes on doing so if it did.
+    let now = |hook: &&String| !RECALLS.contains(&hook.as_str()) || pinned.contains(*hook);
+    attach(&mut ebpf, pins, hooks.iter().filter(now))?;
     for stale in pinned.iter().filter(|name| !hooks.contains(name)) {
         let _ = fs::remove_file(pins.links().join(stale));
     }
@@ -204,9 +264,9 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     Ok((start, fingerprint))
 }
 
-/// The hooks that have a pinned link.
-fn pinned_links(pins: &Pins) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(pins.links()) else { return Vec::new() };
+/// The names of what is pinned in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| !name.ends_with(NEW))
@@ -214,15 +274,19 @@ fn pinned_links(pins: &Pins) -> Vec<String> {
 }
 
 /// Makes the maps, or takes the pinned ones, and prepares the programs.
-fn load(pins: &Pins, offsets: &agent_common::offsets::Offsets) -> Result<Ebpf, LoadError> {
+fn load(pins: &Pins, offsets: &Offsets) -> Result<Ebpf, LoadError> {
     let object = aya_obj::Object::parse(OBJECT)
         .map_err(|error| LoadError::Object(Box::new(error.into())))?;
     let mut loader = EbpfLoader::new();
-    loader.allow_unsupported_maps().override_global("OFFSETS", offsets, true);
+    loader.allow_unsupported_maps();
     for name in object.maps.keys().filter(|name| !name.starts_with('.')) {
         loader.map_pin_path(name, pins.maps().join(name));
     }
-    loader.load(OBJECT).map_err(|error| LoadError::Object(Box::new(error)))
+    // What the allocator gives is aligned for the ELF reader.
+    let mut object = OBJECT.to_vec();
+    let cast = offsets::cast().filter(|_| offsets.types != Types::ZERO);
+    patch::object(&mut object, offsets, cast).map_err(LoadError::Patch)?;
+    loader.load(&object).map_err(|error| LoadError::Object(Box::new(error)))
 }
 
 /// Runs the probe in this process.
@@ -243,6 +307,26 @@ fn probe(ebpf: &mut Ebpf) -> Result<(), LoadError> {
     }
 }
 
+/// Pins the program that goes over all processes, in the place of an older one.
+fn pin_processes(ebpf: &mut Ebpf, pins: &Pins, btf: &Btf) -> Result<(), LoadError> {
+    let failed = |action| {
+        move |source| LoadError::Program {
+            action,
+            program: PROCESSES.to_owned(),
+            source: Box::new(source),
+        }
+    };
+    let program: &mut Iter = program(ebpf, PROCESSES)?;
+    program.load("task", btf).map_err(failed("load"))?;
+    let id = program.attach().map_err(failed("attach"))?;
+    let link = program.take_link(id).map_err(failed("attach"))?;
+    let pin_failed = |reason: String| LoadError::Pin { name: PROCESSES.to_owned(), reason };
+    let link = FdLink::try_from(link).map_err(|error| pin_failed(error.to_string()))?;
+    let place = pins.processes();
+    let _ = fs::remove_file(&place);
+    link.pin(&place).map(drop).map_err(|error| pin_failed(error.to_string()))
+}
+
 /// A program of the object, by name and type.
 fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, LoadError>
 where
@@ -260,11 +344,10 @@ where
 }
 
 /// Has the kernel check every program, before the first is attached.
-fn load_programs(ebpf: &mut Ebpf, hooks: &[String]) -> Result<(), LoadError> {
-    let btf = Btf::from_sys_fs().map_err(|error| LoadError::Object(Box::new(error.into())))?;
+fn load_programs(ebpf: &mut Ebpf, hooks: &[String], btf: &Btf) -> Result<(), LoadError> {
     for hook in hooks {
         let program: &mut Lsm = program(ebpf, hook)?;
-        program.load(hook, &btf).map_err(|source| LoadError::Program {
+        program.load(hook, btf).map_err(|source| LoadError::Program {
             action: "load",
             program: hook.clone(),
             source: Box::new(source),
@@ -275,11 +358,67 @@ fn load_programs(ebpf: &mut Ebpf, hooks: &[String]) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// Pins the programs that are attached or run when they are needed, in the place of older ones.
+fn pin_programs(ebpf: &mut Ebpf, pins: &Pins, btf: &Btf) -> Result<(), LoadError> {
+    let program: &mut Iter = program(ebpf, GIVEN)?;
+    program.load("task_file", btf).map_err(|source| LoadError::Program {
+        action: "load",
+        program: GIVEN.to_owned(),
+        source: Box::new(source),
+    })?;
+    for name in RECALLS.into_iter().chain([GIVEN]) {
+        let failed = |reason: String| LoadError::Pin { name: name.to_owned(), reason };
+        let program = ebpf.program(name).ok_or_else(|| failed("it is missing".to_owned()))?;
+        let program = program.fd().map_err(|error| failed(error.to_string()))?;
+        let place = pins.programs().join(name);
+        let new = pins.programs().join(format!("{name}{NEW}"));
+        let _ = fs::remove_file(&new);
+        sys::pin(program.as_fd(), &new).map_err(|error| failed(error.to_string()))?;
+        fs::rename(&new, &place).map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Attaches the programs that look at each use of what is open, or takes them off.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn recall(pins: &Pins, needed: bool) -> io::Result<()> {
+    for hook in RECALLS {
+        let link = pins.links().join(hook);
+        if needed && !link.exists() {
+            let program = sys::pinned(&pins.programs().join(hook))?;
+            sys::pin(sys::attach(program.as_fd())?.as_fd(), &link)?;
+        } else if !needed && link.exists() {
+            fs::remove_file(&link)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a hook is attached only while it is needed.
+pub(super) fn is_by_need(hook: &str) -> bool {
+    RECALLS.contains(&hook)
+}
+
+/// Runs the program that writes down what a session is given.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn go_over_files(pins: &Pins, process: u32) -> io::Result<()> {
+    let program = sys::pinned(&pins.programs().join(GIVEN))?;
+    sys::go_over_files(program.as_fd(), process)
+}
+
 /// Ends the name of a pin that has not taken its place yet (the BPF file system allows no dot in names).
 const NEW: &str = "-new";
 
 /// Attaches every program and pins its link, in the place of an older one.
-fn attach(ebpf: &mut Ebpf, pins: &Pins, hooks: &[String]) -> Result<(), LoadError> {
+fn attach<'a>(
+    ebpf: &mut Ebpf,
+    pins: &Pins,
+    hooks: impl Iterator<Item = &'a String>,
+) -> Result<(), LoadError> {
     for hook in hooks {
         let program: &mut Lsm = program(ebpf, hook)?;
         let failed = |source| LoadError::Program {
@@ -306,7 +445,7 @@ fn attach(ebpf: &mut Ebpf, pins: &Pins, hooks: &[String]) -> Result<(), LoadErro
 /// What could not be removed.
 pub fn teardown(pin_dir: &Path) -> Result<(), LoadError> {
     let pins = Pins::new(pin_dir);
-    for folder in [pins.links(), pins.maps(), pins.root.clone()] {
+    for folder in [pins.links(), pins.programs(), pins.maps(), pins.root.clone()] {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

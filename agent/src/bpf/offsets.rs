@@ -1,8 +1,8 @@
-//! The running kernel's structure offsets and lock addresses, for the programs' read-only global.
+//! The running kernel's structure offsets, lock addresses and type numbers, for the programs' instructions.
 
 use std::{fs, io};
 
-use agent_common::offsets::Offsets;
+use agent_common::offsets::{Offsets, Types};
 use btf_rs::{Btf, Type};
 
 /// The kernel's description of its own types.
@@ -46,9 +46,8 @@ pub(super) fn find() -> Result<Offsets, OffsetsError> {
     let btf = Btf::from_file(BTF_PATH).map_err(|error| OffsetsError::Btf(error.to_string()))?;
     let mut offsets = Offsets::default();
     for (index, (structure, member)) in Offsets::MEMBERS.iter().copied().enumerate() {
-        let offset =
-            offset(&btf, structure, member).ok_or(OffsetsError::Member { structure, member })?;
-        offsets.set(index, offset);
+        let found = member.split('|').find_map(|name| offset(&btf, structure, name));
+        offsets.set(index, found.ok_or(OffsetsError::Member { structure, member })?);
     }
     // The walk reads both at once.
     if offsets.dentry_name != offsets.dentry_parent + 8
@@ -56,10 +55,72 @@ pub(super) fn find() -> Result<Offsets, OffsetsError> {
     {
         return Err(OffsetsError::Dentry);
     }
+    offsets.storage_is_lost = u32::from(loses_storage(rustix::system::uname().release()));
+    offsets.setattr_has_map = u32::from(parameters(&btf, "bpf_lsm_inode_setattr") == Some(3));
+    offsets.mounts_are_chained = u32::from(offset(&btf, "mount", "mnt_instance").is_none());
+    offsets.types = types(&btf).unwrap_or_default();
     let symbols = fs::read_to_string(SYMBOLS_PATH).map_err(OffsetsError::Symbols)?;
     offsets.rename_lock = symbol(&symbols, "rename_lock")?;
     offsets.mount_lock = symbol(&symbols, "mount_lock")?;
     Ok(offsets)
+}
+
+/// Whether a fork that fails early (no user namespace, too many processes) frees the storage of the task that
+/// forked: seen on 6.18.15, not on 6.1, 6.12 and 7.3; what lies between counts as having it.
+fn loses_storage(release: &std::ffi::CStr) -> bool {
+    let release = release.to_string_lossy();
+    let mut numbers = release.split(|other: char| !other.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (6, 13) <= (major, minor) && (major, minor) < (7, 0),
+        // What is not known is kept the safe way.
+        _ => true,
+    }
+}
+
+/// Whether the kernel has that hook for BPF programs; also when that can't be told.
+pub(super) fn has_hook(hook: &str) -> bool {
+    let wanted = format!("bpf_lsm_{hook}");
+    fs::read_to_string(SYMBOLS_PATH).map_or(true, |symbols| {
+        symbols.lines().any(|line| line.split_ascii_whitespace().nth(2) == Some(&wanted))
+    })
+}
+
+/// The number of the kernel's function that types an address; `None` before 6.2.
+pub(super) fn cast() -> Option<u32> {
+    let btf = Btf::from_file(BTF_PATH).ok()?;
+    number(&btf, "bpf_rdonly_cast", |kind| matches!(kind, Type::Func(_)))
+}
+
+/// The numbers of the structures that the programs type addresses with; `None` where they can't.
+fn types(btf: &Btf) -> Option<Types> {
+    number(btf, "bpf_rdonly_cast", |kind| matches!(kind, Type::Func(_)))?;
+    let structure = |name| number(btf, name, |kind| matches!(kind, Type::Struct(_)));
+    Some(Types {
+        dentry: structure("dentry")?,
+        inode: structure("inode")?,
+        mount: structure("mount")?,
+        vfsmount: structure("vfsmount")?,
+        seqcount: structure("seqcount")?,
+        super_block: structure("super_block")?,
+        words: structure("timespec64")?,
+    })
+}
+
+/// How many arguments a function of the kernel's takes.
+fn parameters(btf: &Btf, name: &str) -> Option<usize> {
+    btf.resolve_types_by_name(name).ok()?.iter().find_map(|kind| {
+        let Type::Func(function) = kind else { return None };
+        let Type::FuncProto(prototype) = btf.resolve_chained_type(function).ok()? else {
+            return None;
+        };
+        Some(prototype.parameters.len())
+    })
+}
+
+/// The number of the first type of that name and kind.
+fn number(btf: &Btf, name: &str, is_wanted: impl Fn(&Type) -> bool) -> Option<u32> {
+    let mut numbers = btf.resolve_ids_by_name(name).ok()?.into_iter();
+    numbers.find(|number| btf.resolve_type_by_id(*number).is_ok_and(|kind| is_wanted(&kind)))
 }
 
 /// The address of a symbol. (Its kind says nothing: the locks are data in one kernel and lie in a section
@@ -139,6 +200,20 @@ mod tests {
         let symbols = "ffff01 t my_rename_lock\nffff02 d rename_lock\nffff03 T mount_lock\n";
         assert!(matches!(symbol(symbols, "rename_lock"), Ok(0xffff02)));
         assert!(matches!(symbol(symbols, "mount_lock"), Ok(0xffff03)));
+    }
+
+    #[test]
+    fn storage_is_not_trusted_where_the_kernel_may_lose_it() {
+        for (release, lost) in [
+            (c"6.1.0-56-amd64", false),
+            (c"6.12.118+deb13-amd64", false),
+            (c"6.13.1", true),
+            (c"6.18.15+deb13-amd64", true),
+            (c"7.3.4+deb13-amd64", false),
+            (c"unknown", true),
+        ] {
+            assert_eq!(loses_storage(release), lost, "{release:?}");
+        }
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::{
     ffi::CString,
-    io,
+    fs, io,
     os::{
-        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
@@ -15,6 +15,7 @@ use agent_common::id::Tag;
 /// Commands of the `bpf` system call (`enum bpf_cmd`, include/uapi/linux/bpf.h).
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
+const MAP_DELETE_ELEM: libc::c_int = 3;
 
 const MAP_CREATE: libc::c_int = 0;
 const OBJ_PIN: libc::c_int = 6;
@@ -65,13 +66,7 @@ pub(super) fn pin_array_of_maps(
         flags: 0,
         inner: inner.as_raw_fd().cast_unsigned(),
     };
-    let made = bpf(MAP_CREATE, &attributes)?;
-    // SAFETY: the command returns a new descriptor.
-    let made = unsafe { OwnedFd::from_raw_fd(made as libc::c_int) };
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let attributes =
-        Pin { path: path.as_ptr() as u64, object: made.as_raw_fd().cast_unsigned(), flags: 0 };
-    bpf(OBJ_PIN, &attributes).map(drop)
+    pin(descriptor(MAP_CREATE, &attributes)?.as_fd(), path)
 }
 
 /// The member of `union bpf_attr` for operations on elements.
@@ -84,11 +79,12 @@ struct Element {
     flags: u64,
 }
 
-fn element(
+/// One command on one element; `value` is null where the command takes none.
+fn element<K, V>(
     command: libc::c_int,
     map: BorrowedFd<'_>,
-    key: &libc::c_int,
-    value: *mut Tag,
+    key: &K,
+    value: *mut V,
 ) -> io::Result<()> {
     let attributes = Element {
         map: map.as_raw_fd().cast_unsigned(),
@@ -100,6 +96,132 @@ fn element(
     bpf(command, &attributes).map(drop)
 }
 
+/// Puts a map into a place of an array of maps, and waits for every program that runs.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn put_inner(
+    outer: BorrowedFd<'_>,
+    place: u32,
+    inner: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let mut inner = inner.as_raw_fd();
+    element(MAP_UPDATE_ELEM, outer, &place, &raw mut inner)
+}
+
+/// Empties a place of an array of maps, and waits for every program that runs.
+///
+/// # Errors
+/// What the kernel says; none when the place is empty already.
+pub(super) fn drop_inner(outer: BorrowedFd<'_>, place: u32) -> io::Result<()> {
+    match element(MAP_DELETE_ELEM, outer, &place, std::ptr::null_mut::<libc::c_int>()) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// The member of `union bpf_attr` that attaches a program of a hook.
+#[repr(C)]
+struct Attach {
+    name: u64,
+    program: u32,
+    padding: u32,
+    cookie: u64,
+}
+
+/// The member of `union bpf_attr` that makes a link; the last two describe what an iterator goes over.
+#[repr(C)]
+struct Link {
+    program: u32,
+    target: u32,
+    kind: u32,
+    flags: u32,
+    what: u64,
+    what_len: u32,
+    padding: u32,
+}
+
+/// What an iterator over tasks goes over (`union bpf_iter_link_info`, member `task`).
+#[repr(C)]
+struct OfTask {
+    thread: u32,
+    process: u32,
+    pidfd: u32,
+    padding: u32,
+}
+
+/// The member of `union bpf_attr` that runs an iterator.
+#[repr(C)]
+struct Run {
+    link: u32,
+    flags: u32,
+}
+
+const OBJ_GET: libc::c_int = 7;
+const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+const LINK_CREATE: libc::c_int = 28;
+const ITER_CREATE: libc::c_int = 33;
+/// `BPF_TRACE_ITER` (`enum bpf_attach_type`).
+const TRACE_ITER: u32 = 28;
+
+/// A command that returns a new descriptor.
+fn descriptor<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
+    let made = bpf(command, attributes)?;
+    // SAFETY: by the callers, the command returns a new descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(made as libc::c_int) })
+}
+
+/// Opens what is pinned.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn pinned(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    descriptor(OBJ_GET, &Pin { path: path.as_ptr() as u64, object: 0, flags: 0 })
+}
+
+/// Pins a program or link.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let object = object.as_raw_fd().cast_unsigned();
+    bpf(OBJ_PIN, &Pin { path: path.as_ptr() as u64, object, flags: 0 }).map(drop)
+}
+
+/// Attaches a loaded program to its hook.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let program = program.as_raw_fd().cast_unsigned();
+    descriptor(RAW_TRACEPOINT_OPEN, &Attach { name: 0, program, padding: 0, cookie: 0 })
+}
+
+/// Runs an iterator over the open files of a process, to its end.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn go_over_files(program: BorrowedFd<'_>, process: u32) -> io::Result<()> {
+    let what = OfTask { thread: 0, process, pidfd: 0, padding: 0 };
+    let link = descriptor(
+        LINK_CREATE,
+        &Link {
+            program: program.as_raw_fd().cast_unsigned(),
+            target: 0,
+            kind: TRACE_ITER,
+            flags: 0,
+            what: (&raw const what) as u64,
+            what_len: size_of::<OfTask>() as u32,
+            padding: 0,
+        },
+    )?;
+    let run = Run { link: link.as_raw_fd().cast_unsigned(), flags: 0 };
+    let mut output = fs::File::from(descriptor(ITER_CREATE, &run)?);
+    io::copy(&mut output, &mut io::sink()).map(drop)
+}
+
 /// Sets the tag of the task behind a pidfd.
 ///
 /// # Errors
@@ -107,6 +229,16 @@ fn element(
 pub(super) fn set_tag(map: BorrowedFd<'_>, pidfd: BorrowedFd<'_>, tag: Tag) -> io::Result<()> {
     let mut tag = tag;
     element(MAP_UPDATE_ELEM, map, &pidfd.as_raw_fd(), &raw mut tag)
+}
+
+/// The process id behind a pidfd (proc(5), `fdinfo`).
+///
+/// # Errors
+/// `ESRCH` when it is gone.
+pub(super) fn process_of(pidfd: BorrowedFd<'_>) -> io::Result<u32> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
 }
 
 /// The tag of the task behind a pidfd.

@@ -5,7 +5,15 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{CliError, Context, Exit, output::Paint};
-use crate::{bpf::doctor, settings::Settings};
+use crate::{
+    api::{
+        Canary,
+        client::{Client, ClientError, typed},
+    },
+    bpf::doctor::{self, Check},
+    incident::render::printable,
+    settings::Settings,
+};
 
 /// Say whether this host can enforce, and if not, what to change
 #[derive(Debug, clap::Args)]
@@ -28,7 +36,16 @@ impl Args {
     pub(super) fn run(self, context: &mut Context) -> Result<Exit, CliError> {
         let settings = Settings::load(self.config.as_deref())
             .map_err(|error| CliError::failed(error.to_string()).status(2))?;
-        let checks = doctor::checks(&settings.pin_dir);
+        let mut checks = doctor::checks(&settings.pin_dir);
+        let named;
+        let client = if self.config.is_some() {
+            named = Client::new(Some(settings.socket))?;
+            &named
+        } else {
+            &context.client
+        };
+        let answer = client.get("/v1/canary").and_then(|answer| typed::<Canary>(&answer));
+        checks.push(canary(&answer));
         let fit = checks.iter().all(|check| check.ok);
         let out = &context.out;
         if self.json {
@@ -39,7 +56,7 @@ impl Args {
                         "advice": check.advice})
                 })
                 .collect();
-            out.json(&json!({"ok": fit, "checks": checks}))?;
+            out.json(&json!({"ok": fit, "checks": checks, "canary": answer.ok()}))?;
         } else {
             for check in &checks {
                 let (paint, mark) =
@@ -52,5 +69,72 @@ impl Args {
             }
         }
         Ok(if fit { Exit::Done } else { Exit::Refused })
+    }
+}
+
+/// What the daemon says of its canary, as one of the things that were looked at.
+fn canary(answer: &Result<Canary, ClientError>) -> Check {
+    let check = |ok, found: String, advice: &str| Check {
+        name: "canary",
+        ok,
+        found: printable(&found),
+        advice: advice.into(),
+    };
+    let canary = match answer {
+        Ok(canary) => canary,
+        Err(error @ ClientError::Unreachable { .. }) => {
+            let advice = "start the daemon: without it nothing looks whether enforcement holds";
+            return check(false, error.to_string(), advice);
+        }
+        Err(error) => return check(false, error.to_string(), "run it as root"),
+    };
+    let message = canary.message.as_deref().unwrap_or("no run as yet");
+    let age = canary.age_seconds.map_or(String::new(), |age| format!(", {age:.0} s ago"));
+    let found = format!("{message}{age}");
+    match canary.state.as_str() {
+        "ok" | "pending" => check(true, found, ""),
+        "off" => check(true, "off, by `canary_interval`".into(), ""),
+        "late" => {
+            let advice =
+                "it does not run any more: `journalctl -u remitd`, then restart the daemon";
+            check(false, format!("the last run is too old: {found}"), advice)
+        }
+        _ => {
+            let advice = "stop the agents, restart the daemon, which puts back what is missing, and look \
+                          at `remit incidents --kind canary` and docs/canary.md";
+            check(false, found, advice)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(state: &str, message: Option<&str>) -> Check {
+        canary(&Ok(Canary {
+            state: state.into(),
+            interval_seconds: Some(60),
+            last_run: None,
+            age_seconds: message.map(|_| 3.2),
+            message: message.map(Into::into),
+            runs: 1,
+            failures: 0,
+            tries: Vec::new(),
+        }))
+    }
+
+    #[test]
+    fn canary_is_fit_unless_it_failed_or_is_late() {
+        let good = of("ok", Some("31 operations refused"));
+        assert_eq!((good.ok, good.found.as_str()), (true, "31 operations refused, 3 s ago"));
+        assert!(of("pending", None).ok && of("off", None).ok);
+        let failed = of("failed", Some("not refused: file.open (openat)"));
+        assert!(!failed.ok && failed.found.contains("file.open"), "{failed:?}");
+        assert!(!of("late", Some("fine")).ok);
+        let socket = "/nowhere".into();
+        let source = std::io::ErrorKind::NotFound.into();
+        let gone = canary(&Err(ClientError::Unreachable { socket, source }));
+        assert!(!gone.ok && gone.advice.contains("start the daemon"), "{gone:?}");
     }
 }

@@ -69,7 +69,7 @@ struct Filter {
     /// With this entry of a public list: `ASI02`, `mitre-attack:T1048`
     #[arg(long)]
     reference: Option<String>,
-    /// Only `incident`, `control`, `lost` or `repaired` lines
+    /// Only `incident`, `control`, `lost`, `repaired` or `canary` lines
     #[arg(long)]
     kind: Option<String>,
     /// Control acts (start, grant, revoke, reload, …) too

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use agent_common::access::{Right, Rights};
 
-use crate::{policy::Builtin, settings::Settings};
+use crate::{canary, policy::Builtin, settings::Settings};
 
 /// Changes to a file or a name.
 const CHANGE: Rights = Rights::of(Right::Write).with(Right::Create).with(Right::Delete);
 
 /// Pins, state and log are out of every session's reach; configuration and socket may be seen but not
-/// changed; every session may connect to the socket.
+/// changed; every session may connect to the socket, and read the one file that the canary may read.
 pub(super) fn of(settings: &Settings, config: Option<&Path>) -> Builtin {
     let mut deny = Vec::new();
     for dir in [&settings.pin_dir, &settings.state_dir, &settings.log_dir] {
@@ -28,6 +28,9 @@ pub(super) fn of(settings: &Settings, config: Option<&Path>) -> Builtin {
             deny.push((text(dir), CHANGE));
         }
         always.push((text(&socket), Rights::of(Right::Connect)));
+        let canary = canary::folder(&socket);
+        deny.push((below(&canary), CHANGE));
+        always.push((text(&canary.join(canary::ALLOWED)), Rights::of(Right::Read)));
     }
     Builtin { deny, always }
 }
@@ -75,6 +78,8 @@ mod tests {
             assert!(denied(path, Right::Delete), "{path}");
         }
         assert!(!denied("/run/remit/control.sock", Right::Connect));
+        assert!(denied("/run/remit/control.canary/allowed", Right::Write));
+        assert!(!denied("/run/remit/control.canary/allowed", Right::Read));
         assert!(!denied("/var/lib/other", Right::Read));
     }
 }

@@ -1,5 +1,7 @@
 //! What the daemon adds to the kernel's events: names of sessions, rules, programs.
 
+use std::sync::mpsc::Sender;
+
 use agent_common::{
     access::{Right, Rights},
     decision::Reason,
@@ -7,6 +9,7 @@ use agent_common::{
     rule::{FLOW_TCP_CONNECT, FLOW_TCP_LISTEN, FLOW_UDP_CONNECT, FLOW_UDP_LISTEN},
 };
 
+use super::canary::Letter;
 use crate::{
     incident::{self, Context, Event, Explanation, Processes, Rule, time::boot_offset},
     policy::RuleRef,
@@ -24,6 +27,7 @@ pub(super) struct DaemonContext {
     host: String,
     sessions: Sessions,
     processes: Processes,
+    canary: Sender<Letter>,
 }
 
 /// The host's name.
@@ -32,8 +36,8 @@ pub(super) fn host() -> String {
 }
 
 impl DaemonContext {
-    pub(super) fn new(host: String, sessions: Sessions) -> Self {
-        Self { host, sessions, processes: Processes::new() }
+    pub(super) fn new(host: String, sessions: Sessions, canary: Sender<Letter>) -> Self {
+        Self { host, sessions, processes: Processes::new(), canary }
     }
 }
 
@@ -62,9 +66,10 @@ impl Context for DaemonContext {
         let arriving = event.to.as_ref().filter(|_| !event.rights.has(Right::Read));
         let path = match (&event.object, arriving) {
             (_, Some(to)) => String::from_utf8_lossy(to).into_owned(),
-            (incident::decode::Object::Path(path), None) => {
-                String::from_utf8_lossy(path).into_owned()
-            }
+            (
+                incident::decode::Object::Path(path) | incident::decode::Object::SetId(path),
+                None,
+            ) => String::from_utf8_lossy(path).into_owned(),
             _ => String::new(),
         };
         let Some(object) = object(event, &path) else { return unknown };
@@ -87,6 +92,11 @@ impl Context for DaemonContext {
     fn exe(&mut self, pid: u32, before: BootNanos) -> Option<Vec<u8>> {
         self.processes.exe(pid, before)
     }
+
+    fn canary(&mut self, events: Vec<Event>, log: Result<(), String>) {
+        // Where no canary is kept, nobody waits.
+        let _ = self.canary.send(Letter::Events(events, log));
+    }
 }
 
 /// What the policy is asked of an event's object; none for what no rule can speak of.
@@ -97,6 +107,7 @@ fn object<'p>(event: &Event, path: &'p str) -> Option<Object<'p>> {
             let own_process = own == Some(event.pid.to_string().as_str());
             Some(Object::Path { path, own_process })
         }
+        incident::decode::Object::SetId(_) => Some(Object::SetId { path }),
         incident::decode::Object::Endpoint { protocol, address, port } => {
             let listens = event.rights.meets(Rights::of(Right::Listen));
             let flow = match (listens, *protocol == UDP) {

@@ -21,7 +21,10 @@ use rustix::event::{EventfdFlags, eventfd};
 pub(super) use read::Reader;
 pub(super) use write::Writer;
 
-use crate::session::witness::{Control, Witness};
+use crate::{
+    incident::Canary,
+    session::witness::{Control, Witness},
+};
 
 /// How long a request waits until what the ring holds is in the log.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -30,6 +33,8 @@ const FLUSH: Duration = Duration::from_secs(2);
 enum Letter {
     /// An act of control.
     Control(Box<Control>),
+    /// What the canary found.
+    Canary(Box<Canary>),
     /// To write what the ring holds, and to say when that is done.
     Flush(SyncSender<()>),
     /// To write what the ring holds, and to end.
@@ -72,6 +77,11 @@ impl LogHandle {
         if wait.recv_timeout(FLUSH).is_err() {
             tracing::warn!("the log is behind: an answer may lack the last refusals");
         }
+    }
+
+    /// Has it written what the canary found.
+    pub(super) fn canary(&self, canary: Canary) {
+        self.send(Letter::Canary(Box::new(canary)));
     }
 
     /// Ends the writer, once the log has everything.

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::notify;
-use crate::session::{Actor, Error, Sessions, policy_dir::PolicyDir};
+use crate::session::{Actor, Error, Sessions, mappings, policy_dir::PolicyDir};
 
 /// How often what has run out is tidied away.
 const EXPIRED: Duration = Duration::from_millis(500);
@@ -37,7 +37,11 @@ pub(super) async fn until_stopped(sessions: Sessions, policy: PolicyDir) -> io::
             }
             _ = expired.tick() => {
                 let sessions = sessions.clone();
-                blocking(move || sessions.lock().sweep_expired()).await;
+                blocking(move || {
+                    sessions.lock().sweep_expired();
+                    mappings::settle(&sessions);
+                })
+                .await;
             }
             _ = deserted.tick() => {
                 let sessions = sessions.clone();

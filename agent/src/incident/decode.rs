@@ -10,7 +10,7 @@ use agent_common::{
     decision::Reason,
     event::{
         EventHeader, OBJECT_ABSTRACT, OBJECT_ENDPOINT, OBJECT_NUMBER, OBJECT_PATH, OBJECT_PROCESS,
-        OBJECT_SOCKET, Operation, VERDICT_DENIED, VERDICT_WOULD_DENY,
+        OBJECT_SET_ID, OBJECT_SOCKET, Operation, VERDICT_DENIED, VERDICT_WOULD_DENY,
     },
     id::{BootNanos, Generation, SessionId, Slot},
     limits::ANCESTORS,
@@ -72,6 +72,8 @@ pub enum Object {
     Number(u32),
     /// An abstract unix socket, by its name without the leading zero byte.
     AbstractSocket(Vec<u8>),
+    /// A program that would have given its process more privilege, by its path.
+    SetId(Vec<u8>),
 }
 
 /// A process in an event's ancestry.
@@ -305,6 +307,7 @@ impl RawObject {
             OBJECT_SOCKET => Object::Socket { family: first, kind: second, protocol: third },
             OBJECT_PROCESS => Object::Process { pid: first, signal: second },
             OBJECT_NUMBER => Object::Number(first),
+            OBJECT_SET_ID => Object::SetId(path_bytes("path", path)?),
             // Zero bytes are part of an abstract name.
             OBJECT_ABSTRACT => Object::AbstractSocket(path.to_vec()),
             other => return Err(DecodeError::Unknown { field: "object", value: other.into() }),

@@ -36,6 +36,10 @@ pub trait Context {
     /// The path of the program that a process ran, if that process existed before the moment given;
     /// normally [`super::process::Processes::exe`].
     fn exe(&mut self, pid: u32, before: BootNanos) -> Option<Vec<u8>>;
+
+    /// Takes the events of the daemon's canary, which are no lines of the log, once everything that was
+    /// read with them is in the log, and the log could take a line more. Otherwise `Err` says why not.
+    fn canary(&mut self, _events: Vec<Event>, _log: Result<(), String>) {}
 }
 
 /// What the policy says of a refusal.

@@ -11,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::io::Errno;
+
 use super::{record::Record, seen::Seen, time::Time};
 
 pub mod chain;
@@ -22,6 +24,9 @@ use tail::Tail;
 
 /// Permissions of the log: its owner writes, its group reads.
 const MODE: u32 = 0o640;
+
+/// Bytes that the next line may need.
+const LINE: u64 = 4096;
 
 /// Where and how the log is kept.
 #[derive(Clone, Debug)]
@@ -211,6 +216,24 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether a line more could be added now: the file that has the log's name is ours, and the disk has
+    /// room.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub fn ready(&mut self) -> Result<(), JournalError> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        self.refresh()?;
+        let end = self.length()?;
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, end, LINE) {
+            // Not every file system can say so beforehand.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+            Err(error) => {
+                Err(JournalError::Write { path: self.path.clone(), source: error.into() })
+            }
+        }
+    }
+
     /// Goes on with the file that has the log's name, should somebody have moved ours away.
     fn refresh(&mut self) -> Result<(), JournalError> {
         let wrap = |source| JournalError::Open { path: self.path.clone(), source };
@@ -286,7 +309,7 @@ impl Journal {
                         self.totals.insert(slot, total);
                     }
                 }
-                Record::Control(_) | Record::Repaired(_) => {}
+                Record::Control(_) | Record::Repaired(_) | Record::Canary(_) => {}
             }
         }
     }

@@ -113,6 +113,18 @@ pub fn mount_call(number: u32) -> Option<&'static str> {
     at(&["mount", "umount", "pivot_root", "move_mount"], number)
 }
 
+/// The name of a socket's option, from its level (the upper half) and number.
+pub fn socket_option(number: u32) -> Option<&'static str> {
+    Some(match (number >> 16, number & 0xffff) {
+        (0, 4) => "ip_options",
+        (0, 7) => "ip_retopts",
+        (41, 5) => "ipv6_2292rthdr",
+        (41, 6) => "ipv6_2292pktoptions",
+        (41, 57) => "ipv6_rthdr",
+        _ => return None,
+    })
+}
+
 /// A signal's name without `SIG`; real-time signals have none. `0` is the signal that only asks
 /// whether the process exists.
 pub fn signal(number: u32) -> Option<&'static str> {

@@ -54,6 +54,9 @@ pub enum Object {
         /// Its bytes in hexadecimal, where they are not UTF-8.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to_bytes: Option<String>,
+        /// Whether it is a program that would have given its process more privilege.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        set_id: bool,
     },
     /// A network endpoint.
     Endpoint {
@@ -104,6 +107,11 @@ pub enum Object {
         /// Its name.
         call: Named,
     },
+    /// An option of sockets.
+    Option {
+        /// Its name.
+        option: Named,
+    },
     /// A number that only the operation explains.
     Number {
         /// The number.
@@ -115,7 +123,8 @@ impl Object {
     /// The object of an event.
     pub fn of(event: &Event) -> Self {
         match &event.object {
-            decode::Object::Path(path) => Self::path(path, event.to.as_deref()),
+            decode::Object::Path(path) => Self::path(path, event.to.as_deref(), false),
+            decode::Object::SetId(path) => Self::path(path, None, true),
             decode::Object::Endpoint { protocol, address, port } => Self::Endpoint {
                 protocol: Named::new(names::ip_protocol((*protocol).into()), (*protocol).into()),
                 address: address.to_string(),
@@ -145,18 +154,21 @@ impl Object {
                 Operation::PrivMount => {
                     Self::Call { call: Named::new(names::mount_call(*number), *number) }
                 }
+                Operation::NetOption => {
+                    Self::Option { option: Named::new(names::socket_option(*number), *number) }
+                }
                 _ => Self::Number { number: *number },
             },
         }
     }
 
-    fn path(path: &[u8], to: Option<&[u8]>) -> Self {
+    fn path(path: &[u8], to: Option<&[u8]>, set_id: bool) -> Self {
         let (path, path_bytes) = text(path);
         let (to, to_bytes) = match to.map(text) {
             Some((to, bytes)) => (Some(to), bytes),
             None => (None, None),
         };
-        Self::Path { path, path_bytes, to, to_bytes }
+        Self::Path { path, path_bytes, to, to_bytes, set_id }
     }
 }
 
@@ -179,6 +191,7 @@ impl fmt::Display for Object {
             Self::Capability { capability } => write!(out, "capability {capability}"),
             Self::Command { command } => write!(out, "command {command}"),
             Self::Call { call } => write!(out, "call {call}"),
+            Self::Option { option } => write!(out, "option {option}"),
             Self::Number { number } => write!(out, "{number}"),
         }
     }
@@ -248,10 +261,17 @@ mod tests {
             (Operation::PrivBpf, decode::Object::Number(5), r#"{"command":"prog_load"}"#),
             (Operation::PrivBpf, decode::Object::Number(999), r#"{"command":999}"#),
             (Operation::PrivMount, decode::Object::Number(1), r#"{"call":"umount"}"#),
+            (Operation::NetOption, decode::Object::Number(4), r#"{"option":"ip_options"}"#),
+            (Operation::ProcessIpc, decode::Object::Number(4), r#"{"number":4}"#),
             (
                 Operation::UnixConnect,
                 decode::Object::AbstractSocket(b"dbus".to_vec()),
                 r#"{"abstract":"dbus"}"#,
+            ),
+            (
+                Operation::FileExec,
+                decode::Object::SetId(b"/usr/bin/su".to_vec()),
+                r#"{"path":"/usr/bin/su","set_id":true}"#,
             ),
         ];
         for (operation, object, expected) in cases {
@@ -270,7 +290,7 @@ mod tests {
 
     #[test]
     fn rename_shows_both_ends() {
-        let object = Object::path(b"/w/a", Some(b"/w/b"));
+        let object = Object::path(b"/w/a", Some(b"/w/b"), false);
         assert_eq!(serde_json::to_string(&object).unwrap(), r#"{"path":"/w/a","to":"/w/b"}"#);
         assert_eq!(object.to_string(), "/w/a → /w/b");
     }

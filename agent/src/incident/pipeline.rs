@@ -14,7 +14,7 @@ use super::{
     enrich::{Context, enrich},
     fold::fold,
     journal::{Journal, JournalError},
-    record::{Control, Lost, Record, new_id},
+    record::{Canary, Control, Lost, Record, new_id},
     time::Time,
 };
 
@@ -60,6 +60,8 @@ struct Batch {
     /// Records looked at.
     peeked: usize,
     events: Vec<Event>,
+    /// Events of the canary.
+    canary: Vec<Event>,
     repeats: u64,
     /// Records that are no event, by what is wrong with them.
     undecodable: BTreeMap<String, u64>,
@@ -89,7 +91,7 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
     /// # Errors
     /// When the log can't be written. Everything stays in the ring; try again.
     pub fn drain(&mut self) -> Result<usize, JournalError> {
-        let batch = self.look();
+        let mut batch = self.look();
         let now = Time::now();
         let lost = self.newly_lost(now);
         let mut records = self.incidents(&batch);
@@ -103,6 +105,10 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
         self.source.release(batch.peeked);
         self.since = now;
         self.count(&batch, lost_count);
+        if !batch.canary.is_empty() {
+            let log = self.journal.ready().map_err(|error| error.to_string());
+            self.context.canary(std::mem::take(&mut batch.canary), log);
+        }
         Ok(records.len())
     }
 
@@ -112,6 +118,14 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
     /// When the log can't be written.
     pub fn control(&mut self, control: Control) -> Result<(), JournalError> {
         self.append(&[Record::Control(Box::new(control))])
+    }
+
+    /// Writes what came of a run of the canary to the log.
+    ///
+    /// # Errors
+    /// When the log can't be written.
+    pub fn canary(&mut self, canary: Canary) -> Result<(), JournalError> {
+        self.append(&[Record::Canary(Box::new(canary))])
     }
 
     /// What has been done so far.
@@ -139,6 +153,8 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
         let Self { source, journal, .. } = self;
         let mut batch = Batch::default();
         batch.peeked = source.peek(&mut |record| match decode(record) {
+            // Its numbers are its own, so none is in the log.
+            Ok(event) if event.slot == Slot::CANARY => batch.canary.push(event),
             Ok(event) if journal.has(event.sequence) => batch.repeats += 1,
             Ok(event) => batch.events.push(event),
             Err(error) => *batch.undecodable.entry(error.to_string()).or_default() += 1,

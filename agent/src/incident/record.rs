@@ -21,6 +21,8 @@ pub enum Record {
     Lost(Box<Lost>),
     /// A line that a crash had cut short was taken out.
     Repaired(Box<Repaired>),
+    /// Enforcement does not hold, or does again.
+    Canary(Box<Canary>),
 }
 
 /// Which of the lines a record is.
@@ -35,11 +37,14 @@ pub enum Kind {
     Lost,
     /// A repair of the log.
     Repaired,
+    /// What the canary found.
+    Canary,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: &'static [Self] = &[Self::Incident, Self::Control, Self::Lost, Self::Repaired];
+    pub const ALL: &'static [Self] =
+        &[Self::Incident, Self::Control, Self::Lost, Self::Repaired, Self::Canary];
 
     /// The name in the log.
     pub const fn name(self) -> &'static str {
@@ -48,6 +53,7 @@ impl Kind {
             Self::Control => "control",
             Self::Lost => "lost",
             Self::Repaired => "repaired",
+            Self::Canary => "canary",
         }
     }
 }
@@ -68,6 +74,7 @@ impl Record {
             Self::Control(_) => Kind::Control,
             Self::Lost(_) => Kind::Lost,
             Self::Repaired(_) => Kind::Repaired,
+            Self::Canary(_) => Kind::Canary,
         }
     }
 
@@ -78,6 +85,7 @@ impl Record {
             Self::Control(record) => &record.id,
             Self::Lost(record) => &record.id,
             Self::Repaired(record) => &record.id,
+            Self::Canary(record) => &record.id,
         }
     }
 
@@ -88,6 +96,7 @@ impl Record {
             Self::Control(record) => record.time,
             Self::Lost(record) => record.time,
             Self::Repaired(record) => record.time,
+            Self::Canary(record) => record.time,
         }
     }
 
@@ -97,7 +106,7 @@ impl Record {
             Self::Incident(record) => Some(&record.session),
             Self::Control(record) => record.session.as_ref(),
             Self::Lost(record) => record.session.as_ref(),
-            Self::Repaired(_) => None,
+            Self::Repaired(_) | Self::Canary(_) => None,
         }
     }
 }
@@ -260,6 +269,39 @@ pub struct Repaired {
     pub text: String,
 }
 
+/// What the canary found: enforcement does not hold, or it does again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Canary {
+    /// A ULID.
+    pub id: String,
+    /// When.
+    pub time: Time,
+    /// The host's name.
+    pub host: String,
+    /// Whether everything that it tried came out as it must.
+    pub ok: bool,
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// The classes of operations that did not come out as they must.
+    pub operations: Vec<String>,
+    /// The tries that did not come out as they must.
+    pub tries: Vec<CanaryTry>,
+}
+
+/// A try of the canary's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryTry {
+    /// The class, as incidents name it.
+    pub operation: String,
+    /// The system call.
+    pub call: String,
+    /// `succeeded`, `unreported`, `blocked` or `unanswered`; where all are listed also `refused`, `done` or
+    /// `skipped`.
+    pub outcome: String,
+    /// The number of the error that it got; zero for none.
+    pub errno: i32,
+}
+
 /// A new ULID of a time.
 pub fn new_id(time: Time) -> String {
     ulid::Ulid::from_datetime(time.timestamp().into()).to_string()
@@ -311,6 +353,15 @@ mod tests {
                 bytes: 1,
                 sha256: text(),
                 text: text(),
+            })),
+            Record::Canary(Box::new(Canary {
+                id: text(),
+                time,
+                host: text(),
+                ok: false,
+                message: text(),
+                operations: Vec::new(),
+                tries: Vec::new(),
             })),
         ]
     }

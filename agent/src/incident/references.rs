@@ -86,6 +86,9 @@ pub const TABLE: &[Row] = &[
     row(When::Operation("unix.connect"), &["owasp-agentic:ASI02", "owasp-nhi:NHI8"]),
     row(When::Operation("process.trace"), &["owasp-agentic:ASI10", "mitre-attack:T1055"]),
     row(When::Operation("process.signal"), &["owasp-agentic:ASI10", "mitre-attack:T1685"]),
+    row(When::Operation("process.control"), &["owasp-agentic:ASI10", "mitre-attack:T1685"]),
+    row(When::Operation("process.ipc"), &["owasp-agentic:ASI10", "mitre-attack:T1559"]),
+    row(When::Operation("process.key"), &["owasp-agentic:ASI03", "mitre-attack:T1552"]),
     row(
         When::Operation("priv."),
         &["owasp-agentic:ASI10", "maestro:L4", "mitre-attack:T1685", "mitre-attack:T1611"],

@@ -68,6 +68,8 @@ pub fn line(record: &Record, widths: Widths, colour: Colour) -> String {
         Record::Incident(incident) if incident.verdict == "would_deny" => Paint::Yellow,
         Record::Incident(_) => Paint::Red,
         Record::Control(_) => Paint::Plain,
+        Record::Canary(canary) if canary.ok => Paint::Plain,
+        Record::Canary(_) => Paint::Red,
         Record::Lost(_) | Record::Repaired(_) => Paint::Magenta,
     };
     colour.paint(paint, &row(cells(record), widths))
@@ -115,6 +117,12 @@ fn what(record: &Record) -> [String; 4] {
             "crash".to_owned(),
             String::new(),
         ],
+        Record::Canary(canary) => [
+            "canary".to_owned(),
+            printable(&canary.message),
+            if canary.ok { "holds again" } else { "does not hold" }.to_owned(),
+            String::new(),
+        ],
     }
 }
 
@@ -144,6 +152,7 @@ pub fn summary(summary: &Summary, colour: Colour) -> String {
         (summary.would_deny, "passed, because of audit mode"),
         (summary.controls, "acts of control"),
         (summary.lost, "refusals lost"),
+        (summary.canary, "times the canary found that enforcement does not hold"),
         (summary.unreadable, "lines that can't be understood"),
     ] {
         if count > 0 {

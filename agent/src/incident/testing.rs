@@ -108,6 +108,7 @@ fn object(object: &Object) -> Raw {
         }
         Object::Process { pid, signal } => (3, [*pid, *signal, 0], 0, 0, [0; 16], Vec::new()),
         Object::Number(number) => (4, [*number, 0, 0], 0, 0, [0; 16], Vec::new()),
+        Object::SetId(path) => (6, [0; 3], 0, 0, [0; 16], path.clone()),
         Object::AbstractSocket(name) => (5, [0; 3], 0, 0, [0; 16], name.clone()),
     }
 }

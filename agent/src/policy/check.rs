@@ -4,6 +4,7 @@
 //! malformed hides the names it defines, so then names are not looked up at all.
 
 mod document;
+mod hazard;
 mod profile;
 mod reference;
 mod tool;

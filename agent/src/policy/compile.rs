@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agent_common::{
     access::Rights,
+    authority::ToolSet,
     id::{LabelId, Slot},
     limits::PATH_RULES,
     rule::{SESSION_ROOT, SHARED_ROOT},
@@ -118,6 +119,8 @@ impl Compiled {
         };
         compiled.compile_shared()?;
         compiled.compile_network(policy, bits)?;
+        let with = policy.tools.iter().filter(|(_, tool)| tool.setid);
+        compiled.tables.set_id = with.filter_map(|(name, _)| bits.bit(name)).collect();
         compiled.shared_labels = compiled.mixer.len();
         Ok(compiled)
     }
@@ -197,6 +200,11 @@ impl Compiled {
     /// Forgets a session's own rules.
     pub fn remove(&mut self, slot: Slot) {
         self.sessions.remove(&slot);
+    }
+
+    /// The tools with which set-id programs keep their privilege.
+    pub fn set_id(&self) -> ToolSet {
+        self.tables.set_id
     }
 
     /// Whole tables: the shared ones, the rules of these sessions, and every label.

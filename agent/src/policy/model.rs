@@ -59,9 +59,11 @@ pub struct Tool {
     pub files: Vec<FileRule>,
     /// Endpoints.
     pub network: Vec<NetworkRule>,
-    /// What happens to a mapping made before a revocation. Not in force yet.
+    /// What happens to a mapping made before a revocation.
     pub on_revoke: OnRevoke,
-    /// Whether set-id programs keep their privilege. Not in force yet.
+    /// What a revocation takes back.
+    pub recall: Recall,
+    /// Whether set-id programs that it covers keep their privilege.
     pub setid: bool,
 }
 
@@ -73,6 +75,16 @@ pub enum OnRevoke {
     Block,
     /// It is killed.
     Kill,
+}
+
+/// What losing a tool takes from a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recall {
+    /// Everything: what is open already can't be used any more.
+    #[default]
+    Descriptors,
+    /// New uses alone: what is open stays usable.
+    Opens,
 }
 
 /// Paths, and the rights that the tool has on them.

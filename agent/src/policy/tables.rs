@@ -1,6 +1,7 @@
 //! A compiled policy: the contents of the kernel's maps, as plain data.
 
 use agent_common::{
+    authority::ToolSet,
     id::LabelId,
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
 };
@@ -25,4 +26,6 @@ pub struct Tables {
     pub addresses: Vec<(AddressKey, u32, u32)>,
     /// Port ranges: key, bits of it that count (`PORT_HEAD_BITS` + 0 to 16), label.
     pub ports: Vec<(PortKey, u32, LabelId)>,
+    /// The tools with which set-id programs keep their privilege.
+    pub set_id: ToolSet,
 }

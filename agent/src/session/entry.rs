@@ -9,8 +9,12 @@ use agent_common::{
 
 use super::model::{Condition, Grant, Session};
 
-/// The entry and the expiries that say what the session holds.
-pub(super) fn entry(session: &Session) -> (authority::Session, Box<Expiries>) {
+/// The entry and the expiries that say what the session holds; `is_kept` tells of a grant whether its loss
+/// leaves open descriptors usable.
+pub(super) fn entry(
+    session: &Session,
+    is_kept: impl Fn(&Grant) -> bool,
+) -> (authority::Session, Box<Expiries>) {
     let mut expiries = Box::new([BootNanos(0); TOOLS]);
     let mut tools = ToolSet::EMPTY;
     if session.is_live() {
@@ -31,6 +35,7 @@ pub(super) fn entry(session: &Session) -> (authority::Session, Box<Expiries>) {
         expires: session.expires.nanos(),
         nearest_expiry: nearest_expiry(&tools, &expiries),
         tools,
+        kept: session.ever().filter(|grant| is_kept(grant)).map(Grant::tool_bit).collect(),
         parent_id: session.parent.map_or(SessionId(0), |id| id.0),
         parent: Slot::NONE,
         state: state as u32,

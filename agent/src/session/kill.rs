@@ -49,7 +49,8 @@ fn round(sessions: &Sessions, tag: Tag) -> Result<Vec<i32>, Error> {
     Ok(found)
 }
 
-fn processes() -> Vec<i32> {
+/// The processes of the host.
+pub(super) fn processes() -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }

@@ -225,6 +225,11 @@ impl Session {
         self.grants.iter().find(|grant| grant.tool == tool)
     }
 
+    /// What it holds and held, as far as it is remembered.
+    pub fn ever(&self) -> impl Iterator<Item = &Grant> {
+        self.grants.iter().chain(self.history.iter().map(|past| &past.grant))
+    }
+
     /// Whether it held a tool at that moment, as far as it is remembered.
     pub fn held_at(&self, tool: &str, at: BootNanos) -> bool {
         let now = self.grants.iter().any(|grant| grant.tool == tool && grant.covers(at));
@@ -266,11 +271,28 @@ impl Session {
             how,
             by: by.clone(),
         }));
-        let surplus = self.history.len().saturating_sub(HISTORY);
-        self.history.drain(..surplus);
+        for grant in &gone {
+            self.forget(|past| past.grant.tool == grant.tool, HISTORY_OF_TOOL);
+        }
+        self.forget(|_| true, HISTORY);
         gone
     }
+
+    /// Forgets the oldest of some lost grants, where there are more than `most`.
+    fn forget(&mut self, some: impl Fn(&Past) -> bool, most: usize) {
+        let count = self.history.iter().filter(|past| some(past)).count();
+        let mut surplus = count.saturating_sub(most);
+        self.history.retain(|past| {
+            let goes = surplus > 0 && some(past);
+            surplus -= usize::from(goes);
+            !goes
+        });
+    }
 }
+
+/// Lost grants of one tool that a session remembers: the newest. A tool that is granted and taken back all
+/// the time would else make each change write them all.
+const HISTORY_OF_TOOL: usize = 8;
 
 /// Lost grants that a session remembers: the newest.
 const HISTORY: usize = 512;

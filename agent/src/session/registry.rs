@@ -1,9 +1,11 @@
 //! The registry: every session, what it holds, and the policy that says what that means.
 
 mod adopt;
+mod canary;
 mod change;
 mod explain;
 mod install;
+mod recall;
 mod start;
 mod sweep;
 
@@ -29,6 +31,7 @@ use super::{
     Error, Id, Session,
     clock::Clock,
     entry::entry,
+    mappings::Lost,
     model::{Ending, Grant},
     store::{Numbers, Store},
     witness::{Act, Control, Witness},
@@ -87,6 +90,12 @@ pub struct Registry {
     live: BTreeMap<Id, Session>,
     rules: HashMap<Slot, Rules>,
     ended: BTreeMap<Id, Session>,
+    /// Ended sessions that may have processes left.
+    lingering: Vec<(Id, Slot)>,
+    /// What sessions lost since somebody looked at what they have mapped.
+    lost: Vec<Lost>,
+    /// Whether the kernel looks at each use of what is open; none before the first say.
+    armed: Option<bool>,
 }
 
 impl Registry {
@@ -118,9 +127,13 @@ impl Registry {
             live: BTreeMap::new(),
             rules: HashMap::new(),
             ended: BTreeMap::new(),
+            lingering: Vec::new(),
+            lost: Vec::new(),
+            armed: None,
         };
         registry.adopt()?;
         registry.install(policy, Act::DaemonStart, &super::Actor::daemon())?;
+        registry.settle();
         Ok(registry)
     }
 
@@ -233,19 +246,20 @@ impl Registry {
         self.live.values().flat_map(|session| &session.grants).map(Grant::tool_bit).collect()
     }
 
-    fn tell(&mut self, control: Control) {
+    pub(super) fn tell(&mut self, control: Control) {
         self.witness.record(control);
     }
 
     /// Writes a session's entry into the kernel.
     fn write_kernel(&mut self, session: &Session) -> Result<(), KernelError> {
-        let (entry, expiries) = entry(session);
+        let (entry, expiries) = entry(session, |grant| self.is_kept(grant));
         self.enforcer.write_session(session.slot(), &entry, &expiries)
     }
 
     /// Puts a session with more authority than before in force: the file first, so that the kernel
     /// never allows what no file names.
     fn grow(&mut self, session: Session) -> Result<&Session, Error> {
+        self.arm_for(&session)?;
         self.store.write_session(&session)?;
         if let Err(error) = self.write_kernel(&session) {
             if let Some(before) = self.live.get(&session.id) {
@@ -257,13 +271,17 @@ impl Registry {
     }
 
     /// Puts a session with less authority than before in force: the kernel first. That the file can't
-    /// be written does not undo it: a grant that only the file has is dropped when it is read.
+    /// be written does not undo it: a grant that only the file has is dropped when it is read. Neither does it
+    /// if what is open can't be looked at: that is an error, after what can be taken was taken.
     fn shrink(&mut self, session: Session) -> Result<&Session, Error> {
+        let armed = self.arm_for(&session);
         self.write_kernel(&session)?;
         if let Err(error) = self.store.write_session(&session) {
             tracing::error!(session = %session.name, "{error}; the kernel has it");
         }
-        Ok(self.remember(session))
+        let session = self.remember(session);
+        armed?;
+        Ok(session)
     }
 
     fn remember(&mut self, session: Session) -> &Session {
@@ -288,7 +306,9 @@ impl Registry {
         session.state = super::model::Condition::Ended;
         session.ended = Some(ending);
         let (slot, id) = (session.slot(), session.id);
-        self.shrink(session)?;
+        let shrunk = self.shrink(session.clone()).map(drop);
+        self.linger(&session);
+        shrunk?;
         if let Some(rules) = self.rules.remove(&slot) {
             self.compiled.remove(slot);
             if let Err(error) = self.enforcer.remove_rules(&rules) {

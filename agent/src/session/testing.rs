@@ -12,7 +12,7 @@ use std::{
 
 use agent_common::{
     authority::{Expiries, Session},
-    id::{BootNanos, Generation, Slot, Tag},
+    id::{BootNanos, Generation, SessionId, Slot, Tag},
     limits::TOOLS,
 };
 use jiff::Timestamp;
@@ -39,6 +39,10 @@ pub(crate) struct State {
     pub(crate) tasks: HashMap<u32, u64>,
     /// The policy in force.
     pub(crate) generation: u32,
+    /// The descriptors that sessions were given.
+    pub(crate) given: HashMap<u64, Vec<u32>>,
+    /// Whether uses of what is open are looked at.
+    pub(crate) recalls: bool,
     /// The next call whose name begins like this fails; `tag_of` as long as it stands here.
     pub(crate) fail: Option<&'static str>,
 }
@@ -102,6 +106,26 @@ impl Enforcer for Double {
     fn read_session(&self, slot: Slot) -> Result<(Session, Box<Expiries>), KernelError> {
         let free = || (Session::FREE, Box::new([BootNanos(0); TOOLS]));
         Ok(self.state().sessions.get(&slot.0).cloned().unwrap_or_else(free))
+    }
+
+    fn give(
+        &mut self,
+        _: BorrowedFd<'_>,
+        session: SessionId,
+        descriptors: &[u32],
+    ) -> Result<(), KernelError> {
+        self.call("give".into())?.given.insert(session.0, descriptors.to_vec());
+        Ok(())
+    }
+
+    fn forget_given(&mut self, sessions: &[SessionId]) -> Result<(), KernelError> {
+        self.state().given.retain(|session, _| !sessions.iter().any(|gone| gone.0 == *session));
+        Ok(())
+    }
+
+    fn recall(&mut self, needed: bool) -> Result<(), KernelError> {
+        self.call(format!("recall {needed}"))?.recalls = needed;
+        Ok(())
     }
 
     fn tag(&mut self, pidfd: BorrowedFd<'_>, tag: Tag) -> Result<(), KernelError> {

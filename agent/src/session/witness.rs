@@ -32,6 +32,10 @@ pub enum Act {
     DaemonStart,
     /// The policy no longer has a tool that a session held.
     Drop,
+    /// A process was killed for what it has mapped.
+    Kill,
+    /// A process was left what it has mapped.
+    LeaveMapped,
 }
 
 /// A session, as far as a record names it.

@@ -6,6 +6,7 @@ use std::{
     io::{self, Write},
     ops::AddAssign,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// How many tests passed and failed.
@@ -37,22 +38,40 @@ struct State {
     ended: Counts,
     /// The tests of the run that has not.
     running: Counts,
+    /// The names of those that failed.
+    failures: Vec<String>,
+    /// How long each test took that ended.
+    took: Vec<(String, Duration)>,
     /// The line that is being written.
     line: Vec<u8>,
+    /// When its first byte came: of a test's line, when the test began.
+    begun: Option<Instant>,
 }
 
 impl State {
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
+        let took = self.begun.take().map(|begun| begun.elapsed());
         let line = String::from_utf8_lossy(&line);
         if let Some(counts) = closing(&line) {
             self.ended += counts;
             self.running = Counts::default();
-        } else if line.starts_with("test ") && line.ends_with(" ... ok") {
-            self.running.passed += 1;
-        } else if line.starts_with("test ") && line.ends_with(" ... FAILED") {
-            self.running.failed += 1;
+            return;
         }
+        let Some((name, result)) =
+            line.strip_prefix("test ").and_then(|line| line.rsplit_once(" ... "))
+        else {
+            return;
+        };
+        match result {
+            "ok" => self.running.passed += 1,
+            "FAILED" => {
+                self.running.failed += 1;
+                self.failures.push(name.to_owned());
+            }
+            _ => return,
+        }
+        self.took.extend(took.map(|took| (name.to_owned(), took)));
     }
 }
 
@@ -66,6 +85,19 @@ impl Shared {
         let mut counts = state.ended;
         counts += state.running;
         counts
+    }
+
+    /// The names of the tests that failed.
+    pub(super) fn failures(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).failures.clone()
+    }
+
+    /// The tests that took longest, at most so many, the longest first.
+    pub(super) fn slowest(&self, most: usize) -> Vec<(String, Duration)> {
+        let mut took = self.0.lock().unwrap_or_else(PoisonError::into_inner).took.clone();
+        took.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
+        took.truncate(most);
+        took
     }
 
     /// The line that was begun and never ended: the name of a test that never did.
@@ -98,7 +130,10 @@ impl<W: Write> Write for Counter<W> {
         for byte in bytes {
             match byte {
                 b'\n' => state.end_line(),
-                byte => state.line.push(*byte),
+                byte => {
+                    state.begun.get_or_insert_with(Instant::now);
+                    state.line.push(*byte);
+                }
             }
         }
         drop(state);
@@ -140,12 +175,26 @@ mod tests {
     }
 
     #[test]
+    fn counter_slowest_test_is_the_one_that_took_longest() {
+        let (mut counter, counts) = Counter::new(io::sink());
+        for (name, takes) in [("a", 0), ("b", 30), ("c", 10)] {
+            counter.write_all(format!("test {name} ... ").as_bytes()).expect("a sink takes all");
+            std::thread::sleep(Duration::from_millis(takes));
+            counter.write_all(b"ok\n").expect("a sink takes all");
+        }
+        let slowest = counts.slowest(2);
+        assert_eq!(slowest.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+        assert!(slowest[0].1 >= Duration::from_millis(30), "{slowest:?}");
+    }
+
+    #[test]
     fn counter_run_without_its_end_counts_the_tests_that_ended() {
         let (mut counter, counts) = Counter::new(io::sink());
         let text = b"test a ... ok\ntest result: ok. 1 passed; 0 failed\n\
                      test b ... ok\ntest c ... FAILED\ntest d ... ";
         counter.write_all(text).expect("a sink takes all");
         assert_eq!(counts.get(), Counts { passed: 2, failed: 1 });
+        assert_eq!(counts.failures(), ["c"]);
         assert_eq!(counts.unfinished().as_deref(), Some("test d ... "));
     }
 }

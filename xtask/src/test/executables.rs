@@ -1,7 +1,10 @@
 //! The executables of the crate `tests`: built, found, and asked for what they hold.
 //! It must not run a test.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -34,6 +37,17 @@ pub(super) fn with_tests(filter: Option<&str>) -> Result<Vec<PathBuf>> {
     Ok(executables)
 }
 
+/// Whether an executable's tests are for a host that can't enforce: it is named `unfit`.
+pub(super) fn is_for_unfit_host(path: &Path) -> bool {
+    // Cargo appends a hyphen and a hash.
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"unfit-"))
+}
+
+/// Whether an executable is the catalogue of attacks: it is named `attacks`.
+pub(super) fn has_attacks(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"attacks-"))
+}
+
 /// The test executable that a line of cargo's messages names, if it names one.
 fn executable(line: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(line).ok()?;
@@ -45,6 +59,12 @@ fn executable(line: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn executable_for_an_unfit_host_is_known_by_its_name() {
+        assert!(is_for_unfit_host(Path::new("/t/deps/unfit-0123456789abcdef")));
+        assert!(!is_for_unfit_host(Path::new("/t/unfit-1/all-0123456789abcdef")));
+    }
 
     #[test]
     fn executable_is_that_of_a_test_only() {

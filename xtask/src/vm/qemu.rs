@@ -11,7 +11,10 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{Receiver, channel},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -27,6 +30,9 @@ const PORTS: [&str; 3] = ["stdout", "stderr", "status"];
 /// How many lines of the console an error shows.
 const TAIL_LINES: usize = 60;
 
+/// Boots of this process so far.
+static BOOTS: AtomicU32 = AtomicU32::new(0);
+
 /// The files of one boot, removed when it is over.
 struct Files {
     folder: PathBuf,
@@ -35,7 +41,8 @@ struct Files {
 impl Files {
     fn make(cache: &Path) -> Result<Self> {
         let guests = cache.join("guests");
-        let folder = guests.join(std::process::id().to_string());
+        let number = BOOTS.fetch_add(1, Ordering::Relaxed);
+        let folder = guests.join(format!("{}.{number}", std::process::id()));
         make_folder(&folder)?;
         remove_orphans(&guests);
         Ok(Self { folder })
@@ -60,7 +67,10 @@ impl Drop for Files {
 /// Removes the files of boots whose process was killed before it could.
 fn remove_orphans(guests: &Path) {
     for entry in fs::read_dir(guests).into_iter().flatten().flatten() {
-        if !Path::new("/proc").join(entry.file_name()).exists() {
+        let name = entry.file_name();
+        // The name is the process's id, a dot, and the number of its boot.
+        let process = name.to_str().and_then(|name| name.split('.').next()).unwrap_or_default();
+        if !Path::new("/proc").join(process).exists() {
             // What can't be removed lies in the cache, where it harms nothing.
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -211,7 +221,7 @@ fn tail(console: &Path) -> String {
 
 /// QEMU's command line, but for the ports.
 fn command(guest: &Guest, kernel: &Kernel, files: &Files) -> Result<Command> {
-    let mut command = programs::command("qemu-system-x86_64")?;
+    let mut command = programs::emulator()?;
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let cpus = if guest.icount { 1 } else { guest.cpus };
     command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
@@ -225,7 +235,9 @@ fn command(guest: &Guest, kernel: &Kernel, files: &Files) -> Result<Command> {
     command.args(["-smp", &cpus.to_string(), "-m", &guest.memory]);
     command.arg("-kernel").arg(kernel.image());
     command.arg("-initrd").arg(files.initramfs());
-    command.args(["-append", PARAMETERS]);
+    let own = guest.parameters.iter().map(String::as_str);
+    let parameters: Vec<&str> = std::iter::once(PARAMETERS).chain(own).collect();
+    command.args(["-append", &parameters.join(" ")]);
     command.args(["-chardev", &format!("file,id=console,path={}", option(&files.console())?)]);
     command.args(["-serial", "chardev:console", "-device", "virtio-rng-pci"]);
     share(&mut command, "root", Path::new("/"), "none,readonly=on");
@@ -240,10 +252,10 @@ fn command(guest: &Guest, kernel: &Kernel, files: &Files) -> Result<Command> {
 }
 
 /// The kernel's parameters: everything on one console, a panic ends the machine, no time spent
-/// on what a guest without visitors doesn't need.
+/// on what a guest without visitors doesn't need. Debian's x32 calls are there, since attacks try them.
 const PARAMETERS: &str = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable \
     random.trust_cpu=on no_timer_check cryptomgr.notests init_on_alloc=0 audit=0 nowatchdog \
-    8250.nr_uarts=1 rcupdate.rcu_expedited=1";
+    8250.nr_uarts=1 rcupdate.rcu_expedited=1 syscall.x32=y";
 
 fn share(command: &mut Command, tag: &str, folder: &Path, model: &str) {
     let folder = folder.display();

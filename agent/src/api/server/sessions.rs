@@ -1,6 +1,6 @@
 //! Sessions: who asks, starting, seeing, changing, ending.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Extension, Json,
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::{self, EndAnswer, GrantRequest, Health, SessionList, StartRequest, WhoAmI},
     policy::value::duration,
-    session::{Error, Id, kill, model::PassedFd, registry::Start},
+    session::{Error, Id, kill, mappings, model::PassedFd, registry::Start},
 };
 
 type Peered = Extension<Arc<Peer>>;
@@ -233,10 +233,12 @@ pub(super) async fn grant(
 ) -> Answer<api::Session> {
     let ttl = duration(&request.ttl);
     let GrantRequest { tool, reason, .. } = request;
+    let asked = Instant::now();
     let work = move |server: &Server, call: &super::Call| {
         let ttl = ttl?;
         let mut registry = server.sessions.lock();
         let id = registry.grant(&word, &tool, ttl, reason, &call.actor)?.id;
+        server.vitals.grants.observe(asked.elapsed());
         Ok(Json(view::session(&registry, registry.find(&id.to_string())?)))
     };
     server.call(peer, Ask::Operate, work).await
@@ -248,7 +250,7 @@ pub(super) async fn revoke(
     Extension(peer): Peered,
     Path((word, tool)): Path<(String, String)>,
 ) -> Answer<api::Session> {
-    change(server, peer, move |registry, actor| {
+    take(server, peer, move |registry, actor| {
         registry.revoke(&word, Some(&tool), actor).map(|session| session.id)
     })
     .await
@@ -260,10 +262,30 @@ pub(super) async fn revoke_all(
     Extension(peer): Peered,
     Path(word): Path<String>,
 ) -> Answer<api::Session> {
-    change(server, peer, move |registry, actor| {
+    take(server, peer, move |registry, actor| {
         registry.revoke(&word, None, actor).map(|session| session.id)
     })
     .await
+}
+
+/// Takes authority back for an operator, and notes how soon it was in force; then looks at what the session has
+/// mapped.
+async fn take<F>(server: Server, peer: Arc<Peer>, work: F) -> Answer<api::Session>
+where
+    F: FnOnce(&mut crate::session::Registry, &crate::session::Actor) -> Result<Id, Error>
+        + Send
+        + 'static,
+{
+    let asked = Instant::now();
+    server
+        .call(peer, Ask::Operate, move |server, call| {
+            let id = work(&mut server.sessions.lock(), &call.actor)?;
+            server.vitals.revocations.observe(asked.elapsed());
+            mappings::settle(&server.sessions);
+            let registry = server.sessions.lock();
+            Ok(Json(view::session(&registry, registry.find(&id.to_string())?)))
+        })
+        .await
 }
 
 /// Changes a session for an operator, and shows it.

@@ -54,6 +54,8 @@ fn act(act: witness::Act) -> Option<(Act, Option<&'static str>)> {
         witness::Act::Reload => (Act::Reload, None),
         witness::Act::Push => (Act::Push, None),
         witness::Act::DaemonStart => (Act::DaemonStart, None),
+        witness::Act::Kill => (Act::Kill, None),
+        witness::Act::LeaveMapped => (Act::LeaveMapped, None),
         witness::Act::Adopt => return None,
     })
 }

@@ -56,7 +56,7 @@ impl Wanted {
     }
 
     fn passes(&self, record: &Record) -> bool {
-        self.all || matches!(record.kind(), Kind::Incident | Kind::Lost)
+        self.all || matches!(record.kind(), Kind::Incident | Kind::Lost | Kind::Canary)
     }
 }
 

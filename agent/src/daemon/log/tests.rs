@@ -44,9 +44,13 @@ fn daemon(world: &World, log: &LogHandle, mail: Mail) -> (Sessions, JoinHandle<(
     let sessions = Sessions::new(registry);
     let options = Options { sync: false, ..Options::new(log_dir(world), "epoch") };
     let journal = Journal::open(options).unwrap();
-    let context = DaemonContext::new("h1".into(), sessions.clone());
-    let writer = Writer::new(Box::new(Lossy), None, context, journal, mail);
+    let context = DaemonContext::new("h1".into(), sessions.clone(), mpsc::channel().0);
+    let writer = Writer::new(Box::new(Lossy), None, context, journal, mail, vitals());
     (sessions, writer.spawn().unwrap())
+}
+
+fn vitals() -> Arc<crate::vitals::Vitals> {
+    Arc::new(crate::vitals::Vitals::new(None))
 }
 
 fn log_dir(world: &World) -> std::path::PathBuf {

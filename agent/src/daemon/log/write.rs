@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::OwnedFd,
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -17,6 +18,7 @@ use super::{Letter, Mail, control::records};
 use crate::{
     daemon::context::{DaemonContext, host},
     incident::{Act, Actor, Control, EventSource, Journal, Pipeline, Schedule},
+    vitals::Vitals,
 };
 
 /// How long the thread sleeps when nothing happens; losses are looked for this often, too.
@@ -52,6 +54,7 @@ pub(in crate::daemon) struct Writer {
     mail: Mail,
     host: String,
     schedule: Schedule,
+    vitals: Arc<Vitals>,
 }
 
 impl Writer {
@@ -62,9 +65,10 @@ impl Writer {
         context: DaemonContext,
         journal: Journal,
         mail: Mail,
+        vitals: Arc<Vitals>,
     ) -> Self {
         let pipeline = Pipeline::new(Source(events), context, journal);
-        Self { pipeline, wake, mail, host: host(), schedule: Schedule::default() }
+        Self { pipeline, wake, mail, host: host(), schedule: Schedule::default(), vitals }
     }
 
     /// Starts the thread.
@@ -79,6 +83,11 @@ impl Writer {
         while let Some(letter) = self.mail.next() {
             match letter {
                 Letter::Control(control) => self.control(&control),
+                Letter::Canary(canary) => {
+                    if let Err(error) = self.pipeline.canary(*canary) {
+                        tracing::error!("{error}; the log lacks what the canary found");
+                    }
+                }
                 Letter::Flush(done) => {
                     self.drain();
                     // Who asked may have given up.
@@ -123,6 +132,7 @@ impl Writer {
             tracing::error!("{error}; refusals wait in the kernel");
         }
         self.schedule.drained(Instant::now());
+        self.vitals.set_log(self.pipeline.metrics());
     }
 
     fn control(&mut self, control: &crate::session::witness::Control) {

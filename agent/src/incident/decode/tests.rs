@@ -19,6 +19,7 @@ fn samples() -> Vec<Event> {
         with(Operation::PrivCapability, Object::Number(21)),
         with(Operation::UnixConnect, Object::AbstractSocket(b"a\0b".to_vec())),
         with(Operation::FileOpen, Object::Path(b"/w/\xff\xfe".to_vec())),
+        with(Operation::FileExec, Object::SetId(b"/usr/bin/su".to_vec())),
     ]
 }
 
@@ -69,7 +70,7 @@ fn field_out_of_range_is_named() {
         (56, 200, "operation"),
         (57, 11, "reason"),
         (58, 2, "verdict"),
-        (60, 6, "object"),
+        (60, 7, "object"),
         (86, 9, "number of ancestors"),
     ];
     for (offset, value, name) in cases {

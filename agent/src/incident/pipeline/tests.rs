@@ -2,11 +2,14 @@
 
 use std::{collections::VecDeque, fs, path::Path};
 
+use agent_common::id::{BootNanos, SessionId};
+
 use super::*;
 use crate::incident::{
+    enrich::Explanation,
     journal::{Options, files},
     query::{Filter, find, verify},
-    record::Incident,
+    record::{Incident, Session},
     testing::{TestContext, encode, event},
 };
 
@@ -38,6 +41,75 @@ impl EventSource for Ring {
 
 fn ring(events: impl IntoIterator<Item = Event>) -> Ring {
     Ring { records: events.into_iter().map(|event| encode(&event)).collect(), ..Ring::default() }
+}
+
+/// A context that keeps what is the canary's.
+#[derive(Default)]
+struct Cage(Vec<(Vec<u64>, Result<(), String>)>);
+
+impl Context for Cage {
+    fn host(&self) -> &str {
+        TestContext.host()
+    }
+
+    fn boot_offset(&self) -> i128 {
+        TestContext.boot_offset()
+    }
+
+    fn session(&self, slot: Slot, id: SessionId) -> Option<Session> {
+        TestContext.session(slot, id)
+    }
+
+    fn session_at(&self, slot: Slot) -> Option<Session> {
+        TestContext.session_at(slot)
+    }
+
+    fn explain(&self, event: &Event) -> Explanation {
+        TestContext.explain(event)
+    }
+
+    fn exe(&mut self, pid: u32, before: BootNanos) -> Option<Vec<u8>> {
+        TestContext.exe(pid, before)
+    }
+
+    fn canary(&mut self, events: Vec<Event>, log: Result<(), String>) {
+        self.0.push((events.iter().map(|event| event.sequence).collect(), log));
+    }
+}
+
+#[test]
+fn canarys_events_are_no_lines_and_are_told_once_the_log_has_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    // Its numbers are its own: the same ones mean others in the log.
+    let canary = |sequence| Event { slot: Slot::CANARY, ..event(sequence) };
+    let source = ring([event(1), canary(1), event(2), canary(2)]);
+    let options = Options { sync: false, ..Options::new(dir.path(), "boot") };
+    let mut pipeline = Pipeline::new(source, Cage::default(), Journal::open(options).unwrap());
+    assert_eq!(pipeline.drain().unwrap(), 1);
+    assert!(pipeline.source.records.is_empty());
+    assert_eq!(pipeline.context.0, [(vec![1, 2], Ok(()))]);
+    assert_eq!(incidents(dir.path())[0].count, 2);
+    assert_eq!(pipeline.metrics().events, 2);
+    pipeline.source.records.push_back(encode(&event(3)));
+    assert_eq!(pipeline.drain().unwrap(), 1);
+    assert_eq!(pipeline.context.0.len(), 1);
+    let report = verify(dir.path()).unwrap();
+    assert_eq!((report.missing, report.broken), (0, None));
+}
+
+#[test]
+fn canary_hears_that_the_log_could_not_take_a_line() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("log");
+    let options = Options { sync: false, ..Options::new(&dir, "boot") };
+    let source = ring([Event { slot: Slot::CANARY, ..event(1) }]);
+    let mut pipeline = Pipeline::new(source, Cage::default(), Journal::open(options).unwrap());
+    fs::remove_dir_all(&dir).unwrap();
+    fs::write(&dir, "in its place").unwrap();
+    assert_eq!(pipeline.drain().unwrap(), 0);
+    let (numbers, log) = &pipeline.context.0[0];
+    assert_eq!(numbers, &[1]);
+    assert!(log.as_ref().is_err_and(|error| error.contains("incidents.jsonl")), "{log:?}");
 }
 
 fn pipeline(dir: &Path, source: Ring) -> Pipeline<Ring, TestContext> {

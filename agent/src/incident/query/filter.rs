@@ -58,7 +58,7 @@ pub struct FilterText {
     /// `denied` or `would_deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
-    /// `incident`, `control`, `lost` or `repaired`.
+    /// `incident`, `control`, `lost`, `repaired` or `canary`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// `ASI02`, `mitre-attack:T1048` and so on.

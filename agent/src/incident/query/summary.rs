@@ -37,6 +37,9 @@ pub struct Summary {
     pub controls: u64,
     /// Refusals that are known to be lost.
     pub lost: u64,
+    /// Times that the canary found enforcement not to hold.
+    #[serde(default)]
+    pub canary: u64,
     /// Lines that could not be understood.
     pub unreadable: u64,
     /// Refusals by session.
@@ -119,6 +122,7 @@ pub fn summary(dir: &Path, filter: &Filter, top: usize) -> Result<Summary, Query
             }
             Record::Control(_) => summary.controls += 1,
             Record::Lost(lost) => summary.lost = summary.lost.saturating_add(lost.count),
+            Record::Canary(canary) => summary.canary += u64::from(!canary.ok),
             Record::Repaired(_) => {}
         }
         ControlFlow::Continue(())

@@ -82,6 +82,10 @@ pub enum Act {
     Deny,
     /// A session was ended.
     End,
+    /// A process was killed for a file that it has mapped and that its session lost.
+    Kill,
+    /// A process was left such a mapping.
+    LeaveMapped,
     /// A session was put in quarantine.
     Quarantine,
     /// A session was let out of quarantine.
@@ -110,6 +114,8 @@ impl Act {
             Self::Approve => "approve",
             Self::Deny => "deny",
             Self::End => "end",
+            Self::Kill => "kill",
+            Self::LeaveMapped => "leave_mapped",
             Self::Quarantine => "quarantine",
             Self::Resume => "resume",
             Self::Reload => "reload",

@@ -1,7 +1,7 @@
 //! Why something was refused, and what an operator can do about it.
 
 use super::text::quote;
-use crate::incident::record::Incident;
+use crate::incident::{object::Object, record::Incident};
 
 /// Why something was refused, and what can be done about it. Plain text, control characters not yet
 /// escaped but in the command.
@@ -63,10 +63,24 @@ pub fn advice(incident: &Incident) -> Advice {
 type Parts = (&'static str, String, Option<String>);
 
 fn no_tool(incident: &Incident) -> Parts {
+    if matches!(incident.object, Object::Path { set_id: true, .. }) {
+        return set_id(incident);
+    }
     let why = "no tool that the session holds covers it";
     if incident.would_allow.is_empty() {
         let remedy =
             "No tool of the policy covers it, so no grant can allow it. A rule of a tool would.";
+        return (why, remedy.to_owned(), None);
+    }
+    again(incident, why)
+}
+
+fn set_id(incident: &Incident) -> Parts {
+    let why =
+        "no tool that the session holds lets the program keep the privilege that it has of itself";
+    if incident.would_allow.is_empty() {
+        let remedy = "`setid = true` on a tool that covers it would; `setpriv --no-new-privs` runs it \
+                      without that privilege.";
         return (why, remedy.to_owned(), None);
     }
     again(incident, why)

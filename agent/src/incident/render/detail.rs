@@ -9,7 +9,7 @@ use super::{
 };
 use crate::incident::{
     object::Object,
-    record::{Control, Incident, Process, Record},
+    record::{Canary, CanaryTry, Control, Incident, Process, Record},
 };
 
 /// A page of lines with a name each.
@@ -51,6 +51,7 @@ pub fn detail(record: &Record, colour: Colour) -> String {
             page.line("sha256", &printable(&repaired.sha256));
             page.line("text", &printable(&repaired.text));
         }
+        Record::Canary(record) => canary(record, &mut page),
     }
     page.line("id", &printable(record.id()));
     page.text
@@ -108,11 +109,35 @@ fn control(control: &Control, page: &mut Page) {
     page.line("outcome", outcome(control.outcome));
 }
 
+fn canary(canary: &Canary, page: &mut Page) {
+    let (paint, found) = if canary.ok {
+        (Paint::Plain, "enforcement holds again")
+    } else {
+        (Paint::Red, "enforcement does not hold")
+    };
+    page.title(paint, "Canary:", found);
+    page.line("what", &printable(&canary.message));
+    page.line("when", &format!("{} on {}", canary.time, printable(&canary.host)));
+    for tried in &canary.tries {
+        let CanaryTry { operation, call, outcome, errno } = tried;
+        page.line("tried", &printable(&format!("{operation} ({call}): {outcome}, error {errno}")));
+    }
+    if !canary.ok {
+        page.line(
+            "remedy",
+            "`remit doctor` on that host says more; until it is repaired, stop the agents",
+        );
+    }
+}
+
 /// What was tried, as a sentence.
 fn attempt(incident: &Incident) -> String {
     let object = incident.object.to_string();
     let what = match (incident.operation.as_str(), &incident.object) {
         ("file.open", _) => format!("open {object} for {}", incident.access.join(", ")),
+        ("file.exec", Object::Path { set_id: true, .. }) => {
+            format!("run {object} with the privilege that the program has of itself")
+        }
         ("file.exec", _) => format!("run {object}"),
         ("file.map", _) => format!("map {object} executable"),
         ("file.create", _) => format!("create {object}"),
@@ -133,6 +158,10 @@ fn attempt(incident: &Incident) -> String {
         ("net.use", _) => format!("use its connection to {object}"),
         ("process.trace", _) => format!("trace or read the memory of {object}"),
         ("process.signal", _) => format!("send a signal to {object}"),
+        ("process.control", _) => format!("change limits or priority of {object}"),
+        ("net.option", _) => format!("set the socket {object}"),
+        ("process.ipc", _) => format!("use the System V object {object} of others"),
+        ("process.key", _) => format!("use the key {object} of others"),
         (operation, _) => format!("do {operation} ({object})"),
     };
     let times = match incident.count {

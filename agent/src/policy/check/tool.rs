@@ -5,10 +5,10 @@ use std::ops::Range;
 use agent_common::access::{Right, Rights};
 use toml::de::{DeTable, DeValue};
 
-use super::document::Draft;
+use super::{document::Draft, hazard::hazard};
 use crate::policy::{
     diagnostic::quote,
-    model::{Cidr, Direction, FileRule, NetworkRule, OnRevoke, Protocol, Tool},
+    model::{Cidr, Direction, FileRule, NetworkRule, OnRevoke, Protocol, Recall, Tool},
     pattern::{PathPattern, remark},
     syntax::{Key, Reader, Text, Value},
     value::{self, Host, PortRange, Problem},
@@ -42,6 +42,7 @@ impl Draft {
             files: Vec::new(),
             network: Vec::new(),
             on_revoke: OnRevoke::default(),
+            recall: Recall::default(),
             setid: false,
         };
         for (key, value) in table.iter() {
@@ -55,13 +56,12 @@ impl Draft {
                 "on_revoke" => {
                     let words = [("block", OnRevoke::Block), ("kill", OnRevoke::Kill)];
                     tool.on_revoke = reader.choice(value, "on_revoke", &words).unwrap_or_default();
-                    reader.not_in_force(key.span(), "`on_revoke`", "mappings outlast a revocation");
                 }
-                "setid" => {
-                    tool.setid = reader.boolean(value, "setid").unwrap_or_default();
-                    reader.not_in_force(key.span(), "`setid`", "set-id programs are treated alike");
+                "setid" => tool.setid = reader.boolean(value, "setid").unwrap_or_default(),
+                "recall" => {
+                    let words = [("descriptors", Recall::Descriptors), ("opens", Recall::Opens)];
+                    tool.recall = reader.choice(value, "recall", &words).unwrap_or_default();
                 }
-                "recall" => reader.not_in_force(key.span(), "`recall`", "nothing follows from it"),
                 _ => reader.unknown_key(key, TOOL, "a tool"),
             }
         }
@@ -113,7 +113,7 @@ fn files<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<FileRule>
         let (mut paths, mut access) = (None, None);
         for (key, value) in table.iter() {
             match &**key.get_ref() {
-                "paths" => paths = Some(reader.paths(value)),
+                "paths" => paths = Some((reader.paths(value), value)),
                 "access" => access = Some(reader.access(value)),
                 _ => reader.unknown_key(key, FILES, "a tool's `files`"),
             }
@@ -121,7 +121,13 @@ fn files<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<FileRule>
         let of = "an entry of `files`";
         reader.need(&paths, &span, "paths", of, "paths = [\"/usr/**\"]");
         reader.need(&access, &span, "access", of, "access = [\"read\"]");
-        if let (Some(paths), Some(access)) = (paths, access) {
+        if let (Some((paths, value)), Some(access)) = (paths, access) {
+            for entry in value.get_ref().as_array().into_iter().flatten() {
+                let problem = entry.get_ref().as_str().and_then(|text| hazard(text, access));
+                if let Some(problem) = problem {
+                    reader.warn("policy::hazard", entry.span(), problem);
+                }
+            }
             rules.push(FileRule { paths, access });
         }
     }

@@ -4,6 +4,7 @@ mod limits;
 mod network;
 mod paths;
 mod random;
+mod yardstick;
 
 use std::collections::BTreeMap;
 

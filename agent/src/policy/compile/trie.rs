@@ -1,5 +1,7 @@
 //! The nondeterministic trie of patterns: a node for each beginning of a pattern.
 
+use std::collections::HashMap;
+
 use super::mixer::{MixId, Mixer};
 use crate::policy::pattern::{Component, Expanded};
 
@@ -29,29 +31,32 @@ impl<'a> Trie<'a> {
     /// The root's number.
     pub(super) const ROOT: u32 = 0;
 
-    /// The trie of patterns with what each says. Sorting them first makes the child that is looked
-    /// for always the last one.
-    pub(super) fn new(mut patterns: Vec<(Expanded<'a>, MixId)>, mixer: &mut Mixer) -> Self {
-        patterns.sort_unstable();
+    /// The trie of patterns with what each says.
+    pub(super) fn new(patterns: Vec<(Expanded<'a>, MixId)>, mixer: &mut Mixer) -> Self {
         let mut nodes = vec![Node::default()];
+        let mut places: HashMap<(u32, Component<'a>), u32> = HashMap::new();
         for (pattern, mix) in patterns {
-            let mut at = 0;
+            let mut at = Self::ROOT;
             for component in pattern.components {
-                let next = nodes.len();
-                let Some(node): Option<&mut Node<'_>> = nodes.get_mut(at) else { break };
-                match node.children.last() {
-                    Some((last, child)) if *last == component => at = *child as usize,
-                    _ => {
-                        node.children.push((component, next as u32));
-                        nodes.push(Node::default());
-                        at = next;
-                    }
+                let next = nodes.len() as u32;
+                let at_next = *places.entry((at, component)).or_insert(next);
+                if at_next == next {
+                    nodes.push(Node::default());
                 }
+                at = at_next;
             }
-            if let Some(node) = nodes.get_mut(at) {
+            if let Some(node) = nodes.get_mut(at as usize) {
                 let place = if pattern.below { &mut node.below } else { &mut node.here };
                 *place = mixer.join(*place, mix);
             }
+        }
+        for ((parent, component), child) in places {
+            if let Some(node) = nodes.get_mut(parent as usize) {
+                node.children.push((component, child));
+            }
+        }
+        for node in &mut nodes {
+            node.children.sort_unstable();
         }
         Self { nodes }
     }

@@ -1,5 +1,7 @@
 //! The form of a path pattern: what may be written, and what is said of the rest.
 
+use std::fmt;
+
 use agent_common::limits::{AFFIX_BYTES, NAME_BYTES, PATH_BYTES};
 
 use crate::policy::{diagnostic::quote, value::Problem};
@@ -50,9 +52,18 @@ pub(super) fn pieces(component: &str) -> Result<Vec<Piece<'_>>, Problem> {
     Ok(pieces)
 }
 
+/// A text in quotes, made when it is written: most paths have nothing wrong with them.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&quote(self.0))
+    }
+}
+
 /// Everything that a pattern must keep to.
 pub(super) fn check(text: &str) -> Result<(), Problem> {
-    let quoted = quote(text);
+    let quoted = Quoted(text);
     if text.is_empty() {
         return Err(Problem::new("the path is empty")
             .help("`/` is the root folder itself, `/**` everything"));
@@ -98,7 +109,7 @@ pub(super) fn check(text: &str) -> Result<(), Problem> {
 }
 
 fn check_component(text: &str, part: &str, last: bool) -> Result<(), Problem> {
-    let quoted = quote(text);
+    let quoted = Quoted(text);
     match part {
         "" if last => {
             let folder = text.trim_end_matches('/');

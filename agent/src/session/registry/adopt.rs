@@ -23,11 +23,14 @@ impl Registry {
     pub(super) fn adopt(&mut self) -> Result<(), Error> {
         let now = self.clock.now();
         for session in self.store.sessions()? {
+            let (entry, expiries) = self.enforcer.read_session(session.slot())?;
             if !session.is_live() {
+                if entry.id == session.id.0 {
+                    self.lingering.push((session.id, session.slot()));
+                }
                 self.remember(session);
                 continue;
             }
-            let (entry, expiries) = self.enforcer.read_session(session.slot())?;
             if entry.id == session.id.0 && entry.state != State::Ended as u32 {
                 let session = self.reconcile(session, &entry, &expiries, now);
                 self.live.insert(session.id, session);

@@ -84,6 +84,7 @@ impl Registry {
         let gone = session.lose(lost, Loss::Revoked, self.clock.now(), by);
         let mut control = Control::of(Act::Revoke, &session, by);
         control.tools = names(&gone);
+        self.note_lost(session.id, &gone);
         let id = self.shrink(session)?.id;
         self.tell(control);
         self.known(id)

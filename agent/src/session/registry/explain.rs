@@ -25,6 +25,11 @@ pub enum Object<'a> {
         /// Whether its second component is the procfs folder of one of the session's own processes.
         own_process: bool,
     },
+    /// A program that gives its process more privilege.
+    SetId {
+        /// Its path.
+        path: &'a str,
+    },
     /// A network endpoint.
     Endpoint {
         /// The address.
@@ -67,7 +72,7 @@ impl Registry {
         at: BootNanos,
     ) -> Verdict {
         let (labels, rules, denial) = self.look_up(session, rights, object);
-        let (entry, expiries) = entry(session);
+        let (entry, expiries) = entry(session, |grant| self.is_kept(grant));
         let now = self.clock.now().nanos();
         let labels = [&labels[0], &labels[1]];
         let decided = standing(&entry, session.id.0, now).and_then(|()| {
@@ -96,6 +101,16 @@ impl Registry {
             Object::Path { path, own_process } => {
                 let slot = self.own_slot(session);
                 let said = self.compiled.explain_path(path, rights, own_process, slot);
+                (said.labels, said.rules, said.denial)
+            }
+            Object::SetId { path } => {
+                let slot = self.own_slot(session);
+                let mut said = self.compiled.explain_path(path, rights, false, slot);
+                let with = self.compiled.set_id();
+                // Only the tools count that let it.
+                for tools in said.labels.iter_mut().flat_map(|label| &mut label.tools) {
+                    *tools = tools.iter().filter(|tool| with.contains(*tool)).collect();
+                }
                 (said.labels, said.rules, said.denial)
             }
             Object::Endpoint { address, port, flow } => {

@@ -70,7 +70,8 @@ impl Registry {
         // Tools that are gone are taken from the sessions before the new tables come: their bits mean
         // nothing there, and may be another tool's in the tables after those.
         for (index, (session, _)) in losers.iter().enumerate() {
-            if let Err(error) = self.write_kernel(session) {
+            let written = self.arm_for(session).and_then(|()| self.write_kernel(session));
+            if let Err(error) = written {
                 self.restore(losers.get(..=index).unwrap_or_default());
                 return Err(error.into());
             }
@@ -79,6 +80,9 @@ impl Registry {
         if let Err(error) = self.enforcer.activate(generation, &tables) {
             self.restore(&losers);
             return Err(error.into());
+        }
+        for (session, gone) in &losers {
+            self.note_lost(session.id, gone);
         }
         self.generation = generation;
         self.bits = bits;
@@ -98,7 +102,19 @@ impl Registry {
             self.live.insert(session.id, session);
             self.tell(control);
         }
+        self.rewrite_kept();
         Ok(report)
+    }
+
+    /// Writes the live sessions anew: which tools leave open what was opened with them is the new policy's say.
+    fn rewrite_kept(&mut self) {
+        let sessions: Vec<Session> = self.live.values().cloned().collect();
+        for session in sessions {
+            let written = self.arm_for(&session).and_then(|()| self.write_kernel(&session));
+            if let Err(error) = written {
+                tracing::error!(session = %session.name, "{error}");
+            }
+        }
     }
 
     /// Gives sessions back what a policy that did not come would have taken, and the file its numbers.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, os::fd::BorrowedFd, path::Path, time::Duration}
 
 use agent_common::{
     id::{Slot, Tag},
-    limits::SESSIONS,
+    limits::{PASSED, SESSIONS},
 };
 
 use super::{Error, Registry};
@@ -69,7 +69,11 @@ impl Registry {
         let started = self
             .grow(session.clone())
             .map(drop)
-            .and_then(|()| self.enforcer.tag(process, tag).map_err(Error::from));
+            .and_then(|()| self.enforcer.tag(process, tag).map_err(Error::from))
+            .and_then(|()| {
+                let given: Vec<u32> = session.passed_fds.iter().map(|passed| passed.fd).collect();
+                self.enforcer.give(process, session.id.0, &given).map_err(Error::from)
+            });
         if let Err(error) = started {
             let reason = format!("it could not start: {error}");
             let ending = Ending { at: self.clock.now(), by: Actor::daemon(), reason };
@@ -102,6 +106,9 @@ impl Registry {
         let name = self.choose_name(start.name, &start.profile)?;
         if start.task.as_deref().is_some_and(|task| !is_text(task)) {
             return Err(Error::BadText { what: "task", help: "at most 4,096 bytes, no NUL" });
+        }
+        if start.passed_fds.len() > PASSED {
+            return Err(Error::BadText { what: "list of descriptors", help: "at most 64" });
         }
         let variables = variables(&start.profile, profile, &start.workdir, start.variables)?;
         let now = self.clock.now();
@@ -183,7 +190,7 @@ impl Registry {
         Ok(std::iter::once(first).chain(free).find(quiet).unwrap_or(first))
     }
 
-    fn new_id(&self, now: Moment) -> Id {
+    pub(super) fn new_id(&self, now: Moment) -> Id {
         let millis = u64::try_from(now.wall.as_millisecond()).unwrap_or(0);
         loop {
             let id = Id::new(millis, random());

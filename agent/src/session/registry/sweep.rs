@@ -31,6 +31,7 @@ impl Registry {
             let gone = session.lose(over, Loss::Expired, now, &by);
             let mut control = Control::of(Act::Expire, &session, &by);
             control.tools = names(&gone);
+            self.note_lost(session.id, &gone);
             match self.shrink(session) {
                 Ok(_) => self.tell(control),
                 Err(error) => tracing::error!("{error}"),
@@ -38,8 +39,9 @@ impl Registry {
         }
     }
 
-    /// Ends the sessions that had processes and have none left.
+    /// Ends the sessions that had processes and have none left, and forgets what is not needed any more.
     pub fn sweep_deserted(&mut self) {
+        self.settle();
         let deserted: Vec<Session> = self
             .live
             .values()

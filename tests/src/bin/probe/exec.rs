@@ -24,6 +24,7 @@ pub(crate) fn run(name: &str, words: Words<'_>) -> Option<Answer> {
             },
             words,
         ),
+        ("exec32", [program]) => crate::attack::execute32(program),
         ("exec-memory", [program, ..]) => match in_memory(program) {
             Ok(fd) => execute_descriptor(&fd, words),
             Err(error) => Err(error),

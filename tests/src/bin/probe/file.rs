@@ -88,12 +88,12 @@ pub(crate) fn nothing<T>(_: T) -> String {
     String::new()
 }
 
-fn keep(state: &mut State, key: &std::ffi::OsStr, fd: Result<OwnedFd, Errno>) -> Answer {
+pub(crate) fn keep(state: &mut State, key: &std::ffi::OsStr, fd: Result<OwnedFd, Errno>) -> Answer {
     state.kept.insert(key.to_owned(), fd?);
     Ok(String::new())
 }
 
-fn kept<'a>(state: &'a State, key: &std::ffi::OsStr) -> &'a OwnedFd {
+pub(crate) fn kept<'a>(state: &'a State, key: &std::ffi::OsStr) -> &'a OwnedFd {
     state.kept.get(key).unwrap_or_else(|| panic!("no descriptor is kept as {}", key.display()))
 }
 

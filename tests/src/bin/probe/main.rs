@@ -4,9 +4,11 @@
 //! One file a kind of operation; each offers `run`, which gives nothing for a word that it doesn't know.
 
 mod act;
+mod attack;
 mod errno;
 mod exec;
 mod file;
+mod held;
 mod name;
 mod sys;
 mod task;
@@ -83,10 +85,12 @@ fn run(state: &mut State, operation: Words<'_>) -> Answer {
     }
     let name = name.to_str().unwrap_or_default();
     file::run(state, name, words)
+        .or_else(|| held::run(state, name, words))
         .or_else(|| name::run(name, words))
         .or_else(|| exec::run(name, words))
         .or_else(|| uring::run(name, words))
         .or_else(|| task::run(state, name, words))
+        .or_else(|| attack::run(state, name, words))
         .or_else(|| act::run(name, words))
         .unwrap_or_else(|| panic!("no operation `{name}` with {} words", words.len()))
 }

@@ -69,3 +69,13 @@ pub(crate) fn wait(pid: libc::pid_t) -> Result<c_int, Errno> {
     done(unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) })?;
     Ok(status)
 }
+
+/// A system call by its number. Pointers among the arguments have to be of values that outlive the call.
+pub(crate) fn raw<const N: usize>(number: i64, arguments: [usize; N]) -> Result<i64, Errno> {
+    let mut all = [0; 6];
+    all[..N].copy_from_slice(&arguments);
+    let [a, b, c, d, e, f] = all;
+    // SAFETY: the callers' pointers are of values that live until the call is over; what the kernel
+    // writes there has the size that they say.
+    done(unsafe { libc::syscall(number, a, b, c, d, e, f) })
+}

@@ -19,7 +19,8 @@ use crate::{
 pub(crate) fn run(state: &mut State, name: &str, words: Words<'_>) -> Option<Answer> {
     Some(match (name, words) {
         ("in-child", [_, ..]) => by(fork, || {}, words),
-        ("in-clone3", [_, ..]) => by(clone3, || {}, words),
+        ("in-clone3", [_, ..]) => by(|| clone3(0), || {}, words),
+        ("in-user-namespace", [_, ..]) => by(|| clone3(CLONE_NEWUSER), || {}, words),
         ("in-new-session", [_, ..]) => by(fork, new_session, words),
         ("in-thread", [_, ..]) => in_thread(words),
         ("in-vfork", [_, ..]) => in_vfork(words),
@@ -83,9 +84,13 @@ fn fork() -> Result<i64, Errno> {
     done(unsafe { libc::fork() })
 }
 
+/// `CLONE_NEWUSER` (include/uapi/linux/sched.h).
+const CLONE_NEWUSER: u64 = 0x1000_0000;
+
 /// `clone3(2)` as a fork (`struct clone_args`, include/uapi/linux/sched.h).
-fn clone3() -> Result<i64, Errno> {
+fn clone3(flags: u64) -> Result<i64, Errno> {
     let mut arguments = [0u64; 8];
+    arguments[0] = flags;
     arguments[4] = u64::try_from(libc::SIGCHLD).unwrap_or_default();
     // SAFETY: the record has the first length that the call knew, and the child has its own memory.
     done(unsafe { libc::syscall(libc::SYS_clone3, arguments.as_ptr(), size_of_val(&arguments)) })

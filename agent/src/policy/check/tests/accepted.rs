@@ -9,7 +9,7 @@ use agent_common::{
 
 use super::*;
 use crate::policy::{
-    Approval, Builtin, Compiled, Direction, Protocol, ToolBits,
+    Approval, Builtin, Compiled, Direction, Protocol, Recall, ToolBits,
     value::{Host, PortRange},
 };
 
@@ -145,13 +145,14 @@ fn profile_variables_are_those_of_what_it_can_hold_and_of_denials() {
 #[test]
 fn keys_of_later_are_accepted_with_one_warning_each() {
     let policy = accept(&body(
-        "[tool.t]\non_revoke = \"kill\"\nsetid = true\nrecall = \"close\"\n\
+        "[tool.t]\non_revoke = \"kill\"\nsetid = true\nrecall = \"opens\"\n\
          [[deny]]\npaths = [\"/x\"]\naccess = [\"read\"]\nunless = { grant = \"t\" }\n\
          [profile.p]\nmay_delegate = [\"p\"]\n",
     ));
     let warned: Vec<_> = policy.warnings.iter().map(|w| w.underlined()).collect();
-    assert_eq!(warned, ["on_revoke", "setid", "recall", "unless", "may_delegate"]);
+    assert_eq!(warned, ["unless", "may_delegate"]);
     assert!(policy.tools["t"].setid);
+    assert_eq!(policy.tools["t"].recall, Recall::Opens);
 }
 
 #[test]
@@ -182,4 +183,27 @@ fn path_that_says_less_than_it_seems_to_is_remarked_on() {
             ),
         ]
     );
+}
+
+#[test]
+fn tool_that_hands_over_the_host_is_warned_of_at_its_place() {
+    let policy = accept(&body(
+        r#"
+[tool.t]
+files = [
+  { paths = ["/run/mine.sock", "/run/docker.sock"], access = ["connect"] },
+  { paths = ["/etc/hosts", "/etc/cron.d/mine"], access = ["read", "write"] },
+  { paths = ["/etc/cron.d/mine", "/run/docker.sock"], access = ["read"] },
+]
+"#,
+    ));
+    let warned: Vec<_> = policy.warnings.iter().map(shown).collect();
+    assert_eq!(warned.len(), 2, "{warned:#?}");
+    let socket =
+        "5:32 hazard [\"/run/docker.sock\"] `/run/docker.sock` hands over the host: `connect` on";
+    assert!(warned[0].starts_with(socket), "{}", warned[0]);
+    assert!(warned[0].contains(" | let a proxy"), "{}", warned[0]);
+    let cron =
+        "6:28 hazard [\"/etc/cron.d/mine\"] `/etc/cron.d/mine` hands over the host: `write` on";
+    assert!(warned[1].starts_with(cron), "{}", warned[1]);
 }

@@ -5,12 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent_common::limits::{AFFIXES, LABELS, NETWORK_RULES, PATH_RULES, SESSIONS};
+use agent_common::limits::{AFFIXES, LABELS, NETWORK_RULES, PATH_RULES, PORTS, SESSIONS};
 
 use super::*;
 
 /// A policy with this many paths over 256 tools, of the kinds that policies have.
 fn many_paths(count: usize) -> Policy {
+    policy(&text_of_many_paths(count))
+}
+
+/// What such a policy says.
+pub(super) fn text_of_many_paths(count: usize) -> String {
     let mut text = String::new();
     for tool in 0..256 {
         let _ = write!(text, "[tool.t{tool:03}]\nfiles = [{{ access = [\"read\"], paths = [");
@@ -24,14 +29,14 @@ fn many_paths(count: usize) -> Policy {
         }
         text.push_str("] }]\n");
     }
-    policy(&text)
+    text
 }
 
 fn limit(policy: &Policy) -> String {
     Compiled::new(policy, &bits(policy), &Builtin::default()).err().unwrap().to_string()
 }
 
-fn peak_kib() -> u64 {
+pub(super) fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM"));
     line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
@@ -122,6 +127,49 @@ fn affixes_of_the_most_patterns_in_the_most_folders_fit() {
     }
     let affixes = compile(&policy(&(text + "] }]\n"))).tables(&[]).rules.affixes.len();
     assert_eq!(affixes, AFFIXES);
+}
+
+#[test]
+fn session_whose_affixes_do_not_fit_is_refused_and_the_one_before_is_not() {
+    let mut text = String::from("[tool.t]\nfiles = [{ access = [\"read\"], paths = [");
+    for number in 1..PATH_RULES {
+        let _ = write!(text, "\"/d{number}/a*b\",");
+    }
+    text.push_str("\"{workdir}/a*b\"] }]\n");
+    let mut compiled = compile(&policy(&text));
+    let mut start = |number: u32| {
+        let values = [("workdir".to_owned(), format!("/w{number}"))].into();
+        compiled.instantiate(Slot(number), &values).map(|rules| rules.affixes.len())
+    };
+    assert_eq!(start(0), Ok(4));
+    assert_eq!(
+        start(1).unwrap_err().to_string(),
+        "the policy's paths with `*`, with those of the live sessions, need more prefixes and suffixes than \
+         the kernel's tables hold: 400000"
+    );
+}
+
+#[test]
+fn ranges_in_ranges_that_multiply_ports_are_refused() {
+    // Each of the inner ranges has all ports of the outer one too.
+    let policy_of = |inner: usize| {
+        let ports: Vec<String> = (0..250).map(|port| (1 + port * 2).to_string()).collect();
+        let mut text = format!(
+            "[tool.t]\nnetwork = [{{ cidrs = [\"10.0.0.0/8\"], ports = [{}] }},",
+            ports.join(", ")
+        );
+        for number in 0..inner {
+            let (a, b) = (number / 200, number % 200);
+            let _ =
+                write!(text, "{{ cidrs = [\"10.1.{a}.{b}/32\"], ports = [{}] }},", 10_000 + number);
+        }
+        policy(&(text + "]\n"))
+    };
+    assert!(compile(&policy_of(3_500)).tables(&[]).ports.len() < PORTS);
+    assert_eq!(
+        limit(&policy_of(4_500)),
+        "the policy's nested address ranges need more entries for ports than the kernel's tables hold: 1000000"
+    );
 }
 
 #[test]

@@ -186,3 +186,18 @@ fn session_that_the_kernel_does_not_know_has_ended() {
     // The stranger in slot 1 has no file: nobody could take anything from it.
     assert_eq!(world.kernel.state().sessions[&1].0.state, State::Ended as u32);
 }
+
+#[test]
+fn tool_that_comes_and_goes_does_not_push_others_out_of_the_history() {
+    let world = World::new();
+    let mut registry = world.open(POLICY);
+    let session = coder(&mut registry);
+    let mut cycle = |tool: &str| {
+        registry.grant(&session.name, tool, minutes(5), None, &root()).unwrap();
+        registry.revoke(&session.name, Some(tool), &root()).unwrap().history.clone()
+    };
+    cycle("spare");
+    let history = (0..20).map(|_| cycle("github")).last().unwrap();
+    let of = |tool: &str| history.iter().filter(|past| past.grant.tool == tool).count();
+    assert_eq!((of("spare"), of("github")), (1, 8));
+}

@@ -1,6 +1,6 @@
 //! Starting sessions.
 
-use agent_common::limits::SESSIONS;
+use agent_common::{authority::State, id::Slot, limits::SESSIONS};
 
 use super::*;
 
@@ -15,7 +15,19 @@ fn session_starts_with_its_profiles_tools_and_its_process_tagged() {
     assert_eq!(session.variables["workdir"], "/home/dev/x");
     assert_eq!(world.file(&session), Some(session.clone()));
     let state = world.kernel.state();
-    assert_eq!(state.calls, ["activate 1", "add_rules", "write 0", "tag 0"]);
+    assert_eq!(
+        state.calls,
+        [
+            "activate 1",
+            "recall false",
+            "add_rules",
+            // Every session expires, and what it may have open then is to be cut: before it is there.
+            "recall true",
+            "write 0",
+            "tag 0",
+            "give"
+        ]
+    );
     assert_eq!(state.tags.values().next().unwrap().session, session.id.0);
     drop(state);
     assert_eq!(world.memory.acts(), ["DaemonStart ", "Start base,workspace"]);
@@ -109,4 +121,21 @@ fn slot_with_processes_of_an_ended_session_is_taken_last() {
     registry.end(&first.name, "test", &root()).unwrap();
     world.kernel.state().tasks.insert(0, 1);
     assert_eq!(coder(&mut registry).slot, 1);
+}
+
+#[test]
+fn canary_has_a_slot_of_its_own_and_is_no_session_of_anybodys() {
+    let world = World::new();
+    let mut registry = world.open(POLICY);
+    let process = me();
+    let id = registry.start_canary(std::os::fd::AsFd::as_fd(&process)).unwrap();
+    let entry = |world: &World| world.kernel.state().sessions[&Slot::CANARY.0].0;
+    assert_eq!((entry(&world).id, entry(&world).state), (id, State::Active as u32));
+    assert!(entry(&world).tools.is_empty());
+    assert!(world.kernel.state().tags.values().any(|tag| tag.slot == Slot::CANARY));
+    assert_eq!((registry.live().count(), registry.ended().count()), (0, 0));
+    assert!(registry.by_slot(Slot::CANARY).is_none());
+    registry.end_canary(id).unwrap();
+    assert_eq!(entry(&world).state, State::Ended as u32);
+    assert!(!world.memory.acts().iter().any(|act| act.starts_with("Start ")));
 }

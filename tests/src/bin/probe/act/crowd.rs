@@ -43,7 +43,11 @@ fn start(socket: &str, profile: &str, count: usize, folder: &str) -> Outcome {
         let (mut ours, theirs) = UnixStream::pair()?;
         // SAFETY: this process has one thread.
         match unsafe { libc::fork() } {
-            0 => live(theirs, socket, profile, folder, place, count),
+            0 => {
+                // Else the child would hold its own channel open, and never see it end.
+                drop(ours);
+                live(theirs, socket, profile, folder, place, count)
+            }
             -1 => return Err(io::Error::last_os_error()),
             _ => drop(theirs),
         }

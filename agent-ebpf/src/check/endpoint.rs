@@ -1,0 +1,106 @@
+//! Decisions on network endpoints, and what is kept of them with a socket.
+
+use agent_common::{
+    access::Rights,
+    event::Operation,
+    id::{LabelId, Tag},
+    limits::POLICY_SLOTS,
+    rule::{AddressKey, PORT_HEAD_BITS, PortKey},
+};
+use aya_ebpf::btf_maps::lpm_trie::Key;
+
+use super::{EACCES, carried_out, generation, judge, keeps};
+use crate::{
+    cache, emit, kernel,
+    maps::{ADDRESS_TABLES, PORT_TABLES, SESSIONS_BY_SLOT},
+};
+
+/// An IPv6 address, or an IPv4 one mapped into it: the bytes in network order, as two words.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Address(pub [u64; 2]);
+
+impl Address {
+    /// From an IPv4 address as the kernel keeps it, in network order.
+    #[inline(always)]
+    pub const fn v4(address: u32) -> Self {
+        // Bytes 10 and 11 are 0xff; the target is little-endian.
+        Self([0, 0xffff_0000 | (address as u64) << 32])
+    }
+
+    /// The bytes in network order.
+    #[inline(always)]
+    pub fn octets(self) -> [u8; 16] {
+        // SAFETY: sixteen bytes are sixteen bytes.
+        unsafe { core::mem::transmute(self.0) }
+    }
+}
+
+/// A network endpoint.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Endpoint {
+    /// Where.
+    pub address: Address,
+    /// Native byte order.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// What is done.
+    pub operation: Operation,
+    /// A `FLOW_` constant of `agent_common::rule`.
+    pub flow: u16,
+    /// The right that it needs.
+    pub rights: Rights,
+}
+
+/// Decides an operation on a network endpoint.
+#[inline(never)]
+pub fn endpoint(tag: &'static Tag, endpoint: &Endpoint) -> i32 {
+    let generation = generation();
+    let label = endpoint_label(generation % POLICY_SLOTS as u32, endpoint);
+    let reason = judge(tag, generation, (label, LabelId::NONE), endpoint.rights);
+    if reason == 0 {
+        return 0;
+    }
+    emit::endpoint(tag, endpoint, generation, reason);
+    carried_out(tag, EACCES)
+}
+
+/// Whether a socket that leads to an endpoint may be used; reports nothing.
+#[inline(never)]
+pub fn is_usable(tag: &'static Tag, endpoint: &Endpoint) -> bool {
+    let generation = generation();
+    let labels = (endpoint_label(generation % POLICY_SLOTS as u32, endpoint), LabelId::NONE);
+    judge(tag, generation, labels, endpoint.rights) == 0
+        || keeps(tag, generation, labels, endpoint.rights)
+}
+
+/// What an answer for a socket rests on: the policy and the state of the session's authority. Zero when the
+/// answer has to be found anew: an expiry is past.
+#[inline(always)]
+pub fn stamp(tag: &Tag) -> u64 {
+    let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return 0 };
+    let stamp = u64::from(generation()) << 32 | u64::from(cache::epoch(session));
+    let now = kernel::now();
+    if session.id != tag.session || now >= session.nearest_expiry || now >= session.expires {
+        return 0;
+    }
+    stamp
+}
+
+/// The label of an endpoint.
+#[inline(always)]
+fn endpoint_label(table: u32, endpoint: &Endpoint) -> LabelId {
+    let address = Key::new(128, AddressKey { octets: endpoint.address.octets() });
+    let Some(class) = ADDRESS_TABLES.get(table).and_then(|addresses| addresses.get(&address))
+    else {
+        return LabelId::NONE;
+    };
+    let port = PortKey { class: *class, flow: endpoint.flow, port: endpoint.port.to_be_bytes() };
+    let port = Key::new(PORT_HEAD_BITS + 16, port);
+    match PORT_TABLES.get(table).and_then(|ports| ports.get(&port)) {
+        Some(label) => LabelId(*label),
+        None => LabelId::NONE,
+    }
+}

@@ -1,0 +1,99 @@
+//! What a session was given at its start: written down by a program that the daemon runs over the
+//! descriptors of the process that it tags, and looked up by the checks of descriptors.
+
+use core::ffi::c_void;
+
+use agent_common::{
+    access::{Right, Rights},
+    given::{Given, GivenKey},
+    id::Tag,
+    limits::PASSED,
+};
+
+use crate::{
+    kernel,
+    maps::{GIVEN_FILES, GIVING},
+    member,
+};
+
+/// `FMODE_READ` and `FMODE_WRITE` (include/linux/fs.h).
+const FMODE_READ: u32 = 1;
+const FMODE_WRITE: u32 = 2;
+
+/// The context of an iterator over open files: a `struct bpf_iter__task_file` (kernel/bpf/task_iter.c).
+#[repr(C)]
+pub struct OpenFile {
+    meta: *const c_void,
+    task: *const c_void,
+    descriptor: u64,
+    file: *const c_void,
+}
+
+/// Writes down the files of the descriptors that [`GIVING`] names.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/given")]
+pub fn given(context: *const OpenFile) -> i32 {
+    // SAFETY: the context is that of the iterator; field by field, since the verifier knows each.
+    let (descriptor, file) = unsafe {
+        (
+            (&raw const (*context).descriptor).cast::<u32>().read_volatile(),
+            (&raw const (*context).file).read_volatile(),
+        )
+    };
+    let Some(giving) = GIVING.get(0) else { return 0 };
+    if file.is_null() {
+        return 0;
+    }
+    let count = giving.count as usize;
+    let mut index = 0;
+    while index < PASSED {
+        if index < count && giving.descriptors[index] == descriptor {
+            write_down(giving.session, file);
+        }
+        index += 1;
+    }
+    0
+}
+
+/// Writes one file down, beside what other descriptors of it allow.
+#[inline(never)]
+fn write_down(session: agent_common::id::SessionId, file: *const c_void) {
+    let mode: u32 = member!(file, file_mode);
+    let inode: *const c_void = member!(file, file_inode);
+    let identity = kernel::identity(inode);
+    let mut rights = Rights::NONE;
+    if mode & FMODE_READ != 0 {
+        rights = rights.with(Right::Read);
+    }
+    if mode & FMODE_WRITE != 0 {
+        rights = rights.with(Right::Write);
+    }
+    let key = GivenKey { session, inode: identity.address };
+    let mut value = Given {
+        number: identity.number,
+        generation: identity.generation,
+        rights: u32::from(rights.0),
+    };
+    // SAFETY: an entry lives as long as its session's, which is only starting.
+    if let Some(known) = unsafe { GIVEN_FILES.get(key) }
+        && known.number == value.number
+        && known.generation == value.generation
+    {
+        value.rights |= known.rights;
+    }
+    // When the map is full, the daemon finds fewer entries than it asked for.
+    let _ = GIVEN_FILES.insert(key, value, 0);
+}
+
+/// Whether the session was given a file, to do that with it.
+#[inline(never)]
+pub fn is(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
+    let identity = kernel::identity(inode);
+    let key = GivenKey { session: tag.session, inode: identity.address };
+    // SAFETY: an entry lives as long as its session; one that is reused meanwhile names another inode.
+    unsafe { GIVEN_FILES.get(key) }.is_some_and(|given| {
+        given.number == identity.number
+            && given.generation == identity.generation
+            && u32::from(rights.0) & !given.rights == 0
+    })
+}

@@ -1,0 +1,168 @@
+//! Controlling what is open: devices, and files by what their file system offers beyond the usual calls.
+//!
+//! A device is controlled by numbers that only its driver explains, so all of them need the right `ioctl` but
+//! those of terminals and descriptors that ordinary programs use: the kernel answers them for every device
+//! alike, or only terminals do. On a file or folder there is no right of that name to need: what only reads is
+//! free, since the file was opened, and what may change it needs `write`.
+
+use core::{ffi::c_void, ptr};
+
+use agent_common::{
+    access::{Right, Rights},
+    decision::Reason,
+    event::{OBJECT_NUMBER, Operation},
+    id::Tag,
+};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    check::{self, Act, EPERM, FileRequest, INNER},
+    kernel::{self, FileSystem, Place},
+    member, subject,
+};
+
+/// `S_IFMT` and the kinds of files (include/uapi/linux/stat.h).
+const S_IFMT: u16 = 0o170_000;
+const S_IFCHR: u16 = 0o020_000;
+const S_IFDIR: u16 = 0o040_000;
+const S_IFBLK: u16 = 0o060_000;
+const S_IFREG: u16 = 0o100_000;
+
+/// `TIOCSTI` and `TIOCLINUX` (include/uapi/asm-generic/ioctls.h): types into a terminal for whoever reads
+/// it next.
+const TYPING: [u32; 2] = [0x5412, 0x541c];
+/// `FIOSETOWN` and `SIOCSPGRP` (include/uapi/asm-generic/sockios.h): who gets a descriptor's signals.
+const OWNING: [u32; 2] = [0x8901, 0x8902];
+
+/// What the first of a terminal's numbers have in common; they are this and up to 127 more.
+const TERMINAL: u32 = 0x5400;
+/// Numbers from [`TERMINAL`] on that every program may use (include/uapi/asm-generic/ioctls.h): a terminal's
+/// modes (1 to 8: `TCGETS` to `TCSETAF`), its flow (9 to 11: `TCSBRK`, `TCXONC`, `TCFLSH`), the terminal that
+/// controls a session and its process groups (14 to 16: `TIOCSCTTY`, `TIOCGPGRP`, `TIOCSPGRP`; 34 and 41:
+/// `TIOCNOTTY`, `TIOCGSID`), what waits (17 and 27: `TIOCOUTQ`, `FIONREAD`), its size (19 and 20), its lines (21
+/// and 25: `TIOCMGET`, `TIOCGSOFTCAR`), packets of a pair (32: `TIOCPKT`), not to block (33: `FIONBIO`), its
+/// discipline (36: `TIOCGETD`, not 35, which sets one), 37 (`TCSBRKP`).
+const FREE_LOW: u64 = bits(&[
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15, 16, 17, 19, 20, 21, 25, 27, 32, 33, 34, 36, 37, 41,
+]);
+/// The same from 64 on: the other end of a pair (65: `TIOCGPTPEER`), a descriptor's flags (80 to 82:
+/// `FIONCLEX`, `FIOCLEX`, `FIOASYNC`), counts of a serial line (93), a file's size (96: `FIOQSIZE`).
+const FREE_HIGH: u64 = bits(&[1, 16, 17, 18, 29, 32]);
+/// Those whose number has the length of what they take: `TCGETS2`, `TCSETS2` and its two relatives,
+/// `TIOCGPTN`, `TIOCSPTLCK`, `TIOCGDEV`, `TIOCSIG`, `TIOCGPKT`, `TIOCGPTLCK`, `TIOCGEXCL`.
+const FREE_LONG: [u32; 11] = [
+    0x802c_542a,
+    0x402c_542b,
+    0x402c_542c,
+    0x402c_542d,
+    0x8004_5430,
+    0x4004_5431,
+    0x8004_5432,
+    0x4004_5436,
+    0x8004_5438,
+    0x8004_5439,
+    0x8004_5440,
+];
+
+/// The direction in a number, `_IOC_READ` alone: the kernel only tells (include/uapi/asm-generic/ioctl.h).
+const TELLS: u32 = 2;
+/// `FS_IOC_SET_ENCRYPTION_POLICY`, which says so and is none.
+const SET_ENCRYPTION: u32 = 0x800c_6613;
+/// On files, what tells something though its number does not say so, and what copies into a file that was
+/// opened for writing: `FIBMAP`, `FIGETBSZ`, `FS_IOC_FIEMAP`, `FIDEDUPERANGE`, `FICLONE`, `FICLONERANGE`,
+/// `FS_IOC_MEASURE_VERITY`, `FS_IOC_READ_VERITY_METADATA`, `FS_IOC_GET_ENCRYPTION_POLICY` and its successor,
+/// `BTRFS_IOC_INO_LOOKUP`, and of procfs `PAGEMAP_SCAN` and `PROCMAP_QUERY`.
+const QUERIES: [u32; 13] = [
+    1,
+    2,
+    0xc020_660b,
+    0xc018_9436,
+    0x4004_9409,
+    0x4020_940d,
+    0xc004_6686,
+    0xc028_6687,
+    0x400c_6615,
+    0xc009_6616,
+    0xd000_9412,
+    0xc060_6610,
+    0xc068_6611,
+];
+
+/// A set of small numbers.
+const fn bits(numbers: &[u32]) -> u64 {
+    let mut set = 0;
+    let mut index = 0;
+    while index < numbers.len() {
+        set |= 1 << numbers[index];
+        index += 1;
+    }
+    set
+}
+
+/// `int file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)`.
+#[lsm(hook = "file_ioctl")]
+pub fn file_ioctl(context: LsmContext) -> i32 {
+    control(&context)
+}
+
+/// `int file_ioctl_compat(struct file *file, unsigned int cmd, unsigned long arg)`: by the 32-bit entry. A
+/// kernel without this hook asks the other one.
+#[lsm(hook = "file_ioctl_compat")]
+pub fn file_ioctl_compat(context: LsmContext) -> i32 {
+    control(&context)
+}
+
+#[inline(always)]
+fn control(context: &LsmContext) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let command: u32 = context.arg(1);
+    if TYPING.contains(&command) || OWNING.contains(&command) {
+        let arguments = [command, 0, 0];
+        let act = Act { operation: Operation::FileIoctl, object: OBJECT_NUMBER, arguments };
+        return check::refuse(tag, &act, Reason::Guard, EPERM);
+    }
+    if is_free(command) {
+        return 0;
+    }
+    let file: *const c_void = context.arg(0);
+    let inode: *const c_void = member!(file, file_inode);
+    let kind = member!(u16, inode, inode_mode) & S_IFMT;
+    if kind == S_IFCHR || kind == S_IFBLK {
+        return decide(tag, file, inode, Right::Ioctl);
+    }
+    if kind != S_IFREG && kind != S_IFDIR || is_query(command) {
+        return 0;
+    }
+    // What has no name, and what is in a file system of the kernel's own, is its who has the descriptor.
+    let dentry: u64 = member!(file, file_path_dentry);
+    if member!(u32, inode, inode_nlink) == 0 || FileSystem::of(dentry).is_internal() {
+        return 0;
+    }
+    decide(tag, file, inode, Right::Write)
+}
+
+#[inline(always)]
+fn decide(tag: &'static Tag, file: *const c_void, inode: *const c_void, right: Right) -> i32 {
+    let place = Place::of_file(file);
+    let mut request = FileRequest::new(Operation::FileIoctl, place, Rights::of(right));
+    if kernel::acts_for_another() {
+        request.flags = INNER;
+    }
+    check::file(tag, inode, &request, ptr::null())
+}
+
+/// Whether every program may use the number on whatever it has open.
+#[inline(always)]
+fn is_free(command: u32) -> bool {
+    match command.wrapping_sub(TERMINAL) {
+        small @ 0..64 => FREE_LOW >> small & 1 != 0,
+        small @ 64..128 => FREE_HIGH >> (small - 64) & 1 != 0,
+        _ => FREE_LONG.contains(&command),
+    }
+}
+
+/// Whether the number changes nothing of a file or folder.
+#[inline(always)]
+fn is_query(command: u32) -> bool {
+    (command >> 30 == TELLS && command != SET_ENCRYPTION) || QUERIES.contains(&command)
+}

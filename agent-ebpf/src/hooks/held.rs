@@ -1,0 +1,396 @@
+//! Using what is open already: descriptors of files and sockets, wherever they come from.
+//!
+//! Opening is decided in [`super::file`] and [`super::socket`]; here it is decided whether what was opened
+//! may still be used. The hooks on the data path are attached only while some session may lose what it has
+//! open (`RECALLS` in the loader).
+
+use core::{ffi::c_void, ptr};
+
+use agent_common::{
+    access::{Right, Rights},
+    decision::Reason,
+    event::{OBJECT_SOCKET, Operation},
+    id::Tag,
+    rule::{FLOW_TCP_CONNECT, FLOW_TCP_LISTEN, FLOW_UDP_CONNECT, FLOW_UDP_LISTEN},
+};
+use aya_ebpf::{helpers::generated::bpf_sock_from_file, macros::lsm, programs::LsmContext};
+
+use super::{
+    file::{FMODE_EXEC, FMODE_READ, FMODE_WRITE, O_TMPFILE, S_IFMT, is_backing},
+    socket::{AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, may_exist},
+};
+use crate::{
+    check::{self, Act, Address, EACCES, Endpoint, FRESH, FileRequest, USE},
+    given,
+    kernel::{Place, parent_and_name, peek},
+    member, offset,
+    socket_owner::{self, CONNECTS, LISTENS, REACHES},
+    subject,
+};
+
+/// `MAY_WRITE`, `MAY_READ` and `MAY_APPEND` (include/linux/fs.h).
+const MAY_WRITE: u32 = 2;
+const MAY_READ: u32 = 4;
+const MAY_APPEND: u32 = 8;
+/// `S_IFSOCK` (include/uapi/linux/stat.h).
+const S_IFSOCK: u16 = 0o140_000;
+/// `SOL_TCP` and `TCP_ZEROCOPY_RECEIVE` (include/uapi/linux/tcp.h): gives what arrived.
+const SOL_TCP: u32 = 6;
+const TCP_ZEROCOPY_RECEIVE: u32 = 35;
+
+/// `int file_permission(struct file *file, int mask)`: each read and write, also by splice, sendfile,
+/// copy_file_range, io_uring and AIO; listing a folder; allocating.
+#[lsm(hook = "file_permission")]
+pub fn file_permission(context: LsmContext) -> i32 {
+    let file: *const c_void = context.arg(0);
+    if subject::is_surely_untagged() {
+        0
+    } else if is_socket(file) {
+        socket_used(file)
+    } else {
+        used(file, context.arg(1))
+    }
+}
+
+/// Whether a descriptor is a socket's.
+#[inline(always)]
+fn is_socket(file: *const c_void) -> bool {
+    let inode: *const c_void = member!(file, file_inode);
+    member!(u16, inode, inode_mode) & S_IFMT == S_IFSOCK
+}
+
+/// Decides about a descriptor of a socket.
+#[inline(never)]
+fn socket_used(file: *const c_void) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    // SAFETY: the file is a pointer that the verifier has typed.
+    let sock = unsafe { bpf_sock_from_file(file.cast_mut().cast()) };
+    if sock.is_null() { 0 } else { socket(tag, sock.cast_const().cast()) }
+}
+
+/// Not inlined, as opening a file.
+#[inline(never)]
+fn used(file: *const c_void, mask: u32) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let mut rights = Rights::NONE;
+    if mask & (MAY_WRITE | MAY_APPEND) != 0 {
+        rights = rights.with(Right::Write);
+    }
+    if mask & MAY_READ != 0 {
+        // The kernel reads a program that may only be run.
+        let right = if member!(u32, file, file_flags) & FMODE_EXEC == 0 {
+            Right::Read
+        } else {
+            Right::Exec
+        };
+        rights = rights.with(right);
+    }
+    held(tag, file, rights, Operation::FileUse)
+}
+
+/// `int file_receive(struct file *file)`: a descriptor that comes over a unix socket or out of another
+/// process.
+#[lsm(hook = "file_receive")]
+pub fn file_receive(context: LsmContext) -> i32 {
+    let file: *const c_void = context.arg(0);
+    if is_socket(file) { socket_used(file) } else { received_file(file) }
+}
+
+/// Decides about a descriptor that comes, but for a socket's.
+#[inline(never)]
+fn received_file(file: *const c_void) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let mode: u32 = member!(file, file_mode);
+    let mut rights = Rights::NONE;
+    if mode & FMODE_READ != 0 {
+        rights = rights.with(Right::Read);
+    }
+    if mode & FMODE_WRITE != 0 {
+        rights = rights.with(Right::Write);
+    }
+    // Without a mode it only names its file (`O_PATH`).
+    if rights.is_empty() { 0 } else { held(tag, file, rights, Operation::FileReceive) }
+}
+
+/// `int file_truncate(struct file *file)`: `ftruncate`, which older kernels ask `path_truncate` for.
+#[lsm(hook = "file_truncate")]
+pub fn file_truncate(context: LsmContext) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    held(tag, context.arg(0), Rights::of(Right::Write), Operation::FileSetattr)
+}
+
+/// Decides about an open file.
+#[inline(always)]
+fn held(tag: &'static Tag, file: *const c_void, rights: Rights, operation: Operation) -> i32 {
+    if is_backing(file) {
+        return 0;
+    }
+    let inode: *const c_void = member!(file, file_inode);
+    check::file(tag, inode, &request(file, rights, operation), ptr::null())
+}
+
+/// What the use of an open file asks for. One without a name counts as in the folder that it was made in,
+/// as when it was opened.
+#[inline(always)]
+pub fn request(file: *const c_void, rights: Rights, operation: Operation) -> FileRequest {
+    let mut place = Place::of_file(file);
+    if member!(u32, file, file_flags) & O_TMPFILE == O_TMPFILE {
+        let (folder, ..) = parent_and_name(place.dentry);
+        place = Place::at(place.mount, folder);
+    }
+    let mut request = FileRequest::new(operation, place, rights);
+    request.flags = USE;
+    request
+}
+
+/// `int socket_recvmsg(struct socket *sock, struct msghdr *msg, int size, int flags)`.
+#[lsm(hook = "socket_recvmsg")]
+pub fn socket_recvmsg(context: LsmContext) -> i32 {
+    if subject::is_surely_untagged() { 0 } else { received(context.arg(0)) }
+}
+
+/// Not inlined, as opening a file.
+#[inline(never)]
+fn received(sock: *const c_void) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    socket(tag, sock)
+}
+
+/// `int socket_getsockopt(struct socket *sock, int level, int optname)`: one option receives.
+#[lsm(hook = "socket_getsockopt")]
+pub fn socket_getsockopt(context: LsmContext) -> i32 {
+    if context.arg::<u32>(1) != SOL_TCP || context.arg::<u32>(2) != TCP_ZEROCOPY_RECEIVE {
+        return 0;
+    }
+    let Some(tag) = subject::current() else { return 0 };
+    socket(tag, context.arg(0))
+}
+
+/// `int socket_accept(struct socket *sock, struct socket *newsock)`.
+#[lsm(hook = "socket_accept")]
+pub fn socket_accept(context: LsmContext) -> i32 {
+    let Some(tag) = subject::current() else { return 0 };
+    let sock: *const c_void = context.arg(0);
+    let sk: *const c_void = member!(sock, socket_sk);
+    if sk.is_null() {
+        return 0;
+    }
+    if member!(u16, sk, sock_family) != AF_UNIX {
+        return socket(tag, sock);
+    }
+    // A unix socket with a path took the right to make that name.
+    let place = Place::peek(sk as u64 + offset!(unix_path));
+    let inode = inode_of(sock);
+    if place.dentry == 0 || inode.is_null() || given::is(tag, inode, Rights::NONE) {
+        return 0;
+    }
+    let mut request = FileRequest::new(Operation::NetUse, place, Rights::of(Right::Create));
+    request.flags = USE | FRESH;
+    check::name(tag, &request, ptr::null())
+}
+
+/// The inode of a socket's descriptor; null for a socket of the kernel's own, which has none.
+#[inline(always)]
+fn inode_of(sock: *const c_void) -> *const c_void {
+    let file: *const c_void = member!(sock, socket_file);
+    if file.is_null() { ptr::null() } else { member!(file, file_inode) }
+}
+
+/// Decides whether a socket may be used. (A path's decision needs the frames that [`by_roles`] takes.)
+#[inline(always)]
+pub fn socket(tag: &'static Tag, sock: *const c_void) -> i32 {
+    match by_roles(tag, sock) {
+        BY_PATH => unix_peer(tag, sock),
+        0 => 0,
+        end => report(tag, sock, end),
+    }
+}
+
+/// What [`by_roles`] returns instead of zero: the path of the unix socket at the other end decides.
+const BY_PATH: u64 = 1;
+/// The local end is refused.
+const LOCAL: u64 = 2;
+/// The remote end is refused.
+const REMOTE: u64 = 3;
+/// The socket is of a kind that no session may have.
+const KIND: u64 = 4;
+
+/// Decides by what a socket was made and connected for, if the session made it, else by where it leads.
+#[inline(never)]
+fn by_roles(tag: &'static Tag, sock: *const c_void) -> u64 {
+    let sk: *const c_void = member!(sock, socket_sk);
+    let inode = inode_of(sock);
+    if sk.is_null() || inode.is_null() {
+        return 0;
+    }
+    let owner = match socket_owner::of(sk) {
+        Some(owner) if owner.tag.session == tag.session => owner,
+        _ => return stranger(tag, sk, inode),
+    };
+    let roles = owner.roles;
+    if roles == 0 {
+        return 0;
+    }
+    // Read before it is decided: what changes meanwhile makes it another.
+    let stamp = check::stamp(tag);
+    if stamp != 0 && owner.stamp == stamp {
+        return 0;
+    }
+    if roles & LISTENS != 0 && !may_listen(tag, sk) {
+        return LOCAL;
+    }
+    if roles & CONNECTS != 0 && !may_reach(tag, sk) {
+        return REMOTE;
+    }
+    if roles & REACHES != 0 {
+        return BY_PATH;
+    }
+    owner.stamp = stamp;
+    0
+}
+
+/// Decides about a socket that the session did not make: it came from outside.
+#[inline(always)]
+fn stranger(tag: &'static Tag, sk: *const c_void, inode: *const c_void) -> u64 {
+    if given::is(tag, inode, Rights::NONE) {
+        return 0;
+    }
+    let family: u16 = member!(sk, sock_family);
+    if !may_exist(family, member!(sk, sock_kind), u32::from(member!(u16, sk, sock_protocol))) {
+        return KIND;
+    }
+    if family == AF_UNIX {
+        // With an address of its own it is the end of who was connected to.
+        let named: u64 = peek(sk as u64 + offset!(unix_addr));
+        return if named == 0 { BY_PATH } else { 0 };
+    }
+    if family != AF_INET && family != AF_INET6 {
+        return 0;
+    }
+    let is_connected = member!(u16, sk, sock_dport) != 0;
+    let is_bound = member!(u16, sk, sock_num) != 0;
+    // Which end of a connection it is can't be told: one of them has to be allowed.
+    if (is_bound && may_listen(tag, sk)) || (is_connected && may_reach(tag, sk)) {
+        return 0;
+    }
+    match (is_connected, is_bound) {
+        (true, _) => REMOTE,
+        (false, true) => LOCAL,
+        (false, false) => 0,
+    }
+}
+
+/// Whether the session may use the local end. Who may listen on all addresses may on each.
+#[inline(never)]
+fn may_listen(tag: &'static Tag, sk: *const c_void) -> bool {
+    let any =
+        if member!(u16, sk, sock_family) == AF_INET { Address::v4(0) } else { Address([0; 2]) };
+    let mut endpoint = local_end(sk);
+    if check::is_usable(tag, &endpoint) {
+        return true;
+    }
+    endpoint.address = any;
+    check::is_usable(tag, &endpoint)
+}
+
+/// Whether the session may use the remote end.
+#[inline(never)]
+fn may_reach(tag: &'static Tag, sk: *const c_void) -> bool {
+    check::is_usable(tag, &remote_end(sk))
+}
+
+/// Reports a refusal, of what [`by_roles`] found, and gives the verdict.
+#[inline(never)]
+fn report(tag: &'static Tag, sock: *const c_void, end: u64) -> i32 {
+    let sk: *const c_void = member!(sock, socket_sk);
+    if sk.is_null() {
+        return EACCES;
+    }
+    // That it was connected was reported.
+    if check::audited(tag) {
+        return 0;
+    }
+    if end == KIND {
+        let (kind, protocol) = (member!(u16, sk, sock_kind), member!(u16, sk, sock_protocol));
+        let family: u16 = member!(sk, sock_family);
+        let arguments = [family, kind, protocol].map(u32::from);
+        let act = Act { operation: Operation::NetUse, object: OBJECT_SOCKET, arguments };
+        return check::refuse(tag, &act, Reason::NoTool, EACCES);
+    }
+    let endpoint = if end == LOCAL { local_end(sk) } else { remote_end(sk) };
+    check::endpoint(tag, &endpoint)
+}
+
+/// Decides about the path of the unix socket at the other end, if it has one.
+#[inline(always)]
+fn unix_peer(tag: &'static Tag, sock: *const c_void) -> i32 {
+    let sk: *const c_void = member!(sock, socket_sk);
+    if sk.is_null() {
+        return 0;
+    }
+    let other: u64 = peek(sk as u64 + offset!(unix_peer));
+    if other == 0 {
+        return 0;
+    }
+    let place = Place::peek(other + offset!(unix_path));
+    if place.dentry == 0 {
+        return 0;
+    }
+    let mut request = FileRequest::new(Operation::NetUse, place, Rights::of(Right::Connect));
+    request.flags = USE | FRESH;
+    check::name(tag, &request, ptr::null())
+}
+
+/// The address that a socket is bound to.
+#[inline(always)]
+pub fn local_address(sk: *const c_void) -> Address {
+    if member!(u16, sk, sock_family) == AF_INET {
+        Address::v4(member!(sk, sock_rcv_saddr))
+    } else {
+        Address(peek(sk as u64 + offset!(sock_v6_rcv_saddr)))
+    }
+}
+
+/// A socket's local end.
+#[inline(always)]
+fn local_end(sk: *const c_void) -> Endpoint {
+    end(sk, local_address(sk), member!(sk, sock_num), true)
+}
+
+/// Where a socket is connected to; where it sent to last if it is not.
+#[inline(always)]
+fn remote_end(sk: *const c_void) -> Endpoint {
+    let port = u16::from_be(member!(sk, sock_dport));
+    if port == 0 {
+        return match socket_owner::of(sk) {
+            Some(owner) => end(sk, owner.peer, owner.port as u16, false),
+            None => end(sk, Address([0; 2]), 0, false),
+        };
+    }
+    let address = if member!(u16, sk, sock_family) == AF_INET {
+        Address::v4(member!(sk, sock_daddr))
+    } else {
+        Address(peek(sk as u64 + offset!(sock_v6_daddr)))
+    };
+    end(sk, address, port, false)
+}
+
+/// An end of a socket, as the use of it is judged.
+#[inline(always)]
+fn end(sk: *const c_void, address: Address, port: u16, is_local: bool) -> Endpoint {
+    let datagrams = member!(u16, sk, sock_kind) == SOCK_DGRAM;
+    let (flow, right) = match (is_local, datagrams) {
+        (false, false) => (FLOW_TCP_CONNECT, Right::Connect),
+        (false, true) => (FLOW_UDP_CONNECT, Right::Connect),
+        (true, false) => (FLOW_TCP_LISTEN, Right::Listen),
+        (true, true) => (FLOW_UDP_LISTEN, Right::Listen),
+    };
+    Endpoint {
+        address,
+        port,
+        protocol: if datagrams { IPPROTO_UDP } else { IPPROTO_TCP } as u8,
+        operation: Operation::NetUse,
+        flow,
+        rights: Rights::of(right),
+    }
+}

@@ -1,0 +1,119 @@
+//! The mounts by which a dentry can be reached, for hooks that are told the dentry alone.
+//!
+//! Those count that are in the running task's mount namespace and not read-only. What they are is only where
+//! to walk from: the walk itself finds out whether a mount still is where it was.
+
+use core::ffi::c_void;
+
+use agent_common::limits::{COMPONENTS, MOUNTS, WALKS};
+use aya_ebpf::helpers::generated::bpf_loop;
+
+use crate::kernel::{self, Changes, FileSystem};
+
+/// What is looked for, and how far the search came.
+#[repr(C)]
+struct Search {
+    dentry: u64,
+    files: FileSystem,
+    /// The namespace.
+    namespace: u64,
+    /// Where the next mount is linked.
+    link: u64,
+    /// How many that would do are passed over.
+    skip: u64,
+    /// How many were passed over.
+    skipped: u64,
+    found: u64,
+}
+
+/// A mount by which the dentry can be reached, as an address: the one after `skip` others; zero if there are
+/// no more.
+#[inline(never)]
+pub fn of(dentry: u64, skip: u64) -> u64 {
+    let files = FileSystem::of(dentry);
+    let namespace = kernel::own_mounts();
+    // A task that is about to end has none; neither has a mount that was taken off.
+    if namespace == 0 {
+        return 0;
+    }
+    let mut search = Search { dentry, files, namespace, link: 0, skip, skipped: 0, found: 0 };
+    repeat(WALKS, attempt, (&raw mut search).cast());
+    // SAFETY: a reference is valid; read anew, since the callback wrote.
+    unsafe { core::ptr::read_volatile(&raw const search.found) }
+}
+
+/// Calls `step` up to `times`, until it returns non-zero.
+#[inline(always)]
+fn repeat(times: u32, step: extern "C" fn(u64, *mut c_void) -> i64, context: *mut c_void) {
+    // SAFETY: `step` has the signature that the helper asks for, and the context is on the stack for as
+    // long as the helper runs.
+    unsafe { bpf_loop(times, step as *mut c_void, context, 0) };
+}
+
+/// Goes over all mounts; again if one may have been missed because mounts changed meanwhile.
+extern "C" fn attempt(_: u64, context: *mut c_void) -> i64 {
+    // SAFETY: the context is `of`'s.
+    let s = unsafe { &mut *context.cast::<Search>() };
+    let before = Changes::now();
+    s.link = s.files.first_mount();
+    s.skipped = 0;
+    repeat(MOUNTS, next, context);
+    // SAFETY: as above; borrowed anew after the loop wrote.
+    let s = unsafe { &*context.cast::<Search>() };
+    let settled = before.settled() && Changes::now() == before;
+    i64::from(s.found != 0 || settled)
+}
+
+/// Looks at one mount; non-zero at the one looked for, and at the end.
+extern "C" fn next(_: u64, context: *mut c_void) -> i64 {
+    // SAFETY: as in `attempt`.
+    let s = unsafe { &mut *context.cast::<Search>() };
+    let Some((mount, link)) = s.files.mount_at(s.link) else { return 1 };
+    s.link = link;
+    if kernel::namespace_of(mount) != s.namespace || kernel::is_readonly(mount) {
+        return 0;
+    }
+    let root = kernel::mount_root(mount);
+    if root != s.files.root && !is_below(s.dentry, root) {
+        return 0;
+    }
+    if s.skipped < s.skip {
+        s.skipped += 1;
+        return 0;
+    }
+    s.found = mount;
+    1
+}
+
+/// A way up.
+#[repr(C)]
+struct Climb {
+    dentry: u64,
+    root: u64,
+    met: u64,
+}
+
+/// Whether one dentry is the other, or below it.
+#[inline(always)]
+fn is_below(dentry: u64, root: u64) -> bool {
+    let mut climb = Climb { dentry, root, met: 0 };
+    repeat(COMPONENTS as u32, up, (&raw mut climb).cast());
+    // SAFETY: a reference is valid; read anew, since the callback wrote.
+    unsafe { core::ptr::read_volatile(&raw const climb.met) != 0 }
+}
+
+/// One step up; non-zero at the dentry looked for, and at the top.
+extern "C" fn up(_: u64, context: *mut c_void) -> i64 {
+    // SAFETY: the context is `is_below`'s.
+    let c = unsafe { &mut *context.cast::<Climb>() };
+    if c.dentry == c.root {
+        c.met = 1;
+        return 1;
+    }
+    let (parent, ..) = kernel::parent_and_name(c.dentry);
+    if parent == c.dentry || parent == 0 {
+        return 1;
+    }
+    c.dentry = parent;
+    0
+}

@@ -1,0 +1,65 @@
+//! What the daemon measures of itself, for operators.
+
+use std::sync::Arc;
+
+use axum::{Extension, Json, extract::State, http::header, response::IntoResponse};
+
+use super::{ApiError, Server, access::Ask, peer::Peer};
+use crate::{
+    api::{self, CanaryTry},
+    canary::Tried,
+};
+
+/// The form of the page: Prometheus' text.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// `GET /v1/canary`.
+pub(super) async fn canary(
+    State(server): State<Server>,
+    Extension(peer): Extension<Arc<Peer>>,
+) -> Result<Json<api::Canary>, ApiError> {
+    server
+        .call(peer, Ask::Operate, |server, _| {
+            let canary = server.vitals.canary();
+            let last = canary.last.as_ref();
+            Ok(Json(api::Canary {
+                state: canary.state().into(),
+                interval_seconds: canary.interval.map(|interval| interval.as_secs()),
+                last_run: last.map(|run| run.at),
+                age_seconds: last.map(|_| canary.age().as_secs_f64()),
+                message: last.map(|run| run.report.message()),
+                runs: canary.runs,
+                failures: canary.failures,
+                tries: last
+                    .map_or_else(Vec::new, |run| run.report.tried.iter().map(canary_try).collect()),
+            }))
+        })
+        .await
+}
+
+/// `GET /v1/metrics`.
+pub(super) async fn metrics(
+    State(server): State<Server>,
+    Extension(peer): Extension<Arc<Peer>>,
+) -> Result<impl IntoResponse, ApiError> {
+    let page = server
+        .call(peer, Ask::Operate, |server, _| {
+            let (sessions, generation) = {
+                let registry = server.sessions.lock();
+                (registry.live().count() as u64, registry.generation().0)
+            };
+            Ok(server.vitals.page(sessions, generation))
+        })
+        .await?;
+    Ok(([(header::CONTENT_TYPE, TEXT)], page))
+}
+
+/// A try as the interface and the log show it.
+pub fn canary_try(tried: &Tried) -> CanaryTry {
+    CanaryTry {
+        operation: tried.what.operation.name().into(),
+        call: tried.what.call.name().into(),
+        outcome: tried.outcome.name().into(),
+        errno: tried.errno,
+    }
+}

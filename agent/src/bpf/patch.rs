@@ -1,0 +1,157 @@
+//! What is known of the running kernel, written into the instructions of the object: offsets and addresses as
+//! constants, and the kernel's function that types addresses. Rust has no relocations for either, and aya
+//! would not do the second; so the programs have numbers that stand for them (`agent_common::offsets`).
+
+use agent_common::offsets::{CAST, CONSTANT, MEMBER, Offsets};
+use object::{Object as _, ObjectSection as _, SectionFlags};
+
+/// `SHF_EXECINSTR` (elf(5)).
+const EXECUTABLE: u64 = 4;
+/// Operations of instructions (`BPF_LD | BPF_IMM | BPF_DW` and so on, include/uapi/linux/bpf_common.h).
+const LOAD_WIDE: u8 = 0x18;
+const MOVE: [u8; 2] = [0xb7, 0xb4];
+const LOAD: [u8; 4] = [0x79, 0x61, 0x69, 0x71];
+const CALL: u8 = 0x85;
+/// `BPF_PSEUDO_KFUNC_CALL`, as the source register of a call.
+const KERNEL_FUNCTION: u8 = 0x20;
+
+/// `struct bpf_insn`: operation, registers, offset, immediate.
+type Instruction = [u8; 8];
+
+/// Adapts an object. Without a function to type addresses, an address stays what it is; no program gets
+/// there.
+///
+/// # Errors
+/// It is no object, or has a number that stands for nothing.
+pub(super) fn object(bytes: &mut [u8], offsets: &Offsets, cast: Option<u32>) -> Result<(), String> {
+    let words = offsets.words();
+    for range in code(bytes)? {
+        let code = bytes.get_mut(range).ok_or("a section is not within the file")?;
+        let mut instructions = code.as_chunks_mut().0.iter_mut();
+        while let Some(instruction) = instructions.next() {
+            // The second half of a wide load is no instruction.
+            let half = match instruction[0] {
+                LOAD_WIDE => instructions.next(),
+                _ => None,
+            };
+            patch(instruction, half, &words, cast)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the object's instructions lie.
+fn code(bytes: &[u8]) -> Result<Vec<std::ops::Range<usize>>, String> {
+    let object = object::File::parse(bytes).map_err(|error| error.to_string())?;
+    let sections = object.sections().filter(|section| match section.flags() {
+        SectionFlags::Elf { sh_flags } => sh_flags & EXECUTABLE != 0,
+        _ => false,
+    });
+    let range = |(start, len): (u64, u64)| {
+        let start = usize::try_from(start).ok()?;
+        Some(start..start.checked_add(usize::try_from(len).ok()?)?)
+    };
+    Ok(sections.filter_map(|section| section.file_range().and_then(range)).collect())
+}
+
+/// Adapts one instruction; `half` is the second half of a wide load.
+fn patch(
+    instruction: &mut Instruction,
+    half: Option<&mut Instruction>,
+    words: &[u32],
+    cast: Option<u32>,
+) -> Result<(), String> {
+    let &mut [operation, registers, low, high, a, b, c, d] = instruction;
+    let immediate = i32::from_le_bytes([a, b, c, d]);
+    let offset = i16::from_le_bytes([low, high]);
+    // The word of `Offsets` that a number stands for, by how far it is from the first.
+    let word = |distance: i32, bytes: i32| {
+        let place = usize::try_from(distance / bytes).ok()?;
+        (distance % bytes == 0).then(|| words.get(place).copied()).flatten()
+    };
+    let constant = word(immediate.wrapping_sub(CONSTANT), 4);
+    match (operation, half) {
+        (LOAD_WIDE, Some(half)) if registers >> 4 == 0 => {
+            let next = word(immediate.wrapping_sub(CONSTANT).wrapping_add(4), 4);
+            if let (Some(lower), Some(upper)) = (constant, next) {
+                instruction[4..].copy_from_slice(&lower.to_le_bytes());
+                half[4..].copy_from_slice(&upper.to_le_bytes());
+            }
+        }
+        (operation, None) if MOVE.contains(&operation) => {
+            if let Some(value) = constant {
+                instruction[4..].copy_from_slice(&value.to_le_bytes());
+            }
+        }
+        (operation, None) if LOAD.contains(&operation) && offset >= MEMBER => {
+            let value = word(i32::from(offset) - i32::from(MEMBER), 1)
+                .ok_or_else(|| format!("a load at {offset} stands for nothing"))?;
+            let value = i16::try_from(value)
+                .map_err(|_| format!("a member at {value} is too far for one load"))?;
+            instruction[2..4].copy_from_slice(&value.to_le_bytes());
+        }
+        (CALL, None) if registers == 0 && immediate == CAST => match cast {
+            Some(function) => {
+                instruction[1] = KERNEL_FUNCTION;
+                instruction[4..].copy_from_slice(&function.to_le_bytes());
+            }
+            // `r0 = r1`
+            None => *instruction = [0xbf, 0x10, 0, 0, 0, 0, 0, 0],
+        },
+        _ => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORDS: &[u32] = &[0x1111, 0x2222, 0x3333];
+
+    fn patched(instruction: Instruction, cast: Option<u32>) -> Instruction {
+        let mut instruction = instruction;
+        patch(&mut instruction, None, WORDS, cast).unwrap();
+        instruction
+    }
+
+    #[test]
+    fn constant_is_the_word_that_it_stands_for() {
+        let [a, b, c, d] = (CONSTANT + 8).to_le_bytes();
+        assert_eq!(patched([0xb7, 3, 0, 0, a, b, c, d], None), [0xb7, 3, 0, 0, 0x33, 0x33, 0, 0]);
+        let other = [0xb7, 3, 0, 0, a, b, c, 0];
+        assert_eq!(patched(other, None), other);
+    }
+
+    #[test]
+    fn wide_constant_is_two_words() {
+        let [a, b, c, d] = CONSTANT.to_le_bytes();
+        let (mut first, mut second) = ([0x18, 1, 0, 0, a, b, c, d], [0; 8]);
+        patch(&mut first, Some(&mut second), WORDS, None).unwrap();
+        assert_eq!(first, [0x18, 1, 0, 0, 0x11, 0x11, 0, 0]);
+        assert_eq!(second, [0, 0, 0, 0, 0x22, 0x22, 0, 0]);
+        // A map's address has a source register, and is the loader's.
+        let (mut first, mut second) = ([0x18, 0x11, 0, 0, a, b, c, d], [0; 8]);
+        patch(&mut first, Some(&mut second), WORDS, None).unwrap();
+        assert_eq!(first[4..], [a, b, c, d]);
+    }
+
+    #[test]
+    fn load_has_the_member_s_offset() {
+        let [low, high] = (MEMBER + 1).to_le_bytes();
+        let load = [0x79, 0x21, low, high, 0, 0, 0, 0];
+        assert_eq!(patched(load, None), [0x79, 0x21, 0x22, 0x22, 0, 0, 0, 0]);
+        let [low, high] = (MEMBER + 3).to_le_bytes();
+        assert!(patch(&mut [0x61, 0, low, high, 0, 0, 0, 0], None, WORDS, None).is_err());
+    }
+
+    #[test]
+    fn call_becomes_the_kernel_s_function_or_nothing() {
+        let [a, b, c, d] = CAST.to_le_bytes();
+        let call = [0x85, 0, 0, 0, a, b, c, d];
+        assert_eq!(patched(call, Some(7)), [0x85, 0x20, 0, 0, 7, 0, 0, 0]);
+        assert_eq!(patched(call, None), [0xbf, 0x10, 0, 0, 0, 0, 0, 0]);
+        let helper = [0x85, 0, 0, 0, 113, 0, 0, 0];
+        assert_eq!(patched(helper, Some(7)), helper);
+    }
+}

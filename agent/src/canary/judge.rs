@@ -1,0 +1,221 @@
+//! From the canary's answers and the kernel's events to a report. Pure.
+
+use agent_common::event::Operation;
+
+use super::tries::{TRIES, Try, Wants};
+
+/// What the canary answered to one try: its place in [`TRIES`], and the error that it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The place.
+    pub index: usize,
+    /// Zero where it was done, negative where it was not tried, else the error's number.
+    pub errno: i32,
+}
+
+/// What came of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Allowed, as it must be.
+    Done,
+    /// Refused and reported, as it must be.
+    Refused,
+    /// Not tried: this kernel has no such call, or the policy in force leaves nothing to try.
+    Skipped,
+    /// It was not refused.
+    Succeeded,
+    /// It failed, but no report came from the kernel through to the log.
+    Unreported,
+    /// It is allowed, and was refused.
+    Blocked,
+    /// The canary did not answer.
+    Unanswered,
+}
+
+impl Outcome {
+    /// Whether enforcement is as it must be, as far as this try can tell.
+    pub const fn is_good(self) -> bool {
+        matches!(self, Self::Done | Self::Refused | Self::Skipped)
+    }
+
+    /// The name that the log and the interface use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Skipped => "skipped",
+            Self::Succeeded => "succeeded",
+            Self::Unreported => "unreported",
+            Self::Blocked => "blocked",
+            Self::Unanswered => "unanswered",
+        }
+    }
+}
+
+/// A try and what came of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Tried {
+    /// The try.
+    pub what: Try,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The error that it got; zero for none.
+    pub errno: i32,
+}
+
+/// One run of the canary.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The tries; none where the canary could not be started.
+    pub tried: Vec<Tried>,
+    /// Why it could not do its work.
+    pub error: Option<String>,
+}
+
+impl Report {
+    /// A run that came to nothing.
+    pub fn failed(error: impl Into<String>) -> Self {
+        Self { tried: Vec::new(), error: Some(error.into()) }
+    }
+
+    /// Whether enforcement is as it must be.
+    pub fn is_good(&self) -> bool {
+        self.error.is_none() && self.tried.iter().all(|tried| tried.outcome.is_good())
+    }
+
+    /// The tries that did not come out as they must.
+    pub fn bad(&self) -> impl Iterator<Item = &Tried> {
+        self.tried.iter().filter(|tried| !tried.outcome.is_good())
+    }
+
+    /// What is wrong, in one sentence.
+    pub fn message(&self) -> String {
+        let mut parts: Vec<String> = self.error.iter().cloned().collect();
+        for (outcome, words) in [
+            (Outcome::Succeeded, "not refused"),
+            (Outcome::Unreported, "refused, but the log got no report"),
+            (Outcome::Blocked, "refused, but allowed"),
+            (Outcome::Unanswered, "without an answer"),
+        ] {
+            let tries: Vec<String> = self
+                .bad()
+                .filter(|tried| tried.outcome == outcome)
+                .map(|tried| {
+                    format!("{} ({})", tried.what.operation.name(), tried.what.call.name())
+                })
+                .collect();
+            if !tries.is_empty() {
+                parts.push(format!("{words}: {}", tries.join(", ")));
+            }
+        }
+        if parts.is_empty() {
+            let count =
+                |outcome| self.tried.iter().filter(|tried| tried.outcome == outcome).count();
+            let (refused, done) = (count(Outcome::Refused), count(Outcome::Done));
+            parts.push(format!("{refused} operations refused and reported, {done} allowed"));
+        }
+        parts.join("; ")
+    }
+}
+
+/// Makes a report of the canary's answers and of the operations whose refusal the kernel reported, in their
+/// order. The canary does one thing after another, so a try's report comes after those of the tries before.
+pub fn judge(answers: &[Answer], reported: &[Operation]) -> Report {
+    let mut rest = reported;
+    let tried = TRIES.iter().enumerate().map(|(index, what)| {
+        let answer = answers.iter().find(|answer| answer.index == index);
+        let errno = answer.map_or(0, |answer| answer.errno);
+        let mut reported = || {
+            let place = rest.iter().position(|operation| *operation == what.operation);
+            rest = place.and_then(|place| rest.get(place + 1..)).unwrap_or(rest);
+            place.is_some()
+        };
+        let outcome = match (what.wants, answer.map(|answer| answer.errno)) {
+            (_, None) => Outcome::Unanswered,
+            (_, Some(libc::ENOSYS | ..=-1)) => Outcome::Skipped,
+            (Wants::Done, Some(0)) => Outcome::Done,
+            (Wants::Done, Some(_)) => Outcome::Blocked,
+            (Wants::Refused, Some(libc::EACCES | libc::EPERM)) if reported() => Outcome::Refused,
+            (Wants::Refused, Some(libc::EACCES | libc::EPERM)) => Outcome::Unreported,
+            (Wants::Refused, Some(_)) => Outcome::Succeeded,
+        };
+        Tried { what: *what, outcome, errno: errno.max(0) }
+    });
+    Report { tried: tried.collect(), error: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a sound host answers.
+    fn sound() -> (Vec<Answer>, Vec<Operation>) {
+        let errno = |what: &Try| if what.wants == Wants::Done { 0 } else { libc::EACCES };
+        let answers = TRIES.iter().enumerate();
+        let answers = answers.map(|(index, what)| Answer { index, errno: errno(what) }).collect();
+        let refused = TRIES.iter().filter(|what| what.wants == Wants::Refused);
+        (answers, refused.map(|what| what.operation).collect())
+    }
+
+    fn bad(report: &Report) -> Vec<(&str, &str, Outcome)> {
+        let name =
+            |tried: &Tried| (tried.what.operation.name(), tried.what.call.name(), tried.outcome);
+        report.bad().map(name).collect()
+    }
+
+    fn place(call: super::super::Call) -> usize {
+        TRIES.iter().position(|what| what.call == call).unwrap()
+    }
+
+    #[test]
+    fn sound_host_is_good_and_a_report_of_more_does_not_matter() {
+        let (answers, mut reported) = sound();
+        let report = judge(&answers, &reported);
+        assert!(report.is_good(), "{}", report.message());
+        assert!(report.message().ends_with("3 allowed"), "{}", report.message());
+        reported.insert(5, Operation::PrivCapability);
+        assert!(judge(&answers, &reported).is_good());
+    }
+
+    #[test]
+    fn operation_that_is_not_refused_is_named() {
+        let (mut answers, mut reported) = sound();
+        let connect = place(super::super::Call::Connect);
+        answers[connect].errno = libc::ECONNREFUSED;
+        reported.retain(|operation| *operation != Operation::NetConnect);
+        let report = judge(&answers, &reported);
+        assert_eq!(bad(&report), [("net.connect", "connect", Outcome::Succeeded)]);
+        assert_eq!(report.message(), "not refused: net.connect (connect)");
+    }
+
+    #[test]
+    fn refusal_without_a_report_is_named_and_no_other() {
+        let (answers, mut reported) = sound();
+        let at = reported.iter().position(|operation| *operation == Operation::FileLink).unwrap();
+        reported.remove(at);
+        let report = judge(&answers, &reported);
+        assert_eq!(bad(&report), [("file.link", "linkat", Outcome::Unreported)]);
+        assert!(!judge(&answers, &[]).is_good());
+    }
+
+    #[test]
+    fn blanket_refusal_shows_by_what_is_allowed() {
+        let (mut answers, reported) = sound();
+        answers[place(super::super::Call::MakeSocket)].errno = libc::EACCES;
+        let report = judge(&answers, &reported);
+        assert_eq!(bad(&report), [("net.socket", "socket", Outcome::Blocked)]);
+    }
+
+    #[test]
+    fn silence_is_bad_and_what_the_kernel_has_not_is_not() {
+        let (mut answers, mut reported) = sound();
+        answers.pop();
+        let report = judge(&answers, &reported);
+        assert_eq!(bad(&report), [("file.exec", "execve", Outcome::Unanswered)]);
+        let (mut answers, _) = sound();
+        answers[place(super::super::Call::Bpf)].errno = libc::ENOSYS;
+        answers[place(super::super::Call::OpenAllowed)].errno = -1;
+        reported.retain(|operation| *operation != Operation::PrivBpf);
+        assert!(judge(&answers, &reported).is_good());
+    }
+}

@@ -1,0 +1,380 @@
+//! Runs the canary: starts its process, has it tagged, and waits for what it answers and for what comes of
+//! that through the kernel and the log's thread. Tells the log when something does not hold, and when it
+//! does again.
+
+use std::{
+    fs::{self, DirBuilder, File, Permissions},
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::AsFd as _,
+        unix::{
+            fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+            net::UnixListener,
+        },
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use agent_common::{event::Operation, id::SessionId};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+    time::Timespec,
+};
+
+use super::{LogHandle, context::host};
+use crate::{
+    api::server::peer::threads,
+    canary::{self, Answer, Outcome, Report, child},
+    incident::{self, Event, Time, record::new_id},
+    session::Sessions,
+    vitals::Vitals,
+};
+
+/// How long the process may take.
+const WORK: Duration = Duration::from_secs(20);
+/// How long a refusal may take to the log.
+const DELIVERY: Duration = Duration::from_secs(4);
+/// After how long a fault that stays is told again.
+const REMINDER: Duration = Duration::from_secs(3600);
+
+/// What the canary's thread is told.
+pub(super) enum Letter {
+    /// The kernel's events of the canary, and whether the log could have taken them.
+    Events(Vec<Event>, Result<(), String>),
+    /// To end.
+    Stop,
+}
+
+/// A way to the canary's thread.
+pub(super) fn mailbox() -> (Sender<Letter>, Receiver<Letter>) {
+    mpsc::channel()
+}
+
+/// What the canary works with.
+pub(super) struct Keeper {
+    pub(super) sessions: Sessions,
+    pub(super) log: LogHandle,
+    pub(super) vitals: Arc<Vitals>,
+    pub(super) folder: PathBuf,
+    pub(super) letters: Receiver<Letter>,
+}
+
+/// Why there is no report.
+enum Failure {
+    /// The daemon stops.
+    Stopped,
+    /// The canary could not do its work.
+    Failed(String),
+}
+
+impl Failure {
+    fn of(action: &str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Failed(format!("can't {action}: {error}"))
+    }
+}
+
+impl Keeper {
+    /// Starts the thread.
+    pub(super) fn spawn(self, interval: Duration) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new().name("canary".into()).spawn(move || self.keep(interval))
+    }
+
+    fn keep(self, interval: Duration) {
+        let mut told = Told::default();
+        loop {
+            let report = match self.run() {
+                Ok(report) => report,
+                Err(Failure::Stopped) => return,
+                Err(Failure::Failed(error)) => {
+                    Report::failed(format!("the canary can't do its work: {error}"))
+                }
+            };
+            if told.is_news(&report, Instant::now()) {
+                self.tell(&report);
+            }
+            self.vitals.set_canary(report);
+            let next = Instant::now() + interval;
+            // What comes late is of no use any more.
+            while let Some(left) = next.checked_duration_since(Instant::now()) {
+                match self.letters.recv_timeout(left) {
+                    Ok(Letter::Events(..)) => {}
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Ok(Letter::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        }
+    }
+
+    /// Tells operators.
+    fn tell(&self, report: &Report) {
+        if report.is_good() {
+            tracing::info!("the canary finds that enforcement holds again");
+        } else {
+            tracing::error!(
+                "the canary finds that enforcement does not hold: {}",
+                report.message()
+            );
+        }
+        let mut operations: Vec<String> =
+            report.bad().map(|tried| tried.what.operation.name().to_owned()).collect();
+        operations.dedup();
+        let now = Time::now();
+        self.log.canary(incident::Canary {
+            id: new_id(now),
+            time: now,
+            host: host(),
+            ok: report.is_good(),
+            message: report.message(),
+            operations,
+            tries: report.bad().map(crate::api::server::canary_try).collect(),
+        });
+    }
+
+    /// One run.
+    fn run(&self) -> Result<Report, Failure> {
+        let _listener = self.prepare()?;
+        let allowed = self.folder.join(canary::ALLOWED).display().to_string();
+        let denied = self.sessions.lock().denies_reading(&allowed);
+        let mut process = Process::start(&self.folder, denied)?;
+        process.until_ready()?;
+        let pid = Pid::from_child(&process.0);
+        let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from);
+        let handle = handle.map_err(Failure::of("get a handle on its process"))?;
+        if threads(process.0.id()).map_err(Failure::of("count its threads"))? != 1 {
+            return Err(Failure::Failed("it has more than one thread".into()));
+        }
+        let started = self.sessions.lock().start_canary(handle.as_fd());
+        let id = started.map_err(|error| Failure::Failed(error.to_string()))?;
+        let report = process.work().and_then(|answers| self.collect(id, &answers));
+        drop(process);
+        if let Err(error) = self.sessions.lock().end_canary(id) {
+            tracing::warn!("{error}; the canary's session runs out by itself");
+        }
+        report
+    }
+
+    /// Waits until each refusal has come through, but not for long.
+    fn collect(&self, id: SessionId, answers: &[Answer]) -> Result<Report, Failure> {
+        let until = Instant::now() + DELIVERY;
+        let mut reported: Vec<Operation> = Vec::new();
+        let mut trouble = None;
+        loop {
+            let mut report = canary::judge(answers, &reported);
+            let waits = report.tried.iter().any(|tried| tried.outcome == Outcome::Unreported);
+            let left = until.saturating_duration_since(Instant::now());
+            if !waits || left.is_zero() {
+                report.error = trouble;
+                return Ok(report);
+            }
+            match self.letters.recv_timeout(left) {
+                Ok(Letter::Events(events, log)) => {
+                    let own = events.into_iter().filter(|event| event.session == id);
+                    reported.extend(own.map(|event| event.operation));
+                    trouble = log.err().map(|error| format!("the log can't be written: {error}"));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Letter::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::Stopped);
+                }
+            }
+        }
+    }
+
+    /// Makes the folder as the canary wants to find it; nobody but root can look into it.
+    fn prepare(&self) -> Result<UnixListener, Failure> {
+        prepare(&self.folder).map_err(Failure::of(&format!("lay out `{}`", self.folder.display())))
+    }
+}
+
+fn prepare(folder: &Path) -> io::Result<UnixListener> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    let found = fs::symlink_metadata(folder)?;
+    let own = rustix::process::geteuid().as_raw();
+    if !found.is_dir() || found.uid() != own || found.mode() & 0o077 != 0 {
+        return Err(io::Error::other("it is not a folder that only the daemon's user can use"));
+    }
+    for name in canary::TRACES {
+        let path = folder.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => fs::remove_dir(&path)?,
+            Ok(_) => fs::remove_file(&path)?,
+            Err(_) => {}
+        }
+    }
+    for name in [canary::ALLOWED, canary::FORBIDDEN, canary::DOOMED, canary::MOVED] {
+        let path = folder.join(name);
+        if !path.exists() {
+            File::create(&path)?.set_permissions(Permissions::from_mode(0o600))?;
+        }
+    }
+    let empty = folder.join(canary::FOLDER);
+    if !empty.exists() {
+        fs::create_dir(&empty)?;
+    }
+    let socket = folder.join(canary::SOCKET);
+    let _ = fs::remove_file(&socket);
+    UnixListener::bind(&socket)
+}
+
+/// The process that tries; killed when dropped.
+struct Process(Child);
+
+impl Process {
+    fn start(folder: &Path, denied: bool) -> Result<Self, Failure> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(child::TRY).arg(folder);
+        if denied {
+            command.arg(child::DENIED);
+        }
+        command.env_clear().current_dir("/");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.spawn().map(Self).map_err(Failure::of("start its process"))
+    }
+
+    /// Waits until its program is loaded.
+    fn until_ready(&mut self) -> Result<(), Failure> {
+        let text = self.read(|text| text.ends_with(b"\n"))?;
+        if text == format!("{}\n", child::READY).as_bytes() {
+            return Ok(());
+        }
+        Err(Failure::Failed("its process did not begin".into()))
+    }
+
+    /// Reads what it says until that is enough, it ends, or took too long.
+    fn read(&mut self, enough: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, Failure> {
+        let (mut text, mut part) = (Vec::new(), [0; 4096]);
+        let Some(stdout) = &mut self.0.stdout else { return Ok(text) };
+        let until = Instant::now() + WORK;
+        while !enough(&text) {
+            let left = until.saturating_duration_since(Instant::now());
+            let time = Timespec {
+                tv_sec: left.as_secs().cast_signed(),
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            let ready = poll(&mut [PollFd::new(&*stdout, PollFlags::IN)], Some(&time));
+            match ready.map_err(io::Error::from) {
+                Ok(0) => break,
+                Ok(_) => match stdout.read(&mut part) {
+                    Ok(0) => break,
+                    Ok(count) => text.extend(part.iter().take(count)),
+                    Err(error) => return Err(Failure::of("read its answers")(error)),
+                },
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Failure::of("wait for its answers")(error)),
+            }
+        }
+        Ok(text)
+    }
+
+    /// Lets it begin, and reads what it answers until it ends.
+    fn work(&mut self) -> Result<Vec<Answer>, Failure> {
+        if let Some(mut stdin) = self.0.stdin.take() {
+            stdin.write_all(&[1]).map_err(Failure::of("let its process begin"))?;
+        }
+        let text = self.read(|_| false)?;
+        Ok(read_answers(&String::from_utf8_lossy(&text)))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended already, as a rule.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The answers, a line each; what is no answer is none.
+fn read_answers(text: &str) -> Vec<Answer> {
+    let answer = |line: &str| {
+        let (index, errno) = line.split_once(' ')?;
+        Some(Answer { index: index.parse().ok()?, errno: errno.parse().ok()? })
+    };
+    text.lines().filter_map(answer).collect()
+}
+
+/// What operators were told last.
+#[derive(Default)]
+struct Told {
+    fault: Option<(String, Instant)>,
+}
+
+impl Told {
+    /// Whether a report says something else than the last that was told, or the fault stays for long.
+    fn is_news(&mut self, report: &Report, now: Instant) -> bool {
+        let before = self.fault.as_ref();
+        let fault = (!report.is_good()).then(|| report.message());
+        let news = match (&fault, before) {
+            (None, None) => false,
+            (Some(fault), Some((told, when))) => {
+                fault != told || now.duration_since(*when) >= REMINDER
+            }
+            _ => true,
+        };
+        if news {
+            self.fault = fault.map(|fault| (fault, now));
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_hear_of_a_fault_once_of_its_change_its_end_and_each_hour() {
+        let (mut told, start) = (Told::default(), Instant::now());
+        let (good, one, two) = (Report::default(), Report::failed("one"), Report::failed("two"));
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let cases = [
+            (&good, 0, false),
+            (&one, 1, true),
+            (&one, 2, false),
+            (&two, 3, true),
+            (&two, 3_602, false),
+            (&two, 3_603, true),
+            (&two, 3_604, false),
+            (&good, 3_605, true),
+            (&good, 3_606, false),
+            (&two, 3_607, true),
+        ];
+        for (report, seconds, news) in cases {
+            assert_eq!(told.is_news(report, after(seconds)), news, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn folder_is_laid_out_again_after_something_was_not_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("control.canary");
+        drop(prepare(&folder).unwrap());
+        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+        fs::remove_file(folder.join(canary::DOOMED)).unwrap();
+        fs::remove_dir(folder.join(canary::FOLDER)).unwrap();
+        fs::create_dir(folder.join("made-folder")).unwrap();
+        fs::write(folder.join("made"), "").unwrap();
+        drop(prepare(&folder).unwrap());
+        assert!(folder.join(canary::DOOMED).exists() && folder.join(canary::FOLDER).exists());
+        assert!(!folder.join("made").exists() && !folder.join("made-folder").exists());
+        fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+        assert!(prepare(&folder).is_err());
+    }
+
+    #[test]
+    fn answers_are_read_line_by_line() {
+        let wanted = [Answer { index: 0, errno: 0 }, Answer { index: 7, errno: 13 }];
+        assert_eq!(read_answers("0 0\n7 13\nnonsense\n8"), wanted);
+    }
+}

@@ -1,0 +1,182 @@
+//! Rights on a few places that are worth as much as root: whoever has them acts through a process outside
+//! of every session, or changes what such a process does. A tool may give them; it is told so.
+
+use agent_common::access::{Right, Rights};
+
+use crate::policy::{diagnostic::quote, value::Problem};
+
+/// A place, the rights that make it one, what it hands over, and what to write instead.
+struct Hazard {
+    path: &'static str,
+    rights: Rights,
+    gives: &'static str,
+    instead: &'static str,
+}
+
+const CONNECT: Rights = Rights::of(Right::Connect);
+const CHANGE: Rights = Rights::of(Right::Write).with(Right::Create);
+
+const CONTAINERS: &str = "whoever connects starts containers with any of the host's files in them";
+const INSTEAD_OF_CONTAINERS: &str =
+    "let a proxy that allows single calls offer a socket of its own, and name that";
+const SYSTEMD: &str = "whoever connects as root starts and stops units of systemd";
+const LATER: &str = "what is written there is run later, as root and outside of the session";
+const NAME_FILES: &str =
+    "name the files that are meant, none of these among them, or add a `[[deny]]`";
+
+const fn socket(path: &'static str, gives: &'static str, instead: &'static str) -> Hazard {
+    Hazard { path, rights: CONNECT, gives, instead }
+}
+
+const fn file(path: &'static str, gives: &'static str) -> Hazard {
+    Hazard { path, rights: CHANGE, gives, instead: NAME_FILES }
+}
+
+const HAZARDS: &[Hazard] = &[
+    socket("/run/docker.sock", CONTAINERS, INSTEAD_OF_CONTAINERS),
+    socket("/var/run/docker.sock", CONTAINERS, INSTEAD_OF_CONTAINERS),
+    socket("/run/containerd/containerd.sock", CONTAINERS, INSTEAD_OF_CONTAINERS),
+    socket("/run/podman/podman.sock", CONTAINERS, INSTEAD_OF_CONTAINERS),
+    socket("/run/crio/crio.sock", CONTAINERS, INSTEAD_OF_CONTAINERS),
+    socket(
+        "/run/libvirt/libvirt-sock",
+        "whoever connects starts machines with any of the host's disks in them",
+        "do it outside of the session",
+    ),
+    socket(
+        "/run/snapd.socket",
+        "whoever connects as root installs and runs programs as root",
+        "do it outside of the session",
+    ),
+    socket("/run/systemd/private", SYSTEMD, "do it outside of the session"),
+    socket(
+        "/run/dbus/system_bus_socket",
+        "services on the bus, systemd among them, act for whoever connects",
+        "offer the one service that is needed by a filtering proxy (`xdg-dbus-proxy`), and name its socket",
+    ),
+    socket(
+        "/run/user/*/bus",
+        "the user's systemd starts processes outside of the session for whoever connects",
+        "offer the one service that is needed by a filtering proxy (`xdg-dbus-proxy`), and name its socket",
+    ),
+    socket("/run/user/*/systemd/private", SYSTEMD, "do it outside of the session"),
+    file("/etc/crontab", LATER),
+    file("/etc/cron.d/**", LATER),
+    file("/etc/cron.hourly/**", LATER),
+    file("/etc/cron.daily/**", LATER),
+    file("/etc/cron.weekly/**", LATER),
+    file("/etc/cron.monthly/**", LATER),
+    file("/var/spool/cron/**", LATER),
+    file("/var/spool/at/**", LATER),
+    file("/etc/systemd/system/**", LATER),
+    file("/etc/profile.d/**", "every shell that somebody logs in to runs what is written there"),
+    file("/etc/ld.so.preload", "every program on the host loads what is named there"),
+    file("/etc/sudoers", "it says who becomes root"),
+    file("/etc/sudoers.d/**", "it says who becomes root"),
+    file("/etc/passwd", "it says who is root"),
+    file("/root/.ssh/authorized_keys", "it says who logs in as root"),
+    file("/home/*/.ssh/authorized_keys", "it says who logs in, outside of every session"),
+    file("/proc/sys/**", "the kernel runs programs that are named there, and changes how it works"),
+    file("/sys/kernel/**", "the kernel's own settings and debugging are there"),
+    file("/dev/mem", "it is the host's memory"),
+    file("/dev/sd*", "it is a disk: every file on it, past every rule"),
+    file("/dev/nvme*", "it is a disk: every file on it, past every rule"),
+    file("/dev/vd*", "it is a disk: every file on it, past every rule"),
+    file("/dev/dm-*", "it is a disk: every file on it, past every rule"),
+];
+
+/// What a pattern hands over with these rights, if it is more than it may seem to.
+pub(super) fn hazard(pattern: &str, rights: Rights) -> Option<Problem> {
+    let mut met = HAZARDS
+        .iter()
+        .filter(|hazard| rights.meets(hazard.rights) && overlap(pattern, hazard.path));
+    let Hazard { path, gives, instead, rights: bad } = met.next()?;
+    let more = match met.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more places like it)"),
+    };
+    let right = bad.iter().find(|right| rights.has(*right))?.name();
+    let message =
+        format!("{} hands over the host: `{right}` on `{path}`{more}: {gives}", quote(pattern));
+    Some(Problem::new(message).help(*instead))
+}
+
+/// Whether some path can match both patterns, as far as it can be told without a session's variables.
+fn overlap(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.split('/'), other.split('/'));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) | (Some("**"), _) | (_, Some("**")) => return true,
+            (Some(this), Some(that)) if components_overlap(this, that) => {}
+            _ => return false,
+        }
+    }
+}
+
+/// The same for one component, each with at most one `*`.
+fn components_overlap(one: &str, other: &str) -> bool {
+    let halves = |text: &'_ str| {
+        text.split_once('*').map(|(prefix, suffix)| (prefix.to_owned(), suffix.to_owned()))
+    };
+    let within = |prefix: &str, suffix: &str, name: &str| {
+        name.len() >= prefix.len() + suffix.len()
+            && name.starts_with(prefix)
+            && name.ends_with(suffix)
+    };
+    match (halves(one), halves(other)) {
+        (None, None) => one == other,
+        (Some((prefix, suffix)), None) => within(&prefix, &suffix, other),
+        (None, Some((prefix, suffix))) => within(&prefix, &suffix, one),
+        (Some((prefix, suffix)), Some((start, end))) => {
+            (prefix.starts_with(&start) || start.starts_with(&prefix))
+                && (suffix.ends_with(&end) || end.ends_with(&suffix))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(pattern: &str, rights: Rights) -> Option<String> {
+        hazard(pattern, rights).map(|problem| problem.message)
+    }
+
+    #[test]
+    fn sockets_that_hand_over_the_host_are_named() {
+        let docker = message("/run/docker.sock", CONNECT).unwrap();
+        assert!(docker.starts_with("`/run/docker.sock` hands over the host: `connect` on"));
+        assert!(docker.contains("containers") && !docker.contains("more places"), "{docker}");
+        for pattern in ["/run/**", "/**", "/run/*.sock", "/var/run/d*.sock", "/run/user/1000/bus"] {
+            assert!(message(pattern, CONNECT).is_some(), "{pattern}");
+        }
+        assert!(message("/run/**", CONNECT).unwrap().contains("more places like it"));
+        // To read them is nothing, and others are no hazards.
+        assert_eq!(message("/run/docker.sock", Rights::of(Right::Read)), None);
+        for pattern in ["/run/remit/control.sock", "/run/docker", "/run/*.socks", "{workdir}/**"] {
+            assert_eq!(message(pattern, CONNECT), None, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn files_that_others_act_upon_are_named() {
+        for pattern in [
+            "/etc/cron.d/x",
+            "/etc/cron.d/**",
+            "/etc/**",
+            "/root/.ssh/*",
+            "/proc/sys/kernel/core_pattern",
+            "/dev/sda1",
+            "/dev/*",
+            "/home/dev/.ssh/authorized_keys",
+        ] {
+            assert!(message(pattern, Rights::of(Right::Write)).is_some(), "{pattern}");
+            assert_eq!(message(pattern, Rights::of(Right::Read)), None, "{pattern}");
+        }
+        for pattern in ["/etc/hosts", "/dev/null", "/dev/shm/**", "/proc/self/comm", "/etc/cron.d"]
+        {
+            let found = message(pattern, Rights::of(Right::Write));
+            assert_eq!(found.is_some(), pattern == "/etc/cron.d", "{pattern}: {found:?}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The canary's session: an entry in the kernel and a tag, and nothing else. It is behind the slots of the
+//! sessions that users have, is in no list, has no file, and is gone with its process.
+
+use std::{os::fd::BorrowedFd, time::Duration};
+
+use agent_common::{
+    access::{Right, Rights},
+    authority::{self, State},
+    id::{BootNanos, SessionId, Slot, Tag},
+    limits::TOOLS,
+};
+
+use super::{Error, Registry};
+
+/// How long a run may last.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+impl Registry {
+    /// Makes a process the canary: it holds no tool. The session before, if there was one, is over.
+    ///
+    /// # Errors
+    /// What the kernel refused; the process is untagged then.
+    pub fn start_canary(&mut self, process: BorrowedFd<'_>) -> Result<SessionId, Error> {
+        let now = self.clock.now();
+        let id = self.new_id(now).0;
+        self.write_canary(id, State::Active, now.after(LIFETIME).nanos())?;
+        self.enforcer.tag(process, Tag { session: id, slot: Slot::CANARY, reserved: 0 })?;
+        Ok(id)
+    }
+
+    /// Ends the canary's session: whatever its process tries from here on is refused.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn end_canary(&mut self, id: SessionId) -> Result<(), Error> {
+        self.write_canary(id, State::Ended, BootNanos(0))
+    }
+
+    fn write_canary(
+        &mut self,
+        id: SessionId,
+        state: State,
+        expires: BootNanos,
+    ) -> Result<(), Error> {
+        let entry =
+            authority::Session { id, expires, state: state as u32, ..authority::Session::FREE };
+        let expiries = Box::new([BootNanos(0); TOOLS]);
+        self.enforcer.write_session(Slot::CANARY, &entry, &expiries)?;
+        Ok(())
+    }
+
+    /// Whether the policy in force denies everybody to read a path.
+    pub fn denies_reading(&self, path: &str) -> bool {
+        let rights = Rights::of(Right::Read);
+        let labels = self.compiled.explain_path(path, rights, false, None).labels;
+        labels.iter().any(|label| Rights(label.denied).meets(rights))
+    }
+}

@@ -1,0 +1,159 @@
+//! Device control: what is a device's own needs `ioctl`, what may change a file needs `write`, and what every
+//! program does with terminals and descriptors is free.
+
+use std::{ffi::OsString, fs};
+
+use tests::{Builder, Case, allowed, bed, fails, judge, refused};
+
+/// The folder of the tests.
+const ROOT: &str = "/srv/test/control";
+
+/// `rw` and `ro`, each with a `file` and a `folder`, `/dev/random` and `/dev/full` without and `/dev/urandom`
+/// with `ioctl`, terminals without.
+fn session() -> Builder {
+    let root = bed().folder("control");
+    for area in ["rw", "ro"] {
+        fs::create_dir_all(root.join(area).join("folder")).unwrap();
+        fs::write(root.join(area).join("file"), "content").unwrap();
+    }
+    bed().policy(
+        r#"
+        [tool.t]
+        files = [
+          { paths = ["/srv/test/control/rw/**"], access = ["read", "write", "create", "delete"] },
+          { paths = ["/srv/test/control/ro/**"], access = ["read"] },
+          { paths = ["/dev/random", "/dev/ptmx", "/dev/pts/**"], access = ["read", "write"] },
+        ]
+        [tool.random]
+        files = [{ paths = ["/dev/random"], access = ["ioctl"] }]
+        [[deny]]
+        paths = ["/dev/urandom"]
+        access = ["ioctl"]
+        [profile.p]
+        tools = ["system", "t"]
+        [profile.controls]
+        tools = ["system", "t", "random"]
+        "#,
+    );
+    bed().session("p")
+}
+
+/// The words of an operation, `@` standing for the folder of the tests.
+fn op(text: &str) -> Vec<OsString> {
+    text.split(' ').map(|word| word.replace('@', &format!("{ROOT}/")).into()).collect()
+}
+
+fn done(text: &str) -> Case {
+    allowed(op(text))
+}
+
+fn refusal(text: &str, path: &str) -> Case {
+    refused("file.ioctl", "no_tool", op(text)).at(path.replace('@', &format!("{ROOT}/")))
+}
+
+/// `RNDGETENTCNT` (include/uapi/linux/random.h), which every user may ask.
+const ENTROPY: &str = "0x80045200 z=8";
+
+#[test]
+fn device_is_controlled_with_the_right_alone() {
+    let random = format!("sys ioctl r=/dev/random {ENTROPY}");
+    let cases = [
+        refusal(&random, "/dev/random").would_allow(&["random"]),
+        refused("file.ioctl", "explicit_deny", op(&format!("sys ioctl r=/dev/urandom {ENTROPY}")))
+            .at("/dev/urandom"),
+        // By the 32-bit entry: `ioctl` is number 54 there.
+        refusal("sys32 54 r=/dev/random 2147766784 z=8", "/dev/random"),
+        // Whether it is a terminal, its size (what the driver says of numbers that it does not know), and flags
+        // of the descriptor.
+        fails("EINVAL", op("sys ioctl r=/dev/random 0x5401 z=64")),
+        fails("EINVAL", op("sys ioctl r=/dev/random 0x802c542a z=64")),
+        fails("EINVAL", op("sys ioctl r=/dev/random 0x5413 z=8")),
+        done("sys ioctl r=/dev/random 0x5421 x=01000000"),
+        done("sys ioctl r=/dev/random 0x5451 0"),
+        done("open-both /dev/random"),
+    ];
+    judge(session(), &cases);
+    judge(bed().session("controls"), &[done(&random)]);
+}
+
+#[test]
+fn terminal_is_used_without_the_right_and_not_taken_over() {
+    let incidents = judge(
+        session(),
+        &[
+            // Made, unlocked, named; then its size, its modes, its process group, its session.
+            done("terminal-make"),
+            done("terminal-control 21523 0"),
+            done("terminal-control 21505 0"),
+            done("terminal-control 21519 0"),
+            done("terminal-control 21518 0"),
+            // `TIOCEXCL` and `TIOCSERGETLSR`; typing for others is refused whatever the policy says.
+            refused("file.ioctl", "no_tool", op("terminal-control 21516 0")),
+            refused("file.ioctl", "no_tool", op("terminal-control 21593 0")),
+            refused("file.ioctl", "guard", op("terminal-control 21522 0")).error("EPERM"),
+        ],
+    );
+    let terminals = incidents.iter().filter(|found| found.reason == "no_tool");
+    assert!(terminals.clone().all(|found| found.path().starts_with("/dev/pts/")), "{incidents:?}");
+    assert_eq!(terminals.map(|found| found.count).sum::<u64>(), 2);
+}
+
+#[test]
+fn file_that_may_only_be_read_keeps_its_flags() {
+    // `FS_IOC_GETFLAGS`, `FS_IOC_SETFLAGS` (no dumps), `FIGETBSZ`; the second also for a 32-bit program.
+    judge(
+        session(),
+        &[
+            done("sys ioctl r=@ro/file 0x80086601 z=8"),
+            done("sys ioctl r=@ro/file 2 z=8"),
+            done("sys ioctl r=@rw/file 0x40086602 x=4000000000000000"),
+            done("sys ioctl r=@rw/folder 0x40086602 x=4000000000000000"),
+            done("all tmpfile @rw and sys ioctl w=@rw/file 0x40086602 x=0000000000000000"),
+            refusal("sys ioctl r=@ro/file 0x40086602 x=4000000000000000", "@ro/file"),
+            refusal("sys ioctl r=@ro/folder 0x40086602 x=4000000000000000", "@ro/folder"),
+            refusal("sys32 54 r=@ro/file 1074030082 x=40000000", "@ro/file"),
+            // What no list knows.
+            refusal("sys ioctl r=@ro/file 0x40047777 z=8", "@ro/file"),
+            fails("ENOTTY", op("sys ioctl w=@rw/file 0x40047777 z=8")),
+        ],
+    );
+}
+
+#[test]
+fn pipes_and_sockets_are_controlled_by_who_has_them() {
+    let finished = session().run([
+        "python3",
+        "-c",
+        "
+import array, fcntl, os, select, socket
+def left(fd):
+    count = array.array('i', [0]); fcntl.ioctl(fd, 0x541b, count); return count[0]
+out, into = os.pipe(); os.write(into, b'xy'); assert left(out) == 2
+one, other = socket.socketpair(); one.send(b'xyz'); assert left(other.fileno()) == 3
+memory = os.memfd_create('memory')
+flags = array.array('q', [0]); fcntl.ioctl(memory, 0x80086601, flags)
+try: fcntl.ioctl(memory, 0x40086602, flags)
+except OSError as error: assert error.errno != 13, error
+assert not os.isatty(out); open('/dev/null', 'r+').isatty()
+poll = select.epoll(); os.set_blocking(out, False)
+",
+    ]);
+    let finished = finished.expect(0);
+    assert!(finished.incidents().is_empty(), "{:?}", finished.incidents());
+}
+
+#[test]
+fn lease_needs_write() {
+    // `F_SETLEASE` for reading (0) and its end (2); root may have one on what is not its own.
+    judge(
+        session(),
+        &[
+            done("all keep-read a @rw/file and sys fcntl k=a 1024 0 and sys fcntl k=a 1024 2"),
+            refused("file.use", "no_tool", op("sys fcntl r=@ro/file 1024 0"))
+                .at(format!("{ROOT}/ro/file")),
+            // To write, without being allowed to.
+            refused("file.use", "no_tool", op("sys fcntl r=@ro/file 1024 1"))
+                .at(format!("{ROOT}/ro/file")),
+        ],
+    );
+}
