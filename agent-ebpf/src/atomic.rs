@@ -11,9 +11,9 @@ pub fn add(counter: *mut u64, more: u64) -> u64 {
 
 /// Writes and returns what was there. The pointer is a map's value, aligned.
 #[inline(always)]
-pub fn exchange(word: *mut u64, new: u64) -> u64 {
+pub fn exchange(word: *mut u32, new: u32) -> u32 {
     // SAFETY: as in `add`.
-    unsafe { atomic_xchg::<u64, { AtomicOrdering::SeqCst }>(word, new) }
+    unsafe { atomic_xchg::<u32, { AtomicOrdering::SeqCst }>(word, new) }
 }
 
 /// Writes `new` where `old` is; whether it was. The pointer is a map's value, aligned.

@@ -42,6 +42,7 @@ macro_rules! write {
 }
 
 /// What a decision rests on beside the rules: read before it is made, kept with what it found.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Basis {
     /// The policy.
@@ -238,10 +239,20 @@ fn renew(folder: Folder, place: &Place, basis: &Basis) -> Option<Folder> {
 }
 
 /// Keeps where the rules stand at the folder of a place, and its path, as the walk in the area found both.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn keep_folder(place: &Place, tag: &Tag, basis: &Basis, area: *mut Scratch) {
+pub extern "C" fn keep_folder(
+    place: *const Place,
+    tag: *const Tag,
+    basis: *const Basis,
+    area: *mut Scratch,
+) -> u32 {
+    known!(place, tag, basis; else return 0);
+    if area.is_null() {
+        return 0;
+    }
     let inode = kernel::inode_of(place.parent);
-    let Some(entry) = FOLDERS.get_ptr_mut(index(&inode, tag, FOLDERS_KEPT)) else { return };
+    let Some(entry) = FOLDERS.get_ptr_mut(index(&inode, tag, FOLDERS_KEPT)) else { return 0 };
     // SAFETY: a map's value is valid.
     let entry = unsafe { &mut *entry };
     let before = field!(entry.sequence);
@@ -249,7 +260,7 @@ pub fn keep_folder(place: &Place, tag: &Tag, basis: &Basis, area: *mut Scratch) 
         || before & 1 != 0
         || !atomic::replace(&raw mut entry.sequence, before, before + 1)
     {
-        return;
+        return 0;
     }
     write!(entry:
         generation = Generation(basis.generation);
@@ -270,6 +281,7 @@ pub fn keep_folder(place: &Place, tag: &Tag, basis: &Basis, area: *mut Scratch) 
     let entry = unsafe { &mut *entry };
     write!(entry: path_words = path_words;);
     atomic::replace(&raw mut entry.sequence, before + 1, before + 2);
+    0
 }
 
 /// Where [`keep_path`] is.

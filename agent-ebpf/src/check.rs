@@ -180,16 +180,21 @@ pub fn allows(tag: &'static Tag, request: &FileRequest) -> bool {
 #[inline(always)]
 fn by_folder(tag: &'static Tag, request: &FileRequest, basis: &Basis) -> bool {
     let labels = labels_by_folder(tag, request, basis);
-    let (shared, own) = (LabelId((labels >> 32) as u32), LabelId(labels as u32));
-    labels != UNKNOWN && judge(tag, basis.generation, (shared, own), request.rights) == 0
+    labels != UNKNOWN && judge(tag, basis.generation, Labels(labels), request.rights) == 0
 }
 
 /// What [`labels_by_folder`] says of what it does not know.
 const UNKNOWN: u64 = u64::MAX;
 
 /// The labels of a file, by what is known of the folder that it is in, as one word.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn labels_by_folder(tag: &'static Tag, request: &FileRequest, basis: &Basis) -> u64 {
+extern "C" fn labels_by_folder(
+    tag: *const Tag,
+    request: *const FileRequest,
+    basis: *const Basis,
+) -> u64 {
+    known!(tag, request, basis; else return UNKNOWN);
     let place = &request.place;
     if place.parent == 0 || request.flags & WHOLE != 0 {
         return UNKNOWN;
@@ -209,7 +214,7 @@ fn labels_by_folder(tag: &'static Tag, request: &FileRequest, basis: &Basis) -> 
     let Some((shared, own)) = labels else { return UNKNOWN };
     // All of it holds only if nothing was renamed or mounted since before the folder was looked up.
     if folder.is_whole() && Changes::now() == basis.changes {
-        u64::from(shared.0) << 32 | u64::from(own.0)
+        Labels::new(shared, own).0
     } else {
         UNKNOWN
     }
@@ -258,7 +263,7 @@ fn conclude(
 ) -> i32 {
     let reason = if found.reason() == ONCE { 0 } else { found.reason() };
     if reason != 0 && !is_told_already(tag, request) {
-        emit::file(tag, area, request, found, to);
+        emit::report_file(tag, area, request, found.0, to);
     }
     scratch::release(area);
     if reason == 0 { 0 } else { carried_out(tag, EACCES) }
@@ -276,7 +281,7 @@ fn is_told_already(tag: &Tag, request: &FileRequest) -> bool {
 /// (a function here takes five).
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub struct Found(u64);
+pub struct Found(pub u64);
 
 impl Found {
     #[inline(always)]
@@ -298,13 +303,26 @@ impl Found {
 }
 
 /// Zero if a walk finds that the session may, else the reason's number.
-#[inline(never)]
+#[inline(always)]
 fn by_walk(tag: &'static Tag, area: *mut Scratch, request: &FileRequest, generation: u32) -> u32 {
     // SAFETY: the area is ours until it is released.
-    let s = unsafe { &mut *area };
+    decide_by_walk(tag, unsafe { (*area).index }, request, generation)
+}
+
+/// As [`by_walk`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn decide_by_walk(
+    tag: *const Tag,
+    area: u32,
+    request: *const FileRequest,
+    generation: u32,
+) -> u32 {
+    known!(tag, request; else return Reason::Unresolved as u32);
+    let Some(s) = scratch::at(area) else { return Reason::Unresolved as u32 };
     s.table = generation % POLICY_SLOTS as u32;
     s.slot = tag.slot.0;
-    walk::resolve(area, &request.place, u64::from(request.flags & (FRESH | USE)));
+    walk::resolve(s, &request.place, u64::from(request.flags & (FRESH | USE)));
     let inner = request.flags & INNER != 0 || kernel::magic(request.place.dentry) == PIDFS;
     if s.status == walk::INTERNAL && inner {
         return 0;
@@ -316,7 +334,7 @@ fn by_walk(tag: &'static Tag, area: *mut Scratch, request: &FileRequest, generat
         return Reason::Guard as u32;
     }
     keep_folder(tag, s, &request.place, generation);
-    let labels = (LabelId(s.positions[0].here), LabelId(s.positions[1].here));
+    let labels = Labels::new(LabelId(s.positions[0].here), LabelId(s.positions[1].here));
     if request.flags & SET_ID != 0 {
         return judge_set_id(tag, generation, labels);
     }
@@ -330,15 +348,53 @@ fn by_walk(tag: &'static Tag, area: *mut Scratch, request: &FileRequest, generat
 /// In place of a reason's number: allowed, but not to be kept, since it does not hold for opening.
 const ONCE: u32 = 255;
 
+/// The labels of an object, by the shared rules and by the session's own, in one register.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Labels(u64);
+
+impl Labels {
+    #[inline(always)]
+    fn new(shared: LabelId, own: LabelId) -> Self {
+        Self(u64::from(shared.0) << 32 | u64::from(own.0))
+    }
+
+    #[inline(always)]
+    fn shared(self) -> LabelId {
+        LabelId((self.0 >> 32) as u32)
+    }
+
+    #[inline(always)]
+    fn own(self) -> LabelId {
+        LabelId(self.0 as u32)
+    }
+
+    /// The labels themselves.
+    #[inline(always)]
+    fn find(self, table: u32) -> Option<[&'static Label; 2]> {
+        let shared = label_of(table, self.shared())?;
+        // The sum of a label with itself is itself: nothing to look up where the session has no own rules.
+        let own = self.own();
+        let own = if own.0 == LabelId::NONE.0 { shared } else { label_of(table, own)? };
+        Some([shared, own])
+    }
+}
+
 /// Whether an open descriptor or connection stays usable although the session may not open it any more.
+#[inline(always)]
+fn keeps(tag: &'static Tag, generation: u32, labels: Labels, rights: Rights) -> bool {
+    judge_kept(tag, generation, labels.0, u64::from(rights.0)) != 0
+}
+
+/// As [`keeps`].
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn keeps(tag: &'static Tag, generation: u32, labels: (LabelId, LabelId), rights: Rights) -> bool {
-    let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return false };
-    let table = generation % POLICY_SLOTS as u32;
-    let Some(shared) = label_of(table, labels.0) else { return false };
-    let own = if labels.1.0 == LabelId::NONE.0 { Some(shared) } else { label_of(table, labels.1) };
-    let Some(own) = own else { return false };
-    session.id == tag.session && decision::keeps(rights, [shared, own], session)
+extern "C" fn judge_kept(tag: *const Tag, generation: u32, labels: u64, rights: u64) -> u32 {
+    known!(tag; else return 0);
+    let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return 0 };
+    let Some(labels) = Labels(labels).find(generation % POLICY_SLOTS as u32) else { return 0 };
+    let rights = Rights(rights as u8);
+    u32::from(session.id == tag.session && decision::keeps(rights, labels, session))
 }
 
 /// Keeps what a walk found of the folder that a place is in. Not below procfs: which process a folder there
@@ -357,20 +413,27 @@ fn keep_folder(tag: &Tag, s: &mut Scratch, place: &Place, generation: u32) {
 }
 
 /// Zero if the session may, else the reason's number.
+#[inline(always)]
+fn judge(tag: &'static Tag, generation: u32, labels: Labels, rights: Rights) -> u32 {
+    judge_rights(tag, generation, labels.0, u64::from(rights.0))
+}
+
+/// As [`judge`].
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn judge(tag: &'static Tag, generation: u32, labels: (LabelId, LabelId), rights: Rights) -> u32 {
+extern "C" fn judge_rights(tag: *const Tag, generation: u32, labels: u64, rights: u64) -> u32 {
+    known!(tag; else return Reason::Expired as u32);
+    let rights = Rights(rights as u8);
     let slot = tag.slot.0;
     let Some(session) = SESSIONS_BY_SLOT.get(slot) else { return Reason::Expired as u32 };
     let now = kernel::now();
     if let Err(reason) = decision::standing(session, tag.session, now) {
         return reason as u32;
     }
-    let table = generation % POLICY_SLOTS as u32;
-    let Some(shared) = label_of(table, labels.0) else { return Reason::NoTool as u32 };
-    // The sum of a label with itself is itself: nothing to look up where the session has no own rules.
-    let own = if labels.1.0 == LabelId::NONE.0 { Some(shared) } else { label_of(table, labels.1) };
-    let Some(own) = own else { return Reason::NoTool as u32 };
-    match decision::decide(rights, [shared, own], session, now, |held| any_live(held, slot, now)) {
+    let Some(labels) = Labels(labels).find(generation % POLICY_SLOTS as u32) else {
+        return Reason::NoTool as u32;
+    };
+    match decision::decide(rights, labels, session, now, |held| any_live(held, slot, now)) {
         Ok(()) => 0,
         Err(reason) => reason as u32,
     }
@@ -378,7 +441,7 @@ fn judge(tag: &'static Tag, generation: u32, labels: (LabelId, LabelId), rights:
 
 /// As [`judge`] for running a program, by those tools alone that let it keep its privilege.
 #[inline(never)]
-fn judge_set_id(tag: &'static Tag, generation: u32, labels: (LabelId, LabelId)) -> u32 {
+fn judge_set_id(tag: &Tag, generation: u32, labels: Labels) -> u32 {
     let slot = tag.slot.0;
     let table = generation % POLICY_SLOTS as u32;
     let Some(session) = SESSIONS_BY_SLOT.get(slot) else { return Reason::Expired as u32 };
@@ -387,30 +450,38 @@ fn judge_set_id(tag: &'static Tag, generation: u32, labels: (LabelId, LabelId)) 
     if let Err(reason) = decision::standing(session, tag.session, now) {
         return reason as u32;
     }
-    let Some(shared) = label_of(table, labels.0) else { return Reason::NoTool as u32 };
-    let Some(own) = label_of(table, labels.1) else { return Reason::NoTool as u32 };
+    let Some(labels) = labels.find(table) else { return Reason::NoTool as u32 };
     let mut narrow = *session;
     for (word, with) in narrow.tools.0.iter_mut().zip(tools.0) {
         *word &= with;
     }
     let rights = Rights::of(Right::Exec);
-    match decision::decide(rights, [shared, own], &narrow, now, |held| any_live(held, slot, now)) {
+    match decision::decide(rights, labels, &narrow, now, |held| any_live(held, slot, now)) {
         Ok(()) => 0,
         Err(reason) => reason as u32,
     }
 }
 
 /// Whether the expiry of one of the tools is still to come.
-#[inline(never)]
+#[inline(always)]
 fn any_live(held: &ToolSet, slot: u32, now: BootNanos) -> bool {
-    let Some(expiries) = EXPIRIES.get(slot) else { return false };
+    is_any_live(held, slot, now.0) != 0
+}
+
+/// As [`any_live`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn is_any_live(held: *const ToolSet, slot: u32, now: u64) -> u32 {
+    known!(held; else return 0);
+    let now = BootNanos(now);
+    let Some(expiries) = EXPIRIES.get(slot) else { return 0 };
     let mut search = Search { held: *held, expiries, now, found: 0 };
     let context = (&raw mut search).cast();
     // SAFETY: the callback has the signature that the helper asks for, and the context is on the stack
     // for as long as the helper runs.
     unsafe { bpf_loop(TOOLS as u32, is_live as *mut c_void, context, 0) };
     // SAFETY: a reference is valid; read anew, since the callback wrote.
-    unsafe { ptr::read_volatile(&raw const search.found) != 0 }
+    unsafe { u32::from(ptr::read_volatile(&raw const search.found) != 0) }
 }
 
 /// What [`is_live`] looks for.
@@ -472,8 +543,17 @@ pub struct Act {
 }
 
 /// Refuses an act, with `reason`.
-#[inline(never)]
+#[inline(always)]
 pub fn refuse(tag: &'static Tag, act: &Act, reason: Reason, error: i32) -> i32 {
-    emit::act(tag, act, generation(), reason as u32);
-    carried_out(tag, error)
+    // The verifier knows nothing of what a function of that kind returns, and a hook may not return just anything.
+    if kernel::opaque(refuse_act(tag, act, reason as u32)) != 0 { error } else { 0 }
+}
+
+/// As [`refuse`]: non-zero if it is to fail.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn refuse_act(tag: *const Tag, act: *const Act, reason: u32) -> u32 {
+    known!(tag, act; else return 1);
+    emit::act(tag, act, generation(), reason);
+    carried_out(tag, 1) as u32
 }

@@ -29,14 +29,20 @@ const HEADER: usize = size_of::<EventHeader>();
 const LARGEST: u64 = (HEADER + 3 * PATH_BYTES) as u64;
 
 /// Reports a refused operation on a file. The work area holds the walk of the request's place.
-#[inline(always)]
-pub fn file(
-    tag: &'static Tag,
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn report_file(
+    tag: *const Tag,
     area: *mut Scratch,
-    request: &FileRequest,
-    found: Found,
+    request: *const FileRequest,
+    found: u64,
     to: *const Place,
-) {
+) -> u32 {
+    let found = Found(found);
+    known!(tag, request; else return 0);
+    if area.is_null() {
+        return 0;
+    }
     let header = begin(tag, area, found.generation(), found.reason());
     header.operation = request.operation as u8;
     header.rights = request.rights.0;
@@ -54,11 +60,12 @@ pub fn file(
         header.path_len = path(area);
     }
     finish(tag, area);
+    0
 }
 
 /// Reports a refused operation on a network endpoint.
 #[inline(always)]
-pub fn endpoint(tag: &'static Tag, endpoint: &Endpoint, generation: u32, reason: u32) {
+pub fn endpoint(tag: &Tag, endpoint: &Endpoint, generation: u32, reason: u32) {
     let Some(area) = scratch::acquire() else { return lost(tag) };
     let header = begin(tag, area, generation, reason);
     header.operation = endpoint.operation as u8;
@@ -73,7 +80,7 @@ pub fn endpoint(tag: &'static Tag, endpoint: &Endpoint, generation: u32, reason:
 
 /// Reports any other refused act.
 #[inline(always)]
-pub fn act(tag: &'static Tag, act: &Act, generation: u32, reason: u32) {
+pub fn act(tag: &Tag, act: &Act, generation: u32, reason: u32) {
     let Some(area) = scratch::acquire() else { return lost(tag) };
     let header = begin(tag, area, generation, reason);
     header.operation = act.operation as u8;
@@ -136,7 +143,7 @@ fn clear(header: &mut EventHeader) {
 
 /// Adds the program's path and the ancestry, and sends.
 #[inline(always)]
-fn finish(tag: &'static Tag, area: *mut Scratch) {
+fn finish(tag: &Tag, area: *mut Scratch) {
     // SAFETY: as in `begin`.
     let (s, header) = unsafe { (&mut *area, &mut *(&raw mut (*area).event).cast::<EventHeader>()) };
     header.exe_len = program(area);

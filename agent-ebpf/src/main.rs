@@ -8,6 +8,21 @@
 #![expect(internal_features, reason = "atomics of this target: see `atomic`")]
 #![no_main]
 
+/// Makes references of the pointers that a function of its own got, or returns.
+///
+/// The verifier goes through a function that is seen from outside (`no_mangle`) once a program, on its own,
+/// knowing nothing of its arguments; through any other one again for each state that it is called in. What is big
+/// and called from several places is therefore of that kind. It takes numbers and pointers to whole values, and
+/// the verifier lets it use those only after it has looked whether they are null.
+macro_rules! known {
+    ($($pointer:ident),+; else return $otherwise:expr) => {
+        $(
+            // SAFETY: null, or valid: the verifier sees to it.
+            let Some($pointer) = (unsafe { $pointer.as_ref() }) else { return $otherwise };
+        )+
+    };
+}
+
 mod atomic;
 mod cache;
 mod check;

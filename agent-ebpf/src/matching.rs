@@ -4,7 +4,7 @@
 use crate::{
     kernel,
     maps::{AFFIX_TABLES, EDGE_TABLES},
-    scratch::{AFFIX_BITS, AFFIX_KIND, AFFIX_NODE, Component, Scratch},
+    scratch::{self, AFFIX_BITS, AFFIX_KIND, AFFIX_NODE, Component, Scratch},
     subject,
     walk::repeat,
 };
@@ -180,10 +180,11 @@ fn is_own_process(s: &Scratch, component: &Component) -> bool {
 }
 
 /// One more than the number of the longest affix of the name at the node; zero for none.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn affix_number(area: *mut Scratch, name: u64, len: u64, kind: u32) -> u64 {
-    // SAFETY: the area is ours until it is released.
-    let s = unsafe { &mut *area };
+extern "C" fn affix_number(area: u32, name: u64, len: u64, kind: u32) -> u64 {
+    let Some(s) = scratch::at(area) else { return 0 };
+    let area: *mut Scratch = s;
     let taken = if len > AFFIX_BYTES as u64 { AFFIX_BYTES as u64 } else { len };
     s.affix[AFFIX_BITS] = AFFIX_HEAD_BITS + 8 * taken as u32;
     s.affix[AFFIX_KIND] = kind;
@@ -221,7 +222,7 @@ extern "C" fn reverse(index: u64, context: *mut *mut Scratch) -> i64 {
 #[inline(always)]
 fn affix(s: &mut Scratch, component: &Component, node: u32, kind: u32) -> Option<u32> {
     s.affix[AFFIX_NODE] = node;
-    let found = affix_number(s, component.name, component.len, kind);
+    let found = affix_number(s.index, component.name, component.len, kind);
     found.checked_sub(1).map(|number| number as u32)
 }
 

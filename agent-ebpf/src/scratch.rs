@@ -92,7 +92,9 @@ pub struct Component {
 #[repr(C)]
 pub struct Scratch {
     /// One while it is taken.
-    pub busy: u64,
+    pub busy: u32,
+    /// Its place in the map, while it is taken.
+    pub index: u32,
     /// Walk: the dentry reached.
     pub dentry: u64,
     /// Walk: the mount that it is in.
@@ -166,11 +168,21 @@ pub fn acquire() -> Option<*mut Scratch> {
         let scratch = SCRATCH.get_ptr_mut(index)?;
         // SAFETY: the map's value is valid; `busy` is only ever accessed atomically.
         if atomic::exchange(unsafe { &raw mut (*scratch).busy }, 1) == 0 {
+            // SAFETY: the area is ours.
+            unsafe { (*scratch).index = index };
             return Some(scratch);
         }
         tries += 1;
     }
     None
+}
+
+/// The area that is taken, by its place. (As a pointer to a whole value an area can be no key of a map before
+/// 6.2: "type=mem expected=fp, …, map_value".)
+#[inline(always)]
+pub fn at<'a>(index: u32) -> Option<&'a mut Scratch> {
+    // SAFETY: the map's value is valid, and ours.
+    SCRATCH.get_ptr_mut(index).map(|scratch| unsafe { &mut *scratch })
 }
 
 /// Gives an area back.

@@ -169,7 +169,7 @@ extern "C" fn climb(_: u64, context: *mut *mut Scratch) -> i64 {
 
 /// Where [`is_same_path`] is.
 struct Trace {
-    entry: &'static CachedFolder,
+    entry: *const CachedFolder,
     mount: u64,
     dentry: u64,
     root: u64,
@@ -183,8 +183,16 @@ struct Trace {
 /// of mount changes, name by name. Only believed by who sees that nothing was renamed meanwhile.
 ///
 /// It ends at the same root: what is mounted where is as it was.
+#[inline(always)]
+pub fn is_same_path(place: &Place, entry: &CachedFolder) -> bool {
+    compare_paths(place, entry) != 0
+}
+
+/// As [`is_same_path`].
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn is_same_path(place: &Place, entry: &'static CachedFolder) -> bool {
+extern "C" fn compare_paths(place: *const Place, entry: *const CachedFolder) -> u32 {
+    known!(place, entry; else return 0);
     let mut trace = Trace {
         entry,
         mount: place.mount,
@@ -199,7 +207,7 @@ pub fn is_same_path(place: &Place, entry: &'static CachedFolder) -> bool {
         bpf_loop(STEPS, compare as *mut c_void, (&raw mut trace).cast(), 0);
         let (arrived, compared) = (&raw const trace.arrived, &raw const trace.compared);
         let words = (&raw const entry.path_words).read_volatile();
-        arrived.read_volatile() != 0 && words != 0 && compared.read_volatile() == words
+        u32::from(arrived.read_volatile() != 0 && words != 0 && compared.read_volatile() == words)
     }
 }
 
@@ -223,7 +231,7 @@ extern "C" fn compare(_: u64, context: *mut Trace) -> i64 {
         return 1;
     }
     // SAFETY: at least as many words follow in the entry as a name has at most.
-    let kept = unsafe { (&raw const trace.entry.path).cast::<u64>().add(compared as usize) };
+    let kept = unsafe { (&raw const (*trace.entry).path).cast::<u64>().add(compared as usize) };
     // SAFETY: as above; volatile, since another processor may be writing.
     if unsafe { kept.read_volatile() } != len {
         return 1;

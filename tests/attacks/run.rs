@@ -25,8 +25,8 @@ struct Outcome {
 /// # Panics
 /// When an attack comes out otherwise than the catalogue says; tells of all that do.
 pub(crate) fn confined(group: &str, attacks: &[Attack], user: User) {
-    let (outcomes, scenes) = perform(group, attacks, user, true);
-    let incidents: Vec<Incident> = scenes.iter().flat_map(Scene::incidents).collect();
+    let (outcomes, mut scenes) = perform(group, attacks, user, true);
+    let incidents: Vec<Incident> = scenes.iter_mut().flat_map(Scene::incidents).collect();
     let mut faults = Vec::new();
     let mut records = Vec::new();
     for (attack, outcome) in attacks.iter().zip(&outcomes) {

@@ -13,9 +13,12 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
-use tests::{Answer, Incident, Interactive, Outcome, Running, bed, layout, words};
+use tests::{
+    Answer, Incident, Interactive, Outcome, Running, bed, layout, outcome::eventually, words,
+};
 
 use crate::{catalogue::Act, servers};
 
@@ -359,9 +362,19 @@ impl Scene {
         }
     }
 
-    /// The incidents of the session.
-    pub(crate) fn incidents(&self) -> Vec<Incident> {
-        self.probe.incidents()
+    /// The incidents of the session: all, so one more is made and waited for. (A flood of them takes the daemon
+    /// a while.)
+    pub(crate) fn incidents(&mut self) -> Vec<Incident> {
+        let last = self.place.join("last");
+        fs::create_dir_all(&self.place).expect("a folder can be made");
+        fs::write(&last, "").expect("a file can be written");
+        let answer = self.probe.ask(words!["open-read", &last]);
+        assert_eq!(answer.error(), "EACCES", "no tool covers it");
+        eventually("the last incident", Duration::from_secs(60), || {
+            let incidents = self.probe.incidents();
+            let is_last = |incident: &Incident| Path::new(incident.path()) == last;
+            incidents.iter().any(is_last).then_some(incidents)
+        })
     }
 }
 

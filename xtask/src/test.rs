@@ -239,7 +239,12 @@ impl Test {
                 counted.failed += 1;
             }
         }
-        say::step(format!("{} took {} s{}", series.name(), begin.elapsed().as_secs(), slow(&counts)));
+        say::step(format!(
+            "{} took {} s{}",
+            series.name(),
+            begin.elapsed().as_secs(),
+            slow(&counts)
+        ));
         Ok(counted)
     }
 

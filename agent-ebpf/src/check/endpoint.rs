@@ -9,7 +9,7 @@ use agent_common::{
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
 
-use super::{EACCES, carried_out, generation, judge, keeps};
+use super::{EACCES, Labels, carried_out, generation, judge, keeps};
 use crate::{
     cache, emit, kernel,
     maps::{ADDRESS_TABLES, PORT_TABLES, SESSIONS_BY_SLOT},
@@ -59,7 +59,7 @@ pub struct Endpoint {
 pub fn endpoint(tag: &'static Tag, endpoint: &Endpoint) -> i32 {
     let generation = generation();
     let label = endpoint_label(generation % POLICY_SLOTS as u32, endpoint);
-    let reason = judge(tag, generation, (label, LabelId::NONE), endpoint.rights);
+    let reason = judge(tag, generation, Labels::new(label, LabelId::NONE), endpoint.rights);
     if reason == 0 {
         return 0;
     }
@@ -71,7 +71,8 @@ pub fn endpoint(tag: &'static Tag, endpoint: &Endpoint) -> i32 {
 #[inline(never)]
 pub fn is_usable(tag: &'static Tag, endpoint: &Endpoint) -> bool {
     let generation = generation();
-    let labels = (endpoint_label(generation % POLICY_SLOTS as u32, endpoint), LabelId::NONE);
+    let label = endpoint_label(generation % POLICY_SLOTS as u32, endpoint);
+    let labels = Labels::new(label, LabelId::NONE);
     judge(tag, generation, labels, endpoint.rights) == 0
         || keeps(tag, generation, labels, endpoint.rights)
 }

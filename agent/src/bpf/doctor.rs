@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use super::{load, offsets};
+use super::{
+    load::{self, LoadError},
+    offsets::{KernelTypes, OffsetsError},
+};
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +27,9 @@ pub fn security_modules() -> String {
 
 /// Looks at everything that enforcement needs, and at whether it is in force.
 pub fn checks(pin_dir: &Path) -> Vec<Check> {
-    vec![root(), modules(), btf(), pins(pin_dir), links(pin_dir)]
+    let kernel = KernelTypes::read();
+    let structures = structures(&kernel);
+    vec![root(), modules(), structures, pins(pin_dir), links(pin_dir, kernel)]
 }
 
 fn check(name: &'static str, ok: bool, found: String, advice: &str) -> Check {
@@ -52,13 +57,14 @@ fn modules() -> Check {
     )
 }
 
-fn btf() -> Check {
-    match offsets::find() {
+fn structures(kernel: &Result<KernelTypes, OffsetsError>) -> Check {
+    let found = kernel.as_ref().map_err(ToString::to_string);
+    match found.and_then(|kernel| kernel.offsets().map_err(|error| error.to_string())) {
         Ok(_) => check("kernel structures", true, "all members found".to_owned(), ""),
         Err(error) => check(
             "kernel structures",
             false,
-            error.to_string(),
+            error,
             "boot a kernel from 6.1 on that has CONFIG_DEBUG_INFO_BTF, and keep \
              `kernel.kptr_restrict` below 2",
         ),
@@ -80,12 +86,15 @@ fn pins(pin_dir: &Path) -> Check {
     )
 }
 
-fn links(pin_dir: &Path) -> Check {
+fn links(pin_dir: &Path, kernel: Result<KernelTypes, OffsetsError>) -> Check {
     let pins = load::Pins::new(pin_dir);
-    let hooks = match load::hooks() {
+    let hooks = kernel.map_err(LoadError::from).and_then(|kernel| load::hooks(&kernel));
+    let hooks = match hooks {
         Ok(hooks) => hooks,
         Err(error) => {
-            return check("hooks", false, error.to_string(), "build it with `cargo xtask build`");
+            let advice =
+                "see above; a build without its programs is made anew by `cargo xtask build`";
+            return check("hooks", false, error.to_string(), advice);
         }
     };
     // Some are attached while they are needed, and wait else.

@@ -9,6 +9,8 @@ use std::{
     fs, io,
     os::fd::AsFd as _,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    thread,
 };
 
 use agent_common::offsets::{Offsets, Types};
@@ -16,14 +18,14 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, MapData},
     programs::{
-        Iter, Lsm, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _,
+        Iter, Lsm, Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _,
         links::FdLink,
     },
 };
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    offsets::{self, OffsetsError},
+    offsets::{KernelTypes, OffsetsError},
     patch, sys,
 };
 
@@ -184,9 +186,9 @@ pub struct Fingerprint(pub String);
 ///
 /// # Errors
 /// When the object can't be read.
-pub fn hooks() -> Result<Vec<String>, LoadError> {
+pub(super) fn hooks(kernel: &KernelTypes) -> Result<Vec<String>, LoadError> {
     let object = aya_obj_programs()?;
-    let there = |hook: &str| !YOUNG.contains(&hook) || offsets::has_hook(hook);
+    let there = |hook: &str| !YOUNG.contains(&hook) || kernel.has_hook(hook);
     let hooks: Vec<String> = object
         .into_iter()
         .filter(|name| ![PROBE, PROCESSES, GIVEN].contains(&name.as_str()) && there(name))
@@ -229,13 +231,14 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     if !modules.split(',').any(|module| module == "bpf") {
         return Err(LoadError::NoBpfLsm(modules));
     }
-    let offsets = offsets::find()?;
+    let kernel = KernelTypes::read()?;
+    let offsets = kernel.offsets()?;
     pins.prepare()?;
     let mut hash = Sha256::new();
     hash.update(OBJECT);
     hash.update(format!("{offsets:?}"));
     let fingerprint = Fingerprint(format!("{:x}", hash.finalize()));
-    let hooks = hooks()?;
+    let hooks = hooks(&kernel)?;
     let pinned = names(&pins.links());
     let programs = names(&pins.programs());
     let waits = |hook: &String| RECALLS.contains(&hook.as_str()) && programs.contains(hook);
@@ -246,7 +249,7 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
         return Ok((Start::Adopted, fingerprint));
     }
     super::kernel::pin_tables(&pins.maps())?;
-    let mut ebpf = load(pins, &offsets)?;
+    let mut ebpf = load(pins, &offsets, kernel.cast())?;
     probe(&mut ebpf)?;
     let btf = Btf::from_sys_fs().map_err(|error| LoadError::Object(Box::new(error.into())))?;
     load_programs(&mut ebpf, &hooks, &btf)?;
@@ -274,7 +277,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 /// Makes the maps, or takes the pinned ones, and prepares the programs.
-fn load(pins: &Pins, offsets: &Offsets) -> Result<Ebpf, LoadError> {
+fn load(pins: &Pins, offsets: &Offsets, cast: Option<u32>) -> Result<Ebpf, LoadError> {
     let object = aya_obj::Object::parse(OBJECT)
         .map_err(|error| LoadError::Object(Box::new(error.into())))?;
     let mut loader = EbpfLoader::new();
@@ -284,7 +287,7 @@ fn load(pins: &Pins, offsets: &Offsets) -> Result<Ebpf, LoadError> {
     }
     // What the allocator gives is aligned for the ELF reader.
     let mut object = OBJECT.to_vec();
-    let cast = offsets::cast().filter(|_| offsets.types != Types::ZERO);
+    let cast = cast.filter(|_| offsets.types != Types::ZERO);
     patch::object(&mut object, offsets, cast).map_err(LoadError::Patch)?;
     loader.load(&object).map_err(|error| LoadError::Object(Box::new(error)))
 }
@@ -330,7 +333,7 @@ fn pin_processes(ebpf: &mut Ebpf, pins: &Pins, btf: &Btf) -> Result<(), LoadErro
 /// A program of the object, by name and type.
 fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, LoadError>
 where
-    &'a mut T: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
 {
     let found = ebpf.program_mut(name).ok_or_else(|| LoadError::Pin {
         name: name.to_owned(),
@@ -343,18 +346,41 @@ where
     })
 }
 
-/// Has the kernel check every program, before the first is attached.
+/// Has the kernel check every program, before the first is attached. As many at once as there are processors:
+/// checking them is nearly all that a start takes.
 fn load_programs(ebpf: &mut Ebpf, hooks: &[String], btf: &Btf) -> Result<(), LoadError> {
     for hook in hooks {
-        let program: &mut Lsm = program(ebpf, hook)?;
-        program.load(hook, btf).map_err(|source| LoadError::Program {
-            action: "load",
-            program: hook.clone(),
-            source: Box::new(source),
-        })?;
-        let cost = program.info().ok().and_then(|info| info.verified_instruction_count());
-        tracing::debug!(hook, ?cost, "loaded");
+        let _: &mut Lsm = program(ebpf, hook)?;
     }
+    let wanted = ebpf.programs_mut().filter(|(name, _)| hooks.iter().any(|hook| hook == name));
+    let waiting = Mutex::new(wanted);
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let load = || {
+        while let Some((hook, program)) = next() {
+            load_program(hook, program, btf)?;
+        }
+        Ok(())
+    };
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..processors).map(|_| scope.spawn(load)).collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })
+}
+
+/// Has the kernel check a hook's program.
+fn load_program(hook: &str, program: &mut Program, btf: &Btf) -> Result<(), LoadError> {
+    let failed = |source| LoadError::Program {
+        action: "load",
+        program: hook.to_owned(),
+        source: Box::new(source),
+    };
+    let program: &mut Lsm = program.try_into().map_err(failed)?;
+    program.load(hook, btf).map_err(failed)?;
+    let cost = program.info().ok().and_then(|info| info.verified_instruction_count());
+    tracing::debug!(hook, ?cost, "loaded");
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! The running kernel's structure offsets, lock addresses and type numbers, for the programs' instructions.
 
-use std::{fs, io};
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
+};
 
 use agent_common::offsets::{Offsets, Types};
 use btf_rs::{Btf, Type};
@@ -38,31 +41,72 @@ pub enum OffsetsError {
     Symbol(&'static str),
 }
 
-/// Finds everything that the programs need to know of the running kernel.
-///
-/// # Errors
-/// What is missing.
-pub(super) fn find() -> Result<Offsets, OffsetsError> {
-    let btf = Btf::from_file(BTF_PATH).map_err(|error| OffsetsError::Btf(error.to_string()))?;
-    let mut offsets = Offsets::default();
-    for (index, (structure, member)) in Offsets::MEMBERS.iter().copied().enumerate() {
-        let found = member.split('|').find_map(|name| offset(&btf, structure, name));
-        offsets.set(index, found.ok_or(OffsetsError::Member { structure, member })?);
+/// What the running kernel says of its types: read once, since there are some 150,000 of them.
+pub(super) struct KernelTypes(Btf);
+
+impl KernelTypes {
+    /// Reads them. From memory: read from the file itself, each type costs two system calls, and a start
+    /// half its time.
+    ///
+    /// # Errors
+    /// They can't be read, or not be understood.
+    pub(super) fn read() -> Result<Self, OffsetsError> {
+        let failed = |reason: String| OffsetsError::Btf(reason);
+        let bytes = fs::read(BTF_PATH).map_err(|error| failed(error.to_string()))?;
+        Btf::from_bytes(&bytes).map(Self).map_err(|error| failed(error.to_string()))
     }
-    // The walk reads both at once.
-    if offsets.dentry_name != offsets.dentry_parent + 8
-        || (offsets.qstr_len, offsets.qstr_name) != (4, 8)
-    {
-        return Err(OffsetsError::Dentry);
+
+    /// Whether the kernel has that hook for BPF programs.
+    pub(super) fn has_hook(&self, hook: &str) -> bool {
+        parameters(&self.0, &format!("bpf_lsm_{hook}")).is_some()
     }
-    offsets.storage_is_lost = u32::from(loses_storage(rustix::system::uname().release()));
-    offsets.setattr_has_map = u32::from(parameters(&btf, "bpf_lsm_inode_setattr") == Some(3));
-    offsets.mounts_are_chained = u32::from(offset(&btf, "mount", "mnt_instance").is_none());
-    offsets.types = types(&btf).unwrap_or_default();
-    let symbols = fs::read_to_string(SYMBOLS_PATH).map_err(OffsetsError::Symbols)?;
-    offsets.rename_lock = symbol(&symbols, "rename_lock")?;
-    offsets.mount_lock = symbol(&symbols, "mount_lock")?;
-    Ok(offsets)
+
+    /// The number of the kernel's function that types an address; `None` before 6.2.
+    pub(super) fn cast(&self) -> Option<u32> {
+        number(&self.0, "bpf_rdonly_cast", |kind| matches!(kind, Type::Func(_)))
+    }
+
+    /// Everything that the programs need to know of the running kernel, its locks' addresses too.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub(super) fn offsets(&self) -> Result<Offsets, OffsetsError> {
+        let btf = &self.0;
+        let mut offsets = Offsets::default();
+        for (index, (structure, member)) in Offsets::MEMBERS.iter().copied().enumerate() {
+            let found = member.split('|').find_map(|name| offset(btf, structure, name));
+            offsets.set(index, found.ok_or(OffsetsError::Member { structure, member })?);
+        }
+        // The walk reads both at once.
+        if offsets.dentry_name != offsets.dentry_parent + 8
+            || (offsets.qstr_len, offsets.qstr_name) != (4, 8)
+        {
+            return Err(OffsetsError::Dentry);
+        }
+        offsets.storage_is_lost = u32::from(loses_storage(rustix::system::uname().release()));
+        offsets.setattr_has_map = u32::from(parameters(btf, "bpf_lsm_inode_setattr") == Some(3));
+        offsets.mounts_are_chained = u32::from(offset(btf, "mount", "mnt_instance").is_none());
+        offsets.types = self.structures().unwrap_or_default();
+        let symbols = File::open(SYMBOLS_PATH).map_err(OffsetsError::Symbols)?;
+        [offsets.rename_lock, offsets.mount_lock] =
+            addresses(BufReader::new(symbols), ["rename_lock", "mount_lock"])?;
+        Ok(offsets)
+    }
+
+    /// The numbers of the structures that the programs type addresses with; `None` where they can't.
+    fn structures(&self) -> Option<Types> {
+        self.cast()?;
+        let structure = |name| number(&self.0, name, |kind| matches!(kind, Type::Struct(_)));
+        Some(Types {
+            dentry: structure("dentry")?,
+            inode: structure("inode")?,
+            mount: structure("mount")?,
+            vfsmount: structure("vfsmount")?,
+            seqcount: structure("seqcount")?,
+            super_block: structure("super_block")?,
+            words: structure("timespec64")?,
+        })
+    }
 }
 
 /// Whether a fork that fails early (no user namespace, too many processes) frees the storage of the task that
@@ -75,35 +119,6 @@ fn loses_storage(release: &std::ffi::CStr) -> bool {
         // What is not known is kept the safe way.
         _ => true,
     }
-}
-
-/// Whether the kernel has that hook for BPF programs; also when that can't be told.
-pub(super) fn has_hook(hook: &str) -> bool {
-    let wanted = format!("bpf_lsm_{hook}");
-    fs::read_to_string(SYMBOLS_PATH).map_or(true, |symbols| {
-        symbols.lines().any(|line| line.split_ascii_whitespace().nth(2) == Some(&wanted))
-    })
-}
-
-/// The number of the kernel's function that types an address; `None` before 6.2.
-pub(super) fn cast() -> Option<u32> {
-    let btf = Btf::from_file(BTF_PATH).ok()?;
-    number(&btf, "bpf_rdonly_cast", |kind| matches!(kind, Type::Func(_)))
-}
-
-/// The numbers of the structures that the programs type addresses with; `None` where they can't.
-fn types(btf: &Btf) -> Option<Types> {
-    number(btf, "bpf_rdonly_cast", |kind| matches!(kind, Type::Func(_)))?;
-    let structure = |name| number(btf, name, |kind| matches!(kind, Type::Struct(_)));
-    Some(Types {
-        dentry: structure("dentry")?,
-        inode: structure("inode")?,
-        mount: structure("mount")?,
-        vfsmount: structure("vfsmount")?,
-        seqcount: structure("seqcount")?,
-        super_block: structure("super_block")?,
-        words: structure("timespec64")?,
-    })
 }
 
 /// How many arguments a function of the kernel's takes.
@@ -123,18 +138,27 @@ fn number(btf: &Btf, name: &str, is_wanted: impl Fn(&Type) -> bool) -> Option<u3
     numbers.find(|number| btf.resolve_type_by_id(*number).is_ok_and(|kind| is_wanted(&kind)))
 }
 
-/// The address of a symbol. (Its kind says nothing: the locks are data in one kernel and lie in a section
+/// The addresses of symbols. (Their kind says nothing: the locks are data in one kernel and lie in a section
 /// that counts as text in another.)
-fn symbol(symbols: &str, name: &'static str) -> Result<u64, OffsetsError> {
-    symbols
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            let address = u64::from_str_radix(words.next()?, 16).ok()?;
-            (words.nth(1)? == name).then_some(address)
-        })
-        .find(|address| *address != 0)
-        .ok_or(OffsetsError::Symbol(name))
+fn addresses<const N: usize>(
+    symbols: impl BufRead,
+    names: [&'static str; N],
+) -> Result<[u64; N], OffsetsError> {
+    let mut found = [0; N];
+    for line in symbols.lines() {
+        let line = line.map_err(OffsetsError::Symbols)?;
+        let mut words = line.split_ascii_whitespace();
+        let (Some(address), Some(name)) = (words.next(), words.nth(1)) else { continue };
+        if let Some(place) = names.iter().position(|wanted| *wanted == name)
+            && found[place] == 0
+        {
+            found[place] = u64::from_str_radix(address, 16).unwrap_or(0);
+        }
+    }
+    match found.iter().position(|address| *address == 0) {
+        Some(hidden) => Err(OffsetsError::Symbol(names[hidden])),
+        None => Ok(found),
+    }
 }
 
 /// The byte offset of a member, `a.b` for a nested one, by the structure's name.
@@ -196,10 +220,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn symbol_is_found_by_its_whole_name_and_of_any_kind() {
-        let symbols = "ffff01 t my_rename_lock\nffff02 d rename_lock\nffff03 T mount_lock\n";
-        assert!(matches!(symbol(symbols, "rename_lock"), Ok(0xffff02)));
-        assert!(matches!(symbol(symbols, "mount_lock"), Ok(0xffff03)));
+    fn address_is_found_by_the_whole_name_and_of_any_kind() {
+        let symbols =
+            "ffff01 t my_rename_lock\nffff02 d rename_lock\nffff03 T mount_lock [module]\n";
+        let found = addresses(symbols.as_bytes(), ["mount_lock", "rename_lock"]);
+        assert!(matches!(found, Ok([0xffff03, 0xffff02])), "{found:?}");
     }
 
     #[test]
@@ -217,9 +242,11 @@ mod tests {
     }
 
     #[test]
-    fn symbol_hidden_or_missing_is_an_error() {
-        let symbols = "0000000000000000 d rename_lock\n";
-        assert!(matches!(symbol(symbols, "rename_lock"), Err(OffsetsError::Symbol("rename_lock"))));
-        assert!(matches!(symbol("", "mount_lock"), Err(OffsetsError::Symbol("mount_lock"))));
+    fn address_hidden_or_missing_is_an_error() {
+        let hidden = "0000000000000000 d rename_lock\n";
+        for symbols in [hidden, ""] {
+            let found = addresses(symbols.as_bytes(), ["rename_lock"]);
+            assert!(matches!(found, Err(OffsetsError::Symbol("rename_lock"))), "{found:?}");
+        }
     }
 }

@@ -21,8 +21,10 @@ use crate::{
     vitals::Vitals,
 };
 
-/// How long the thread sleeps when nothing happens; losses are looked for this often, too.
-const IDLE: Duration = Duration::from_secs(1);
+/// How long the thread sleeps when nothing happens; losses are looked for this often at least, too.
+const IDLE: Duration = Duration::from_secs(60);
+/// The same where the ring can't wake it.
+const UNWOKEN: Duration = Duration::from_secs(1);
 /// How often it looks how full the ring is while it waits for repeats to come.
 const STEP: Duration = Duration::from_millis(20);
 
@@ -54,6 +56,8 @@ pub(in crate::daemon) struct Writer {
     mail: Mail,
     host: String,
     schedule: Schedule,
+    /// Whether the ring may hold something.
+    pending: bool,
     vitals: Arc<Vitals>,
 }
 
@@ -68,7 +72,15 @@ impl Writer {
         vitals: Arc<Vitals>,
     ) -> Self {
         let pipeline = Pipeline::new(Source(events), context, journal);
-        Self { pipeline, wake, mail, host: host(), schedule: Schedule::default(), vitals }
+        Self {
+            pipeline,
+            wake,
+            mail,
+            host: host(),
+            schedule: Schedule::default(),
+            pending: true,
+            vitals,
+        }
     }
 
     /// Starts the thread.
@@ -100,30 +112,45 @@ impl Writer {
                 }
             }
         }
-        if self.schedule.wait(Instant::now(), self.pipeline.source().fill()).is_zero() {
+        if self.pending && self.pause().is_zero() {
             self.drain();
         }
         true
     }
 
+    /// How long what is in the ring may wait for repeats.
+    fn pause(&self) -> Duration {
+        self.schedule.wait(Instant::now(), self.pipeline.source().fill())
+    }
+
     /// Sleeps until a letter comes or the ring has something; when the ring has something that may
     /// still be repeated, only for a step, so that a ring that fills up is seen.
-    fn wait(&self) {
-        let due = self.schedule.wait(Instant::now(), self.pipeline.source().fill());
-        let waits = !due.is_zero();
+    fn wait(&mut self) {
         let mut fds = vec![PollFd::from_borrowed_fd(self.mail.bell(), PollFlags::IN)];
-        // Before the pause is over, a ring with something in it would end every sleep at once.
-        let wake = self.wake.as_ref().filter(|_| !waits);
-        fds.extend(wake.map(|wake| PollFd::new(wake, PollFlags::IN)));
-        let time = if waits && self.wake.is_some() { due.min(STEP) } else { due.min(IDLE) };
-        let time = if time.is_zero() { IDLE } else { time };
+        let pause = self.pause();
+        let time = match &self.wake {
+            // A ring with something in it would end every sleep at once.
+            Some(_) if self.pending => pause.min(STEP),
+            Some(wake) => {
+                fds.push(PollFd::new(wake, PollFlags::IN));
+                IDLE
+            }
+            None => pause.max(UNWOKEN),
+        };
         let time =
             Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
-        if let Err(error) = poll(&mut fds, Some(&time))
-            && error != rustix::io::Errno::INTR
-        {
-            tracing::warn!("can't wait for events: {error}");
-            thread::sleep(STEP);
+        match poll(&mut fds, Some(&time)) {
+            // No letter: the time is over, or the ring has something.
+            Ok(_) => {
+                self.pending |= !fds[0].revents().contains(PollFlags::IN)
+                    || fds.len() > 1 && !fds[1].revents().is_empty()
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => {
+                tracing::warn!("can't wait for events: {error}");
+                thread::sleep(STEP);
+                self.pending = true;
+            }
         }
     }
 
@@ -132,6 +159,7 @@ impl Writer {
             tracing::error!("{error}; refusals wait in the kernel");
         }
         self.schedule.drained(Instant::now());
+        self.pending = false;
         self.vitals.set_log(self.pipeline.metrics());
     }
 
