@@ -9,7 +9,10 @@ use agent_common::{
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
 
-use super::{EACCES, Labels, carried_out, generation, judge, keeps};
+use super::{
+    EACCES, carried_out, generation,
+    judge::{Labels, judge, keeps},
+};
 use crate::{
     cache, emit, kernel,
     maps::{ADDRESS_TABLES, PORT_TABLES, SESSIONS_BY_SLOT},

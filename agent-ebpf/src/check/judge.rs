@@ -1,0 +1,170 @@
+//! What a session may do with an object of these labels, by the policy in force: the way to the decision.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use agent_common::{
+    access::{Right, Rights},
+    authority::{Expiries, ToolSet},
+    decision::{self, Reason},
+    id::{BootNanos, LabelId, Tag},
+    limits::{POLICY_SLOTS, TOOLS},
+    rule::Label,
+};
+use aya_ebpf::helpers::generated::bpf_loop;
+
+use crate::{
+    kernel,
+    maps::{EXPIRIES, LABEL_TABLES, SESSIONS_BY_SLOT, SET_ID_TOOLS},
+};
+
+/// The labels of an object, by the shared rules and by the session's own, in one register.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Labels(pub(super) u64);
+
+impl Labels {
+    #[inline(always)]
+    pub(super) fn new(shared: LabelId, own: LabelId) -> Self {
+        Self(u64::from(shared.0) << 32 | u64::from(own.0))
+    }
+
+    #[inline(always)]
+    fn shared(self) -> LabelId {
+        LabelId((self.0 >> 32) as u32)
+    }
+
+    #[inline(always)]
+    fn own(self) -> LabelId {
+        LabelId(self.0 as u32)
+    }
+
+    /// The labels themselves.
+    #[inline(always)]
+    fn find(self, table: u32) -> Option<[&'static Label; 2]> {
+        let shared = label_of(table, self.shared())?;
+        // The sum of a label with itself is itself: nothing to look up where the session has no own rules.
+        let own = self.own();
+        let own = if own.0 == LabelId::NONE.0 { shared } else { label_of(table, own)? };
+        Some([shared, own])
+    }
+}
+
+/// Whether an open descriptor or connection stays usable although the session may not open it any more.
+#[inline(always)]
+pub(super) fn keeps(tag: &'static Tag, generation: u32, labels: Labels, rights: Rights) -> bool {
+    judge_kept(tag, generation, labels.0, u64::from(rights.0)) != 0
+}
+
+/// As [`keeps`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn judge_kept(tag: *const Tag, generation: u32, labels: u64, rights: u64) -> u32 {
+    known!(tag; else return 0);
+    let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return 0 };
+    let Some(labels) = Labels(labels).find(generation % POLICY_SLOTS as u32) else { return 0 };
+    let rights = Rights(rights as u8);
+    u32::from(session.id == tag.session && decision::keeps(rights, labels, session))
+}
+
+/// Zero if the session may, else the reason's number.
+#[inline(always)]
+pub(super) fn judge(tag: &'static Tag, generation: u32, labels: Labels, rights: Rights) -> u32 {
+    judge_rights(tag, generation, labels.0, u64::from(rights.0))
+}
+
+/// As [`judge`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn judge_rights(tag: *const Tag, generation: u32, labels: u64, rights: u64) -> u32 {
+    known!(tag; else return Reason::Expired as u32);
+    let rights = Rights(rights as u8);
+    let slot = tag.slot.0;
+    let Some(session) = SESSIONS_BY_SLOT.get(slot) else { return Reason::Expired as u32 };
+    let now = kernel::now();
+    if let Err(reason) = decision::standing(session, tag.session, now) {
+        return reason as u32;
+    }
+    let Some(labels) = Labels(labels).find(generation % POLICY_SLOTS as u32) else {
+        return Reason::NoTool as u32;
+    };
+    match decision::decide(rights, labels, session, now, |held| any_live(held, slot, now)) {
+        Ok(()) => 0,
+        Err(reason) => reason as u32,
+    }
+}
+
+/// As [`judge`] for running a program, by those tools alone that let it keep its privilege.
+#[inline(never)]
+pub(super) fn judge_set_id(tag: &Tag, generation: u32, labels: Labels) -> u32 {
+    let slot = tag.slot.0;
+    let table = generation % POLICY_SLOTS as u32;
+    let Some(session) = SESSIONS_BY_SLOT.get(slot) else { return Reason::Expired as u32 };
+    let Some(tools) = SET_ID_TOOLS.get(table) else { return Reason::NoTool as u32 };
+    let now = kernel::now();
+    if let Err(reason) = decision::standing(session, tag.session, now) {
+        return reason as u32;
+    }
+    let Some(labels) = labels.find(table) else { return Reason::NoTool as u32 };
+    let mut narrow = *session;
+    for (word, with) in narrow.tools.0.iter_mut().zip(tools.0) {
+        *word &= with;
+    }
+    let rights = Rights::of(Right::Exec);
+    match decision::decide(rights, labels, &narrow, now, |held| any_live(held, slot, now)) {
+        Ok(()) => 0,
+        Err(reason) => reason as u32,
+    }
+}
+
+/// Whether the expiry of one of the tools is still to come.
+#[inline(always)]
+fn any_live(held: &ToolSet, slot: u32, now: BootNanos) -> bool {
+    is_any_live(held, slot, now.0) != 0
+}
+
+/// As [`any_live`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn is_any_live(held: *const ToolSet, slot: u32, now: u64) -> u32 {
+    known!(held; else return 0);
+    let now = BootNanos(now);
+    let Some(expiries) = EXPIRIES.get(slot) else { return 0 };
+    let mut search = Search { held: *held, expiries, now, found: 0 };
+    let context = (&raw mut search).cast();
+    // SAFETY: the callback has the signature that the helper asks for, and the context is on the stack
+    // for as long as the helper runs.
+    unsafe { bpf_loop(TOOLS as u32, is_live as *mut c_void, context, 0) };
+    // SAFETY: a reference is valid; read anew, since the callback wrote.
+    unsafe { u32::from(ptr::read_volatile(&raw const search.found) != 0) }
+}
+
+/// What [`is_live`] looks for.
+struct Search {
+    held: ToolSet,
+    expiries: &'static Expiries,
+    now: BootNanos,
+    found: u64,
+}
+
+/// Looks at one tool; non-zero when it is held and its expiry is still to come. (A loop of our own over
+/// the bits made the verifier walk 64 steps for each right and word: 88,000 instructions, on 6.12.)
+extern "C" fn is_live(bit: u64, context: *mut Search) -> i64 {
+    // SAFETY: the context is `any_live`'s.
+    let search = unsafe { &mut *context };
+    if bit >= TOOLS as u64 {
+        return 1;
+    }
+    let held = search.held.0[(bit / 64) as usize] >> (bit % 64) & 1;
+    if held != 0 && search.now < search.expiries[bit as usize] {
+        search.found = 1;
+        return 1;
+    }
+    0
+}
+
+/// A label by its number.
+#[inline(always)]
+fn label_of(table: u32, label: LabelId) -> Option<&'static Label> {
+    LABEL_TABLES.get_value(table, &label.0)
+}
