@@ -10,6 +10,7 @@ mod context;
 pub mod kernel;
 mod lock;
 mod log;
+mod memory;
 mod notify;
 mod work;
 
@@ -232,6 +233,7 @@ fn serve(
             "in force; {live} sessions live; control socket `{}`",
             settings.socket.display()
         );
+        memory::give_back();
         notify::ready();
         tokio::select! {
             served = server::serve(listener, server) => {

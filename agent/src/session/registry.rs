@@ -22,6 +22,7 @@ use agent_common::{
     authority::ToolSet,
     id::{Generation, Slot},
 };
+use tokio::sync::Notify;
 
 pub use explain::{Object, Verdict, refine};
 pub use install::Installed;
@@ -96,6 +97,8 @@ pub struct Registry {
     lost: Vec<Lost>,
     /// Whether the kernel looks at each use of what is open; none before the first say.
     armed: Option<bool>,
+    /// Rung when what a session may do changed, and with it what runs out next.
+    bell: Arc<Notify>,
 }
 
 impl Registry {
@@ -130,6 +133,7 @@ impl Registry {
             lingering: Vec::new(),
             lost: Vec::new(),
             armed: None,
+            bell: Arc::default(),
         };
         registry.adopt()?;
         registry.install(policy, Act::DaemonStart, &super::Actor::daemon())?;
@@ -252,6 +256,7 @@ impl Registry {
 
     /// Writes a session's entry into the kernel.
     fn write_kernel(&mut self, session: &Session) -> Result<(), KernelError> {
+        self.bell.notify_one();
         let (entry, expiries) = entry(session, |grant| self.is_kept(grant));
         self.enforcer.write_session(session.slot(), &entry, &expiries)
     }

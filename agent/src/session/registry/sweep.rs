@@ -2,6 +2,10 @@
 //!
 //! The kernel refuses by its own clock from the very moment; this only tidies up and tells the log.
 
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+
 use super::{Registry, change::names};
 use crate::session::{
     Actor, Session,
@@ -10,6 +14,26 @@ use crate::session::{
 };
 
 impl Registry {
+    /// Rung whenever a session was written: what runs out next may be another then.
+    pub fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
+    }
+
+    /// How long until the next grant or session runs out; none while nothing does.
+    pub fn until_expiry(&self) -> Option<Duration> {
+        let grants = self.live.values().flat_map(|session| &session.grants);
+        let ends = grants.filter_map(|grant| grant.until);
+        let next =
+            ends.chain(self.live.values().map(|session| session.expires)).map(|end| end.boot);
+        let now = self.clock.now().boot;
+        next.min().map(|next| Duration::from_nanos(next.saturating_sub(now)))
+    }
+
+    /// Whether there are sessions that are swept when their processes end.
+    pub fn has_processes(&self) -> bool {
+        !self.live.is_empty() || !self.lingering.is_empty()
+    }
+
     /// Takes out what has run out.
     pub fn sweep_expired(&mut self) {
         let now = self.clock.now();

@@ -34,27 +34,39 @@ pub(crate) const NO_SESSION: Row = Row { of: "open+close", ..Row::of("no session
 
 /// Everything else. A scene more is another profile in [`POLICY`] and an entry here: hooks that are attached
 /// while a session of it is live are in its floor too.
-pub(crate) const SCENES: &[Scene] = &[Scene {
-    profile: "bench",
-    rows: &[
-        Row::of("open+close"),
-        Row { fresh: true, ..Row::of("open+close, first time") },
-        Row::of("stat"),
-        Row::of("access"),
-        Row::of("read of 1 byte"),
-        Row::of("write of 1 byte"),
-        Row::of("read of 4 KiB"),
-        Row::of("write of 4 KiB"),
-        Row::of("UDP connect"),
-        Row::of("TCP connect+close"),
-        Row::of("unlink"),
-        Row::of("rename"),
-        Row::of("mkdir"),
-        Row::of("fork+exit"),
-        Row::of("fork+exec+exit"),
-        Row { refused: true, ..Row::of("refused open") },
-    ],
-}];
+pub(crate) const SCENES: &[Scene] = &[
+    // Nothing live that could be recalled.
+    Scene {
+        profile: "bench",
+        rows: &[
+            Row::of("open+close"),
+            Row { fresh: true, ..Row::of("open+close, first time") },
+            Row::of("stat"),
+            Row::of("access"),
+            Row::of("read of 1 byte"),
+            Row::of("write of 1 byte"),
+            Row::of("read of 4 KiB"),
+            Row::of("write of 4 KiB"),
+            Row::of("UDP connect"),
+            Row::of("TCP connect+close"),
+            Row::of("unlink"),
+            Row::of("rename"),
+            Row::of("mkdir"),
+            Row::of("fork+exit"),
+            Row::of("fork+exec+exit"),
+            Row { refused: true, ..Row::of("refused open") },
+        ],
+    },
+    Scene {
+        profile: "recallable",
+        rows: &[
+            Row { of: "read of 1 byte", ..Row::of("read of 1 byte, recallable") },
+            Row { of: "write of 1 byte", ..Row::of("write of 1 byte, recallable") },
+            Row { of: "read of 4 KiB", ..Row::of("read of 4 KiB, recallable") },
+            Row { of: "write of 4 KiB", ..Row::of("write of 4 KiB, recallable") },
+        ],
+    },
+];
 
 /// How often a row that needs new files is measured; the least counts.
 pub(crate) const REPEATS: u32 = 5;
@@ -64,6 +76,7 @@ pub(crate) const POLICY: &str = r#"
 schema = 1
 
 [tool.bench]
+recall = "opens"
 files = [
   { paths = ["/usr/**", "/run/remit-bench/bin/**"], access = ["read", "exec"] },
   { paths = ["/etc/**"], access = ["read"] },
@@ -76,8 +89,19 @@ network = [
   { cidrs = ["127.0.0.1/32"], ports = [7077], direction = "listen" },
 ]
 
+[tool.recallable]
+files = [
+  { paths = ["/usr/**", "/run/remit-bench/bin/**"], access = ["read", "exec"] },
+  { paths = ["/etc/**"], access = ["read"] },
+  { paths = ["/dev/null", "/dev/zero", "/dev/urandom"], access = ["read", "write"] },
+  { paths = ["{workdir}/**"], access = ["read", "write", "create", "delete"] },
+]
+
 [profile.bench]
 tools = ["bench"]
+
+[profile.recallable]
+tools = ["recallable"]
 "#;
 
 /// The same as [`POLICY`] for AppArmor.
