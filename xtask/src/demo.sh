@@ -82,12 +82,12 @@ shows() {
     esac
 }
 
-# Waits up to 20 seconds until the command works.
+# Waits until the command works: so many times a fifth of a second, or 100 times.
 until_works() {
     tries=0
     until eval "$1" > /dev/null 2>&1; do
         tries=$((tries + 1))
-        [ $tries -le 100 ] || return 1
+        [ $tries -le ${2:-100} ] || return 1
         sleep 0.2
     done
 }
@@ -182,7 +182,8 @@ END
         git add . && git commit --quiet --message 'Begin'
 } || fail 'the project could not be made'
 
-until_works '[ -S /run/remit/control.sock ]' && remit session list > $run/sessions 2>&1 ||
+# The kernel checks all programs first, which takes a slow machine its time.
+until_works '[ -S /run/remit/control.sock ]' 900 && remit session list > $run/sessions 2>&1 ||
     fail 'remitd did not become ready'
 
 # ---- The story goes on ------------------------------------------------------------------------------
