@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 const TOLERANCE: f64 = 0.01;
 
 /// The same for operations that the daemon has a part in: how much it takes at once differs.
-const TOLERANCE_WITH_DAEMON: f64 = 0.03;
+const TOLERANCE_WITH_DAEMON: f64 = 0.05;
 
 /// Operations that the daemon has a part in.
 const WITH_DAEMON: [&str; 1] = ["refused open"];
