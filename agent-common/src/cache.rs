@@ -1,8 +1,8 @@
-//! What the kernel side keeps of its decisions: the rights that were found to be allowed on a file, and how
-//! far the rules are known for a folder.
+//! What the kernel side keeps of its decisions: the rights that were found to be allowed on a file, how far
+//! the rules are known for a folder, and the endpoints that were found to be allowed.
 //!
-//! Both lie in arrays, at a place that is computed from an address and the session: an entry that another
-//! one takes the place of is decided anew. An address alone names nothing, since the kernel uses memory
+//! All lie in arrays, at a place that is computed from what the entry is of and the session: an entry that
+//! another one takes the place of is decided anew. The address of a file or folder alone names nothing, since the kernel uses memory
 //! again; so each entry has the inode's number and generation with it, which no other file has.
 
 use crate::{
@@ -97,3 +97,23 @@ pub struct CachedFolder {
 }
 
 assert_layout!(CachedFolder, 120 + 8 * PATH_WORDS, 8);
+
+/// An allowed endpoint.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CachedEndpoint {
+    /// Odd while somebody writes; counts the writes.
+    pub sequence: u32,
+    /// A `FLOW_` constant of [`crate::rule`], and with it the right.
+    pub flow: u16,
+    /// Native byte order.
+    pub port: u16,
+    /// The policy's generation, and below it the session's epoch.
+    pub stamp: u64,
+    /// The session.
+    pub session: SessionId,
+    /// An IPv6 address, or an IPv4 one mapped into it, as it lies in memory.
+    pub address: [u64; 2],
+}
+
+assert_layout!(CachedEndpoint, 40, 8);

@@ -49,6 +49,8 @@ pub const RING_BYTES: usize = 4 << 20;
 pub const FILES_KEPT: usize = 16_384;
 /// Folders of which it is kept where the rules stand, over all sessions; a power of two.
 pub const FOLDERS_KEPT: usize = 4_096;
+/// Endpoints that were found to be allowed, over all sessions; a power of two.
+pub const ENDPOINTS_KEPT: usize = 4_096;
 /// Tagged tasks at once, on kernels that lose a task's storage.
 pub const TASKS: usize = 65_536;
 /// Descriptors that a session can be given at its start, the standard ones included.

@@ -1,4 +1,5 @@
-//! The cache: the rights that were found to be allowed on a file, and where the rules stand at a folder.
+//! The cache: the rights that were found to be allowed on a file, where the rules stand at a folder, and the
+//! endpoints that were found to be allowed.
 //!
 //! An entry answers only for the policy, the place, the session and the state of its authority for which
 //! it was decided, and only while nothing on the host was renamed or mounted since. Readers and writers
@@ -12,15 +13,16 @@ use agent_common::{
     authority::Session,
     cache::{CachedFolder, CachedRights, InodeIdentity, NAME_WORDS, PATH_WORDS},
     id::{BootNanos, Generation, LabelId, Tag},
-    limits::{COMPONENTS, FILES_KEPT, FOLDERS_KEPT},
+    limits::{COMPONENTS, ENDPOINTS_KEPT, FILES_KEPT, FOLDERS_KEPT},
     rule::{NO_NODE, Position},
 };
 use aya_ebpf::helpers::generated::bpf_loop;
 
 use crate::{
     atomic,
+    check::Endpoint,
     kernel::{self, Changes, Place},
-    maps::{FILES, FOLDERS},
+    maps::{ENDPOINTS, FILES, FOLDERS},
     scratch::{Component, Scratch},
     walk,
 };
@@ -65,8 +67,14 @@ pub fn epoch(session: &Session) -> u32 {
 #[inline(always)]
 fn index(inode: &InodeIdentity, tag: &Tag, many: usize) -> u32 {
     let numbers = inode.number ^ u64::from(inode.generation) << 32;
+    place(numbers ^ tag.session.0, many)
+}
+
+/// A place, of a power of two many, for what is not spread evenly.
+#[inline(always)]
+fn place(numbers: u64, many: usize) -> u32 {
     // Fibonacci hashing: the upper bits of a product with 2^64 divided by the golden ratio.
-    let mixed = (numbers ^ tag.session.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = numbers.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> (64 - many.trailing_zeros())) as u32
 }
 
@@ -336,6 +344,50 @@ extern "C" fn keep_name(index: u64, context: *mut Note) -> i64 {
     }
     note.written = written + 2 + len / 8;
     0
+}
+
+/// Whether an entry says that the session may use an endpoint, for the policy and the state of its authority that
+/// the stamp ([`crate::check::stamp`]) stands for.
+#[inline(always)]
+pub fn allows_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) -> bool {
+    let Some(entry) = ENDPOINTS.get(endpoint_index(tag, endpoint)) else { return false };
+    let sequence = field!(entry.sequence);
+    sequence & 1 == 0
+        && field!(entry.stamp) == stamp
+        && field!(entry.session) == tag.session
+        && field!(entry.address[0]) == endpoint.address.0[0]
+        && field!(entry.address[1]) == endpoint.address.0[1]
+        && field!(entry.port) == endpoint.port
+        && field!(entry.flow) == endpoint.flow
+        && field!(entry.sequence) == sequence
+}
+
+/// Keeps that an endpoint is allowed.
+#[inline(always)]
+pub fn keep_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) {
+    let Some(entry) = ENDPOINTS.get_ptr_mut(endpoint_index(tag, endpoint)) else { return };
+    // SAFETY: a map's value is valid.
+    let entry = unsafe { &mut *entry };
+    let before = field!(entry.sequence);
+    if before & 1 != 0 || !atomic::replace(&raw mut entry.sequence, before, before + 1) {
+        return;
+    }
+    write!(entry:
+        stamp = stamp;
+        session = tag.session;
+        address = endpoint.address.0;
+        port = endpoint.port;
+        flow = endpoint.flow;
+    );
+    atomic::replace(&raw mut entry.sequence, before + 1, before + 2);
+}
+
+/// Where the entry for an endpoint and a session lies.
+#[inline(always)]
+fn endpoint_index(tag: &Tag, endpoint: &Endpoint) -> u32 {
+    let [high, low] = endpoint.address.0;
+    let ends = u64::from(endpoint.port) << 16 | u64::from(endpoint.flow);
+    place(high ^ low.rotate_left(32) ^ ends ^ tag.session.0, ENDPOINTS_KEPT)
 }
 
 /// Copies positions that another processor may be reading or writing, word by word, so that they don't go

@@ -3,12 +3,12 @@
 
 use agent_common::{
     authority::{Expiries, Session, ToolSet},
-    cache::{CachedFolder, CachedRights},
+    cache::{CachedEndpoint, CachedFolder, CachedRights},
     given::{Given, GivenKey, Giving},
     id::Tag,
     limits::{
-        AFFIXES, EDGES, FILES_KEPT, FOLDERS_KEPT, GIVEN, LABELS, NETWORK_RULES, POLICY_SLOTS,
-        PORTS, RING_BYTES, SHARED_OBJECTS, SLOTS, TASKS,
+        AFFIXES, EDGES, ENDPOINTS_KEPT, FILES_KEPT, FOLDERS_KEPT, GIVEN, LABELS, NETWORK_RULES,
+        POLICY_SLOTS, PORTS, RING_BYTES, SHARED_OBJECTS, SLOTS, TASKS,
     },
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
 };
@@ -112,6 +112,10 @@ pub static FILES: Array<CachedRights, FILES_KEPT> = Array::new();
 /// Where the rules stand at folders. Written by the kernel side.
 #[btf_map]
 pub static FOLDERS: Array<CachedFolder, FOLDERS_KEPT> = Array::new();
+
+/// Endpoints that were found to be allowed. Written by the kernel side.
+#[btf_map]
+pub static ENDPOINTS: Array<CachedEndpoint, ENDPOINTS_KEPT> = Array::new();
 
 /// Socket → the session that made it, and what it is used for. A connection that a listening socket accepts
 /// starts with a copy of the listener's. Written by the kernel side.

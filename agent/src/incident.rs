@@ -26,7 +26,7 @@ mod testing;
 
 pub use decode::{DecodeError, Event, Verdict, decode};
 pub use enrich::{Context, Explanation, enrich};
-pub use fold::{Folded, fold};
+pub use fold::{Folded, Folder, fold};
 pub use journal::{Journal, JournalError, Options};
 pub use object::Object;
 pub use pipeline::{EventSource, Metrics, Pipeline};

@@ -7,6 +7,8 @@ use tests::{Interactive, bed, layout, outcome::eventually, words};
 const TOOLS: usize = 256;
 const RULES: usize = 100_000;
 const SESSIONS: u64 = 1024;
+/// Paths of each of them.
+const PATHS: usize = 40;
 /// How long all of them may take to end: each is written to the disk, the kernel and the log.
 const ENDING: Duration = Duration::from_secs(240);
 
@@ -101,14 +103,16 @@ fn as_many_tools_and_rules_as_promised_decide_rightly_and_one_more_is_refused() 
 
 #[test]
 fn as_many_sessions_as_promised_live_side_by_side_and_one_more_is_refused() {
-    bed().policy(
+    // More rules of the sessions' own than a table has room for at first.
+    let more: String = (0..PATHS).map(|n| format!(", \"{{workdir}}/more/{n}/**\"")).collect();
+    bed().policy(&format!(
         r#"
         [tool.workspace]
-        files = [{ paths = ["{workdir}/**"], access = ["read"] }]
+        files = [{{ paths = ["{{workdir}}/**"{more}], access = ["read"] }}]
         [profile.worker]
         tools = ["workspace"]
         "#,
-    );
+    ));
     let folder = bed().folder("crowd");
     for place in 0..SESSIONS {
         let place = folder.join(place.to_string());

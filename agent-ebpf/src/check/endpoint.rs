@@ -60,24 +60,46 @@ pub struct Endpoint {
 /// Decides an operation on a network endpoint.
 #[inline(never)]
 pub fn endpoint(tag: &'static Tag, endpoint: &Endpoint) -> i32 {
-    let generation = generation();
-    let label = endpoint_label(generation % POLICY_SLOTS as u32, endpoint);
-    let reason = judge(tag, generation, Labels::new(label, LabelId::NONE), endpoint.rights);
-    if reason == 0 {
+    let found = found(tag, endpoint);
+    if found.reason == 0 {
         return 0;
     }
-    emit::endpoint(tag, endpoint, generation, reason);
+    emit::endpoint(tag, endpoint, found.generation, found.reason);
     carried_out(tag, EACCES)
 }
 
 /// Whether a socket that leads to an endpoint may be used; reports nothing.
 #[inline(never)]
 pub fn is_usable(tag: &'static Tag, endpoint: &Endpoint) -> bool {
-    let generation = generation();
+    let found = found(tag, endpoint);
+    found.reason == 0 || keeps(tag, found.generation, found.labels, endpoint.rights)
+}
+
+/// What is known of an endpoint.
+struct Found {
+    generation: u32,
+    /// A reason's number, or zero.
+    reason: u32,
+    /// Its labels, where there is a reason.
+    labels: Labels,
+}
+
+/// By what was found before if that answers, else by the tables.
+#[inline(always)]
+fn found(tag: &'static Tag, endpoint: &Endpoint) -> Found {
+    let stamp = stamp(tag);
+    let none = Labels::new(LabelId::NONE, LabelId::NONE);
+    if stamp != 0 && cache::allows_endpoint(tag, endpoint, stamp) {
+        return Found { generation: 0, reason: 0, labels: none };
+    }
+    let generation = if stamp != 0 { (stamp >> 32) as u32 } else { generation() };
     let label = endpoint_label(generation % POLICY_SLOTS as u32, endpoint);
     let labels = Labels::new(label, LabelId::NONE);
-    judge(tag, generation, labels, endpoint.rights) == 0
-        || keeps(tag, generation, labels, endpoint.rights)
+    let reason = judge(tag, generation, labels, endpoint.rights);
+    if reason == 0 && stamp != 0 {
+        cache::keep_endpoint(tag, endpoint, stamp);
+    }
+    Found { generation, reason, labels }
 }
 
 /// What an answer for a socket rests on: the policy and the state of the session's authority. Zero when the

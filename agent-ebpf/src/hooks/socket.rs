@@ -14,8 +14,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use super::{held, options};
 use crate::{
     check::{self, Act, Address, EACCES, Endpoint},
-    kernel::peek,
-    member,
+    kernel, member,
     socket_owner::{self, LISTENS, Owner},
     subject,
 };
@@ -248,14 +247,17 @@ fn read_address(
     if of_socket != AF_INET && of_socket != AF_INET6 {
         return None;
     }
-    let head: u64 = peek(address);
+    let head = kernel::word(address);
     let family = head as u16;
     // `sin_port` and `sin6_port` are the second two bytes, `sin_addr` the second four.
     let port = ((head >> 16) as u16).to_be();
     let v4 = Address::v4((head >> 32) as u32);
     match family {
         AF_INET => Some((v4, port)),
-        AF_INET6 => Some((Address(peek(address + IN6_ADDRESS)), port)),
+        AF_INET6 => {
+            let address = address + IN6_ADDRESS;
+            Some((Address([kernel::word(address), kernel::word(address + 8)]), port))
+        }
         // An IPv4 socket takes a message or a name without a family for IPv4 (`udp_sendmsg`,
         // net/ipv4/udp.c; `__inet_bind`, net/ipv4/af_inet.c). Elsewhere it undoes a connection.
         AF_UNSPEC if of_socket == AF_INET && operation as u8 != Operation::NetConnect as u8 => {

@@ -37,7 +37,13 @@ type Ports = LpmTrie<MapData, PortKey, u32>;
 
 /// The tables of one generation, open for the rules of sessions that come and go.
 struct Active {
+    /// Where they are in the outer maps.
+    place: u32,
     edges: Edges,
+    /// How many edges there are.
+    filled: usize,
+    /// How many fit.
+    room: usize,
     affixes: Affixes,
     labels: Labels,
 }
@@ -221,29 +227,54 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Fills tables with rules: labels first, then what refers to them.
-fn fill(active: &mut Active, rules: &Rules) -> Result<(), MapError> {
-    for (id, label) in &rules.labels {
-        active.labels.set(id.0, label, 0)?;
-    }
-    for (key, bits, number) in &rules.affixes {
-        active.affixes.insert(&lpm_trie::Key::new(*bits, *key), number, 0)?;
-    }
-    for (key, edge) in &rules.edges {
-        active.edges.insert(key, edge, 0)?;
-    }
-    Ok(())
+/// The least room for edges, so that most hosts never need more: half a megabyte of empty buckets.
+const LEAST_EDGES: usize = 1 << 15;
+
+/// How much room to make for so many edges: as much again for the sessions to come. Not all that there may be at
+/// once: 32 megabytes of buckets to clear for each policy.
+fn room_for(edges: usize) -> usize {
+    (2 * edges).next_power_of_two().clamp(LEAST_EDGES, EDGES)
 }
 
 impl Active {
-    fn new(rules: &Rules) -> Result<Self, MapError> {
+    fn new(place: u32, rules: &Rules) -> Result<Self, MapError> {
+        let room = room_for(rules.edges.len());
         let mut active = Self {
-            edges: HashMap::create(EDGES as u32, NO_PREALLOC)?,
+            place,
+            edges: HashMap::create(room as u32, NO_PREALLOC)?,
+            filled: 0,
+            room,
             affixes: LpmTrie::create(AFFIXES as u32, NO_PREALLOC)?,
             labels: Array::create(LABELS as u32, 0)?,
         };
-        fill(&mut active, rules)?;
+        active.fill(rules)?;
         Ok(active)
+    }
+
+    /// Adds rules, for which there is room: labels first, then what refers to them.
+    fn fill(&mut self, rules: &Rules) -> Result<(), MapError> {
+        for (id, label) in &rules.labels {
+            self.labels.set(id.0, label, 0)?;
+        }
+        for (key, bits, number) in &rules.affixes {
+            self.affixes.insert(&lpm_trie::Key::new(*bits, *key), number, 0)?;
+        }
+        for (key, edge) in &rules.edges {
+            self.edges.insert(key, edge, 0)?;
+            self.filled += 1;
+        }
+        Ok(())
+    }
+
+    /// The same edges where there is room for so many more.
+    fn larger(&self, more: usize) -> Result<(Edges, usize), MapError> {
+        let room = room_for(self.filled + more);
+        let mut edges = Edges::create(room as u32, NO_PREALLOC)?;
+        for entry in self.edges.iter() {
+            let (key, edge) = entry?;
+            edges.insert(key, edge, 0)?;
+        }
+        Ok((edges, room))
     }
 }
 
@@ -263,12 +294,12 @@ impl Network {
 
 impl Enforcer for Kernel {
     fn activate(&mut self, generation: Generation, tables: &Tables) -> Result<(), KernelError> {
-        let active = Active::new(&tables.rules).map_err(failed("fill the path rules"))?;
-        let network = Network::new(tables).map_err(failed("fill the network rules"))?;
         let slots = POLICY_SLOTS as u32;
         // The oldest tables are let go: when the second last were put in place, whoever may still have
         // used these was waited for.
         let (place, stale) = (generation.0 % slots, generation.0.wrapping_add(1) % slots);
+        let active = Active::new(place, &tables.rules).map_err(failed("fill the path rules"))?;
+        let network = Network::new(tables).map_err(failed("fill the network rules"))?;
         self.set_id_tools
             .set(place, tables.set_id, 0)
             .map_err(failed("put the tools for set-id programs in place"))?;
@@ -284,13 +315,23 @@ impl Enforcer for Kernel {
         let Some(active) = &mut self.current else {
             return Err(failed("add a session's rules")(io::Error::other("no policy is in force")));
         };
-        fill(active, rules).map_err(failed("add a session's rules"))
+        if active.filled + rules.edges.len() > active.room {
+            let (edges, room) = active
+                .larger(rules.edges.len())
+                .map_err(failed("make room for a session's rules"))?;
+            let (outer, inner) = (self.edge_tables.fd().as_fd(), edges.map().fd().as_fd());
+            sys::put_inner(outer, active.place, inner)
+                .map_err(failed("put the larger table of rules in place"))?;
+            (active.edges, active.room) = (edges, room);
+        }
+        active.fill(rules).map_err(failed("add a session's rules"))
     }
 
     fn remove_rules(&mut self, rules: &Rules) -> Result<(), KernelError> {
         let Some(active) = &mut self.current else { return Ok(()) };
         for (key, _) in &rules.edges {
             gone(active.edges.remove(key)).map_err(failed("remove a session's rules"))?;
+            active.filled = active.filled.saturating_sub(1);
         }
         for (key, bits, _) in &rules.affixes {
             let key = lpm_trie::Key::new(*bits, *key);

@@ -87,20 +87,47 @@ impl Key {
     }
 }
 
-/// Folds a batch. Records stand in the order of their first events.
-pub fn fold(events: impl IntoIterator<Item = Event>) -> Vec<Folded> {
-    let mut folded: Vec<Folded> = Vec::new();
-    let mut places: HashMap<Key, usize> = HashMap::new();
-    for event in events {
+/// Folds a batch, event by event. Records stand in the order of their first events.
+#[derive(Default)]
+pub struct Folder {
+    folded: Vec<Folded>,
+    places: HashMap<Key, usize>,
+    /// The place of the event that was added last.
+    last: usize,
+}
+
+impl Folder {
+    /// Adds an event.
+    pub fn add(&mut self, event: Event) {
         let key = Key::of(&event);
-        let place = places.get(&key).and_then(|place| folded.get_mut(*place));
-        if place.is_some_and(|first| first.extend(event.sequence)) {
-            continue;
+        if let Some(place) = self.places.get(&key)
+            && self.folded[*place].extend(event.sequence)
+        {
+            self.last = *place;
+            return;
         }
-        places.insert(key, folded.len());
-        folded.push(Folded::new(event));
+        self.last = self.folded.len();
+        self.places.insert(key, self.last);
+        self.folded.push(Folded::new(event));
     }
-    folded
+
+    /// Adds an event that is the one that was added last but for its time and number: most are, when there are
+    /// many. False when it has to be added whole.
+    pub fn repeat(&mut self, sequence: u64) -> bool {
+        self.folded.get_mut(self.last).is_some_and(|folded| folded.extend(sequence))
+    }
+
+    /// What came of it.
+    pub fn finish(self) -> Vec<Folded> {
+        self.folded
+    }
+}
+
+/// Folds a batch that is there. Records stand in the order of their first events.
+pub fn fold(events: impl IntoIterator<Item = Event>) -> Vec<Folded> {
+    let mut folder = Folder::default();
+    events.into_iter().for_each(|event| folder.add(event));
+    folder.finish()
 }
 
 #[cfg(test)]
@@ -146,6 +173,19 @@ mod tests {
         assert_eq!((folded[0].count, folded[0].last_sequence()), (4, 8));
         assert_eq!(folded[1].sequences, [(2, 2), (9, 9)]);
         assert!(!folded[1].contiguous());
+    }
+
+    #[test]
+    fn repeat_is_of_the_event_that_was_added_last() {
+        let mut folder = Folder::default();
+        assert!(!folder.repeat(1), "there is none");
+        folder.add(event(1));
+        folder.add(file_event(2, "/w/a", Reason::NoTool));
+        folder.add(event(3));
+        assert!(folder.repeat(4));
+        let folded = folder.finish();
+        assert_eq!(folded[0].sequences, [(1, 1), (3, 4)]);
+        assert_eq!(folded[1].sequences, [(2, 2)]);
     }
 
     #[test]

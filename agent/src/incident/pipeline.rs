@@ -4,15 +4,15 @@
 //! loses nothing: what it had not written waits in the ring, and what it had written but not released
 //! comes again and is known by its number.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem::offset_of};
 
-use agent_common::id::Slot;
+use agent_common::{event::EventHeader, id::Slot};
 use serde::{Deserialize, Serialize};
 
 use super::{
     decode::{Event, decode},
     enrich::{Context, enrich},
-    fold::fold,
+    fold::{Folded, Folder},
     journal::{Journal, JournalError},
     record::{Canary, Control, Lost, Record, new_id},
     time::Time,
@@ -59,12 +59,29 @@ pub struct Metrics {
 struct Batch {
     /// Records looked at.
     peeked: usize,
-    events: Vec<Event>,
+    /// Events that are not in the log.
+    events: u64,
+    /// The same, folded.
+    folder: Folder,
+    /// The record of the event that was folded last.
+    last: Vec<u8>,
     /// Events of the canary.
     canary: Vec<Event>,
     repeats: u64,
     /// Records that are no event, by what is wrong with them.
     undecodable: BTreeMap<String, u64>,
+}
+
+impl Batch {
+    /// The number of a record that differs from the last one in time and number alone.
+    fn repeated(&self, record: &[u8]) -> Option<u64> {
+        const NUMBER: usize = offset_of!(EventHeader, sequence);
+        const REST: usize = offset_of!(EventHeader, session);
+        // The time is before the number, and all else behind it.
+        const { assert!(offset_of!(EventHeader, time) < NUMBER && NUMBER + 8 == REST) };
+        let number = record.get(NUMBER..REST)?.try_into().ok()?;
+        (record.get(REST..)? == self.last.get(REST..)?).then(|| u64::from_ne_bytes(number))
+    }
 }
 
 /// The stage that ties the others together. Owns the log.
@@ -94,7 +111,8 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
         let mut batch = self.look();
         let now = Time::now();
         let lost = self.newly_lost(now);
-        let mut records = self.incidents(&batch);
+        let folded = std::mem::take(&mut batch.folder).finish();
+        let mut records = self.incidents(&folded);
         records.extend(batch.undecodable.iter().map(|(error, count)| {
             let reason = format!("undecodable: {error}");
             Record::Lost(Box::new(Lost { count: *count, reason, ..self.blank_lost(now) }))
@@ -152,19 +170,33 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
     fn look(&mut self) -> Batch {
         let Self { source, journal, .. } = self;
         let mut batch = Batch::default();
-        batch.peeked = source.peek(&mut |record| match decode(record) {
-            // Its numbers are its own, so none is in the log.
-            Ok(event) if event.slot == Slot::CANARY => batch.canary.push(event),
-            Ok(event) if journal.has(event.sequence) => batch.repeats += 1,
-            Ok(event) => batch.events.push(event),
-            Err(error) => *batch.undecodable.entry(error.to_string()).or_default() += 1,
+        batch.peeked = source.peek(&mut |record| {
+            if let Some(sequence) = batch.repeated(record)
+                && !journal.has(sequence)
+                && batch.folder.repeat(sequence)
+            {
+                batch.events += 1;
+                return;
+            }
+            match decode(record) {
+                // Its numbers are its own, so none is in the log.
+                Ok(event) if event.slot == Slot::CANARY => batch.canary.push(event),
+                Ok(event) if journal.has(event.sequence) => batch.repeats += 1,
+                Ok(event) => {
+                    batch.events += 1;
+                    batch.folder.add(event);
+                    batch.last.clear();
+                    batch.last.extend_from_slice(record);
+                }
+                Err(error) => *batch.undecodable.entry(error.to_string()).or_default() += 1,
+            }
         });
         batch
     }
 
-    fn incidents(&mut self, batch: &Batch) -> Vec<Record> {
+    fn incidents(&mut self, folded: &[Folded]) -> Vec<Record> {
         let epoch = self.journal.epoch();
-        fold(batch.events.iter().cloned())
+        folded
             .iter()
             .map(|folded| Record::Incident(Box::new(enrich(folded, epoch, &mut self.context))))
             .collect()
@@ -217,7 +249,7 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
     fn count(&mut self, batch: &Batch, lost: u64) {
         let metrics = &mut self.metrics;
         metrics.drains += u64::from(batch.peeked > 0 || lost > 0);
-        metrics.events += batch.events.len() as u64;
+        metrics.events += batch.events;
         metrics.repeats += batch.repeats;
         metrics.undecodable += batch.undecodable.values().sum::<u64>();
         metrics.lost += lost;
