@@ -376,18 +376,17 @@ impl Enforcer for Kernel {
     }
 
     fn tag(&mut self, pidfd: BorrowedFd<'_>, tag: Tag) -> Result<(), KernelError> {
-        // The first task of a session is counted here, before it can have children; they are counted
-        // where they are made.
-        let first = self.tasks_of(tag.slot)? == 0;
-        if first {
+        sys::set_tag(self.tags.fd().as_fd(), pidfd, tag)
+            .map_err(|source| KernelError { action: "tag the process".to_owned(), source })?;
+        // The first task of a session is counted here, the others where they are made. Only now: a daemon that is
+        // killed in between leaves a session without tasks, which the next one ends, and not one that seems to
+        // have a task for ever. The process waits for the answer, so it has no children yet; one that does not
+        // wait can only end its own session early.
+        let count = self.tasks.get(&tag.slot.0, 0).map_err(failed("count a session's tasks"))?;
+        if count == 0 {
             self.tasks.set(tag.slot.0, 1, 0).map_err(failed("count a session's tasks"))?;
         }
-        let tagged = sys::set_tag(self.tags.fd().as_fd(), pidfd, tag)
-            .map_err(|source| KernelError { action: "tag the process".to_owned(), source });
-        if tagged.is_err() && first {
-            self.tasks.set(tag.slot.0, 0, 0).map_err(failed("count a session's tasks"))?;
-        }
-        tagged
+        Ok(())
     }
 
     fn give(
@@ -445,7 +444,9 @@ impl Enforcer for Kernel {
     }
 
     fn tasks_of(&self, slot: Slot) -> Result<u64, KernelError> {
-        self.tasks.get(&slot.0, 0).map_err(failed("count a session's tasks"))
+        let count = self.tasks.get(&slot.0, 0).map_err(failed("count a session's tasks"))?;
+        // One less than none: the first task ended before it was counted.
+        Ok(count.cast_signed().max(0).cast_unsigned())
     }
 }
 
