@@ -2,8 +2,9 @@
 //! the rules are known for a folder, and the endpoints that were found to be allowed.
 //!
 //! All lie in arrays, at a place that is computed from what the entry is of and the session: an entry that
-//! another one takes the place of is decided anew. The address of a file or folder alone names nothing, since the kernel uses memory
-//! again; so each entry has the inode's number and generation with it, which no other file has.
+//! another one takes the place of is decided anew. The address of a file or folder alone names nothing, since
+//! the kernel uses memory again; so each entry has the inode's number and generation with it, which no other
+//! file has.
 
 use crate::{
     assert_layout,

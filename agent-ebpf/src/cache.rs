@@ -78,6 +78,20 @@ fn place(numbers: u64, many: usize) -> u32 {
     (mixed >> (64 - many.trailing_zeros())) as u32
 }
 
+/// Begins to write an entry, whose sequence number that is: the number of before; `None` while another writes.
+#[inline(always)]
+fn begin(sequence: *mut u32) -> Option<u32> {
+    // SAFETY: a map's value is valid.
+    let before = unsafe { sequence.read_volatile() };
+    (before & 1 == 0 && atomic::replace(sequence, before, before + 1)).then_some(before)
+}
+
+/// Ends what [`begin`] began.
+#[inline(always)]
+fn end(sequence: *mut u32, before: u32) {
+    atomic::replace(sequence, before + 1, before + 2);
+}
+
 /// Whether an entry says that the session may, now.
 #[inline(always)]
 pub fn allows(
@@ -139,10 +153,7 @@ pub fn keep(inode: *const c_void, place: &Place, rights: Rights, tag: &Tag, basi
     let Some(entry) = FILES.get_ptr_mut(index(&identity, tag, FILES_KEPT)) else { return };
     // SAFETY: a map's value is valid.
     let entry = unsafe { &mut *entry };
-    let before = field!(entry.sequence);
-    if before & 1 != 0 || !atomic::replace(&raw mut entry.sequence, before, before + 1) {
-        return;
-    }
+    let Some(before) = begin(&raw mut entry.sequence) else { return };
     let already = if fits(entry, &identity, place, tag, basis) { entry.rights } else { 0 };
     write!(entry:
         generation = Generation(basis.generation);
@@ -159,7 +170,7 @@ pub fn keep(inode: *const c_void, place: &Place, rights: Rights, tag: &Tag, basi
         epoch = basis.epoch;
         rights = already | u32::from(rights.0);
     );
-    atomic::replace(&raw mut entry.sequence, before + 1, before + 2);
+    end(&raw mut entry.sequence, before);
 }
 
 /// An entry for a folder as it was at a sequence number.
@@ -242,7 +253,7 @@ fn renew(folder: Folder, place: &Place, basis: &Basis) -> Option<Folder> {
     }
     // SAFETY: a map's value is valid, and this one is ours while its number is odd.
     unsafe { (&raw const entry.renames).cast_mut().write_volatile(basis.changes.renames) };
-    atomic::replace(counter, sequence + 1, sequence + 2);
+    end(counter, sequence);
     Some(Folder { entry, sequence: sequence + 2 })
 }
 
@@ -263,13 +274,10 @@ pub extern "C" fn keep_folder(
     let Some(entry) = FOLDERS.get_ptr_mut(index(&inode, tag, FOLDERS_KEPT)) else { return 0 };
     // SAFETY: a map's value is valid.
     let entry = unsafe { &mut *entry };
-    let before = field!(entry.sequence);
-    if inode.address == 0
-        || before & 1 != 0
-        || !atomic::replace(&raw mut entry.sequence, before, before + 1)
-    {
+    if inode.address == 0 {
         return 0;
     }
+    let Some(before) = begin(&raw mut entry.sequence) else { return 0 };
     write!(entry:
         generation = Generation(basis.generation);
         session = tag.session;
@@ -288,7 +296,7 @@ pub extern "C" fn keep_folder(
     // SAFETY: a map's value is valid.
     let entry = unsafe { &mut *entry };
     write!(entry: path_words = path_words;);
-    atomic::replace(&raw mut entry.sequence, before + 1, before + 2);
+    end(&raw mut entry.sequence, before);
     0
 }
 
@@ -368,10 +376,7 @@ pub fn keep_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) {
     let Some(entry) = ENDPOINTS.get_ptr_mut(endpoint_index(tag, endpoint)) else { return };
     // SAFETY: a map's value is valid.
     let entry = unsafe { &mut *entry };
-    let before = field!(entry.sequence);
-    if before & 1 != 0 || !atomic::replace(&raw mut entry.sequence, before, before + 1) {
-        return;
-    }
+    let Some(before) = begin(&raw mut entry.sequence) else { return };
     write!(entry:
         stamp = stamp;
         session = tag.session;
@@ -379,7 +384,7 @@ pub fn keep_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) {
         port = endpoint.port;
         flow = endpoint.flow;
     );
-    atomic::replace(&raw mut entry.sequence, before + 1, before + 2);
+    end(&raw mut entry.sequence, before);
 }
 
 /// Where the entry for an endpoint and a session lies.
