@@ -32,8 +32,9 @@ pub const INTERNAL: u64 = 4;
 
 /// Steps of one climb: the components, and the mounts between them.
 const STEPS: u32 = COMPONENTS as u32 + 256;
-/// Looks at the counters while a rename or mount is under way: it holds a spin lock, so this is short,
-/// unless a virtual processor is not running.
+/// Looks at the counters while a rename or mount is under way, for each walk: it holds a spin lock, so one look
+/// is nearly always enough. A virtual processor that holds the lock may be kept from running for long; the
+/// kernel's own walks wait without any limit.
 const SPINS: u32 = 1 << 22;
 
 /// Calls `step` up to `times`, until it returns non-zero, with the work area.
@@ -86,8 +87,7 @@ extern "C" fn attempt<const MATCH: bool>(_: u64, context: *mut *mut Scratch) -> 
         repeat(SPINS, wait, area);
         before = Changes::now();
         if !before.settled() {
-            s.status = UNSETTLED;
-            return 1;
+            return 0;
         }
     }
     s.renames = before.renames;

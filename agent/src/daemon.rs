@@ -18,7 +18,10 @@ use std::{
     io::IsTerminal as _,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, mpsc::Receiver},
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender},
+    },
 };
 
 use clap::Parser;
@@ -158,7 +161,7 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     let context = DaemonContext::new(host(), sessions.clone(), bell.clone());
     let writer = Writer::new(events, wake, context, journal, mail, Arc::clone(&vitals)).spawn();
     let writer = writer.map_err(DaemonError::system("start the log's thread"))?;
-    let served = serve(&settings, sessions, &log, vitals, letters);
+    let served = serve(&settings, sessions, &log, vitals, (bell.clone(), letters));
     // It may be in the middle of a run: that is given up.
     let _ = bell.send(canary::Letter::Stop);
     log.stop();
@@ -205,7 +208,7 @@ fn serve(
     sessions: Sessions,
     log: &LogHandle,
     vitals: Arc<Vitals>,
-    letters: Receiver<canary::Letter>,
+    (bell, letters): (Sender<canary::Letter>, Receiver<canary::Letter>),
 ) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -221,11 +224,13 @@ fn serve(
             group: settings.group.as_str().into(),
             threads: server::peer::threads,
             vitals: Arc::clone(&vitals),
+            canary: Arc::new(move || canary::run_now(&bell)),
         };
         if let Some(interval) = settings.canary_interval {
             let folder = crate::canary::folder(&settings.socket);
             let (sessions, log) = (sessions.clone(), log.clone());
-            let keeper = canary::Keeper { sessions, log, vitals, folder, letters };
+            let keeper =
+                canary::Keeper { sessions, log, vitals, folder, letters, waiting: Vec::new() };
             keeper.spawn(interval).map_err(DaemonError::system("start the canary's thread"))?;
         }
         let live = sessions.lock().live().count();

@@ -66,7 +66,7 @@ fn grant_and_revocation_are_in_force_when_they_return() {
             }
         }
     };
-    for round in 0..20 {
+    for round in 0..10 {
         probe.ask(words!["start", "files", "0", "read", SPARE]);
         probe.ask(words!["start", "connections", "500", "tcp", "127.0.0.1:7301"]);
         both(&mut operator, "POST");

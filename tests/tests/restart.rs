@@ -83,7 +83,7 @@ fn daemon_killed_under_load_opens_nothing_and_loses_nothing() {
     operator.ask(words!["start", "grant", "20000", "http", layout::SOCKET, "POST", grants, body]);
     operator.ask(words!["start", "revoke", "20000", "http", layout::SOCKET, "DELETE", once]);
     let mut asked = 0;
-    for _ in 0..4 {
+    for _ in 0..3 {
         wait_some(300);
         bed().kill();
         wait_some(100);

@@ -31,7 +31,7 @@ fn swaps() -> (u32, Duration) {
     if std::env::var("REMIT_LONG").is_ok_and(|long| !long.is_empty()) {
         (1000, Duration::from_secs(3600))
     } else {
-        (200, Duration::from_secs(60))
+        (100, Duration::from_secs(60))
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Server {
     pub threads: fn(u32) -> io::Result<usize>,
     /// What the daemon measures of itself.
     pub vitals: Arc<Vitals>,
+    /// Has the canary run now, and returns when it has.
+    pub canary: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Server {
@@ -92,7 +94,7 @@ impl Server {
             .nest("/v1/incidents", incidents)
             .route("/v1/whoami", get(sessions::whoami))
             .route("/v1/health", get(sessions::health))
-            .route("/v1/canary", get(vitals::canary))
+            .route("/v1/canary", get(vitals::canary).post(vitals::run_canary))
             .route("/v1/metrics", get(vitals::metrics))
             .route("/v1/requests", get(later::requests).post(later::requests))
             .route("/v1/step", post(later::step))

@@ -44,7 +44,7 @@ impl Args {
         } else {
             &context.client
         };
-        let answer = client.get("/v1/canary").and_then(|answer| typed::<Canary>(&answer));
+        let answer = client.post("/v1/canary", &()).and_then(|answer| typed::<Canary>(&answer));
         checks.push(canary(&answer));
         let fit = checks.iter().all(|check| check.ok);
         let out = &context.out;
@@ -72,7 +72,7 @@ impl Args {
     }
 }
 
-/// What the daemon says of its canary, as one of the things that were looked at.
+/// What the canary found just now, as one of the things that were looked at.
 fn canary(answer: &Result<Canary, ClientError>) -> Check {
     let check = |ok, found: String, advice: &str| Check {
         name: "canary",

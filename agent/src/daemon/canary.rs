@@ -5,6 +5,7 @@
 use std::{
     fs::{self, DirBuilder, File, Permissions},
     io::{self, Read as _, Write as _},
+    mem,
     os::{
         fd::AsFd as _,
         unix::{
@@ -16,7 +17,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -32,7 +33,7 @@ use rustix::{
 use super::{LogHandle, context::host};
 use crate::{
     api::server::peer::threads,
-    canary::{self, Answer, Outcome, Report, child},
+    canary::{self, Answer, Report, child},
     incident::{self, Event, Time, record::new_id},
     session::Sessions,
     vitals::Vitals,
@@ -40,7 +41,7 @@ use crate::{
 
 /// How long the process may take.
 const WORK: Duration = Duration::from_secs(20);
-/// How long a refusal may take to the log.
+/// How long a refusal may take to a log that is behind.
 const DELIVERY: Duration = Duration::from_secs(4);
 /// After how long a fault that stays is told again.
 const REMINDER: Duration = Duration::from_secs(3600);
@@ -49,6 +50,8 @@ const REMINDER: Duration = Duration::from_secs(3600);
 pub(super) enum Letter {
     /// The kernel's events of the canary, and whether the log could have taken them.
     Events(Vec<Event>, Result<(), String>),
+    /// To run now, and to say when that is done.
+    Run(SyncSender<()>),
     /// To end.
     Stop,
 }
@@ -58,6 +61,16 @@ pub(super) fn mailbox() -> (Sender<Letter>, Receiver<Letter>) {
     mpsc::channel()
 }
 
+/// Has the canary run now, and waits until it has.
+pub(super) fn run_now(bell: &Sender<Letter>) {
+    let (done, wait) = mpsc::sync_channel(1);
+    // One may be under way, which began before we asked. Where there is no thread any more, the last report
+    // says so by its age.
+    if bell.send(Letter::Run(done)).is_ok() {
+        let _ = wait.recv_timeout(2 * (WORK + DELIVERY));
+    }
+}
+
 /// What the canary works with.
 pub(super) struct Keeper {
     pub(super) sessions: Sessions,
@@ -65,6 +78,8 @@ pub(super) struct Keeper {
     pub(super) vitals: Arc<Vitals>,
     pub(super) folder: PathBuf,
     pub(super) letters: Receiver<Letter>,
+    /// Who waits for a run that begins from now on.
+    pub(super) waiting: Vec<SyncSender<()>>,
 }
 
 /// Why there is no report.
@@ -87,9 +102,10 @@ impl Keeper {
         thread::Builder::new().name("canary".into()).spawn(move || self.keep(interval))
     }
 
-    fn keep(self, interval: Duration) {
+    fn keep(mut self, interval: Duration) {
         let mut told = Told::default();
         loop {
+            let waiting = mem::take(&mut self.waiting);
             let report = match self.run() {
                 Ok(report) => report,
                 Err(Failure::Stopped) => return,
@@ -101,11 +117,18 @@ impl Keeper {
                 self.tell(&report);
             }
             self.vitals.set_canary(report);
+            for done in waiting {
+                // Who asked may have given up.
+                let _ = done.send(());
+            }
             let next = Instant::now() + interval;
-            // What comes late is of no use any more.
-            while let Some(left) = next.checked_duration_since(Instant::now()) {
+            while self.waiting.is_empty()
+                && let Some(left) = next.checked_duration_since(Instant::now())
+            {
                 match self.letters.recv_timeout(left) {
+                    // What comes late is of no use any more.
                     Ok(Letter::Events(..)) => {}
+                    Ok(Letter::Run(done)) => self.waiting.push(done),
                     Err(RecvTimeoutError::Timeout) => break,
                     Ok(Letter::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 }
@@ -139,7 +162,7 @@ impl Keeper {
     }
 
     /// One run.
-    fn run(&self) -> Result<Report, Failure> {
+    fn run(&mut self) -> Result<Report, Failure> {
         let _listener = self.prepare()?;
         let allowed = self.folder.join(canary::ALLOWED).display().to_string();
         let denied = self.sessions.lock().denies_reading(&allowed);
@@ -161,26 +184,26 @@ impl Keeper {
         report
     }
 
-    /// Waits until each refusal has come through, but not for long.
-    fn collect(&self, id: SessionId, answers: &[Answer]) -> Result<Report, Failure> {
-        let until = Instant::now() + DELIVERY;
+    /// Makes a report of the answers and of what came through to the log.
+    fn collect(&mut self, id: SessionId, answers: &[Answer]) -> Result<Report, Failure> {
+        // What the kernel reported before the process ended is delivered when this returns; a log that takes
+        // its time gets some more.
+        let patience = if self.log.flush() { Duration::ZERO } else { DELIVERY };
+        let until = Instant::now() + patience;
         let mut reported: Vec<Operation> = Vec::new();
         let mut trouble = None;
         loop {
-            let mut report = canary::judge(answers, &reported);
-            let waits = report.tried.iter().any(|tried| tried.outcome == Outcome::Unreported);
             let left = until.saturating_duration_since(Instant::now());
-            if !waits || left.is_zero() {
-                report.error = trouble;
-                return Ok(report);
-            }
             match self.letters.recv_timeout(left) {
                 Ok(Letter::Events(events, log)) => {
                     let own = events.into_iter().filter(|event| event.session == id);
                     reported.extend(own.map(|event| event.operation));
                     trouble = log.err().map(|error| format!("the log can't be written: {error}"));
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Letter::Run(done)) => self.waiting.push(done),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Ok(Report { error: trouble, ..canary::judge(answers, &reported) });
+                }
                 Ok(Letter::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     return Err(Failure::Stopped);
                 }

@@ -70,13 +70,15 @@ impl LogHandle {
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
-    /// Waits until what the ring holds is in the log, but not for long.
-    fn flush(&self) {
+    /// Waits until what the ring holds is in the log, but not for long. Says whether it is.
+    pub(super) fn flush(&self) -> bool {
         let (done, wait) = mpsc::sync_channel(1);
         self.send(Letter::Flush(done));
-        if wait.recv_timeout(FLUSH).is_err() {
+        let flushed = wait.recv_timeout(FLUSH).is_ok();
+        if !flushed {
             tracing::warn!("the log is behind: an answer may lack the last refusals");
         }
+        flushed
     }
 
     /// Has it written what the canary found.

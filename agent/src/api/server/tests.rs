@@ -92,6 +92,7 @@ impl Scene {
             // This test process has many threads.
             threads: |_| Ok(1),
             vitals: Arc::new(Vitals::new(Some(Duration::from_secs(60)))),
+            canary: Arc::new(|| {}),
         };
         change(&mut server);
         let place = socket.clone();
@@ -404,4 +405,22 @@ fn canary_is_shown_as_it_was_found() {
     assert_eq!(tries[0]["outcome"], "done");
     let last = tries.last().unwrap();
     assert_eq!((&last["operation"], &last["outcome"]), (&json!("file.exec"), &json!("succeeded")));
+}
+
+#[test]
+fn canary_runs_when_it_is_asked_to_and_not_where_it_is_off() {
+    for (interval, state, runs) in [(Some(Duration::from_secs(60)), "ok", 2), (None, "off", 0)] {
+        let vitals = Arc::new(Vitals::new(interval));
+        let shared = Arc::clone(&vitals);
+        let scene = Scene::with(move |server| {
+            server.vitals = Arc::clone(&shared);
+            server.canary = Arc::new(move || shared.set_canary(crate::canary::Report::default()));
+        });
+        scene.client.post("/v1/canary", &()).unwrap();
+        let found = scene.client.post("/v1/canary", &()).unwrap();
+        assert_eq!((&found["state"], &found["runs"]), (&json!(state), &json!(runs)));
+        scene.start();
+        let refused = scene.client.post("/v1/canary", &()).unwrap_err();
+        assert!(matches!(&refused, ClientError::Refused { status: 403, .. }), "{refused:?}");
+    }
 }

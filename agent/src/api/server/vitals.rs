@@ -18,23 +18,38 @@ pub(super) async fn canary(
     State(server): State<Server>,
     Extension(peer): Extension<Arc<Peer>>,
 ) -> Result<Json<api::Canary>, ApiError> {
+    server.call(peer, Ask::Operate, |server, _| Ok(Json(last_run(server)))).await
+}
+
+/// `POST /v1/canary`.
+pub(super) async fn run_canary(
+    State(server): State<Server>,
+    Extension(peer): Extension<Arc<Peer>>,
+) -> Result<Json<api::Canary>, ApiError> {
     server
         .call(peer, Ask::Operate, |server, _| {
-            let canary = server.vitals.canary();
-            let last = canary.last.as_ref();
-            Ok(Json(api::Canary {
-                state: canary.state().into(),
-                interval_seconds: canary.interval.map(|interval| interval.as_secs()),
-                last_run: last.map(|run| run.at),
-                age_seconds: last.map(|_| canary.age().as_secs_f64()),
-                message: last.map(|run| run.report.message()),
-                runs: canary.runs,
-                failures: canary.failures,
-                tries: last
-                    .map_or_else(Vec::new, |run| run.report.tried.iter().map(canary_try).collect()),
-            }))
+            if server.vitals.canary().interval.is_some() {
+                (server.canary)();
+            }
+            Ok(Json(last_run(server)))
         })
         .await
+}
+
+/// What the canary found last.
+fn last_run(server: &Server) -> api::Canary {
+    let canary = server.vitals.canary();
+    let last = canary.last.as_ref();
+    api::Canary {
+        state: canary.state().into(),
+        interval_seconds: canary.interval.map(|interval| interval.as_secs()),
+        last_run: last.map(|run| run.at),
+        age_seconds: last.map(|_| canary.age().as_secs_f64()),
+        message: last.map(|run| run.report.message()),
+        runs: canary.runs,
+        failures: canary.failures,
+        tries: last.map_or_else(Vec::new, |run| run.report.tried.iter().map(canary_try).collect()),
+    }
 }
 
 /// `GET /v1/metrics`.
