@@ -6,6 +6,9 @@ use crate::assert_layout;
 /// The call that [`CAST`] stands for in the object: the loader puts the kernel's own function in its place.
 pub const CAST: i32 = 0x7e3a_ca57;
 
+/// The call that stands for the kernel's function that resets a connection (`bpf_sock_destroy`, since 6.5).
+pub const RESET: i32 = 0x7e3a_ca58;
+
 /// Numbers of structures in the kernel's BTF, to type an address with (`bpf_rdonly_cast`, since 6.2): what
 /// is read through a typed address is a plain load, a tenth of what copying by a helper costs.
 #[repr(C)]

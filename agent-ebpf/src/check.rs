@@ -380,6 +380,14 @@ pub fn audited(tag: &Tag) -> bool {
     })
 }
 
+/// Whether everything is refused to the session until an operator resumes it.
+#[inline(always)]
+pub fn is_quarantined(tag: &Tag) -> bool {
+    SESSIONS_BY_SLOT.get(tag.slot.0).is_some_and(|session| {
+        session.id == tag.session && session.state == State::Quarantined as u32
+    })
+}
+
 /// An act that no session may do, or that needs no more than the session's standing.
 #[derive(Clone, Copy)]
 pub struct Act {

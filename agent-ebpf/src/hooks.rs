@@ -9,7 +9,7 @@ mod control;
 mod exec;
 mod file;
 mod guard;
-mod held;
+pub mod held;
 mod ipc;
 mod key;
 mod options;

@@ -15,7 +15,7 @@ use core::{
 
 use agent_common::{
     cache::InodeIdentity,
-    offsets::{CAST, CONSTANT, MEMBER, Offsets},
+    offsets::{CAST, CONSTANT, MEMBER, Offsets, RESET},
 };
 use aya_ebpf::{
     EbpfContext as _,
@@ -50,36 +50,33 @@ macro_rules! member {
     };
 }
 
+/// The value that the loader puts into an instruction for the field at `FIELD` of `Offsets`.
+macro_rules! loaded {
+    ($instruction:literal) => {{
+        let value: u64;
+        // SAFETY: the instruction loads a constant.
+        unsafe {
+            core::arch::asm!(
+                $instruction,
+                value = lateout(reg) value,
+                stand_in = const CONSTANT + FIELD as i32,
+                options(pure, nomem, nostack),
+            );
+        }
+        value
+    }};
+}
+
 /// The field at that place of `Offsets`, which is a `u32`: see [`offset`].
 #[inline(always)]
 pub fn constant<const FIELD: usize>() -> u64 {
-    let value: u64;
-    // SAFETY: the instruction loads a constant.
-    unsafe {
-        core::arch::asm!(
-            "{value} = {stand_in}",
-            value = lateout(reg) value,
-            stand_in = const CONSTANT + FIELD as i32,
-            options(pure, nomem, nostack),
-        );
-    }
-    value
+    loaded!("{value} = {stand_in}")
 }
 
 /// The field at that place of `Offsets`, which is a `u64`.
 #[inline(always)]
 fn address<const FIELD: usize>() -> u64 {
-    let value: u64;
-    // SAFETY: as in `constant`.
-    unsafe {
-        core::arch::asm!(
-            "{value} = {stand_in} ll",
-            value = lateout(reg) value,
-            stand_in = const CONSTANT + FIELD as i32,
-            options(pure, nomem, nostack),
-        );
-    }
-    value
+    loaded!("{value} = {stand_in} ll")
 }
 
 /// See [`member`].
@@ -178,6 +175,27 @@ fn cast(address: u64, number: u64) -> *const c_void {
         );
     }
     typed
+}
+
+/// Resets a connection: its peer is told, and whoever waits at this end gets `ECONNABORTED` (`bpf_sock_destroy`,
+/// net/core/filter.c). For iterators over sockets alone, and the socket that their context has.
+#[inline(always)]
+pub fn reset(sock: *const c_void) {
+    // SAFETY: the verifier sees to it that the pointer is such a socket's; the loader puts the function in the
+    // place of this call.
+    unsafe {
+        core::arch::asm!(
+            "call {reset}",
+            reset = const RESET,
+            inlateout("r1") sock => _,
+            lateout("r0") _,
+            lateout("r2") _,
+            lateout("r3") _,
+            lateout("r4") _,
+            lateout("r5") _,
+            options(nostack),
+        );
+    }
 }
 
 /// An argument of a hook, as it lies in the context: for a hook whose arguments are others on other kernels.

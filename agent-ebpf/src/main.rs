@@ -26,6 +26,7 @@ macro_rules! known {
 mod atomic;
 mod cache;
 mod check;
+mod connections;
 mod emit;
 mod given;
 mod hooks;

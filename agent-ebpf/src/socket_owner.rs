@@ -60,7 +60,9 @@ pub struct Owner {
     /// Where it sent to last, by an address that came with the message.
     pub peer: Address,
     /// The port there.
-    pub port: u32,
+    pub port: u16,
+    /// The port that it was bound to when it was reset, which takes it from the socket.
+    pub local_port: u16,
     /// What it is used for; roles are only ever added, so that no race takes one away.
     pub roles: u32,
 }
@@ -69,7 +71,7 @@ impl Owner {
     /// Of a new socket.
     #[inline(always)]
     pub fn new(tag: &Tag) -> Self {
-        Self { tag: *tag, stamp: 0, peer: Address([0; 2]), port: 0, roles: 0 }
+        Self { tag: *tag, stamp: 0, peer: Address([0; 2]), port: 0, local_port: 0, roles: 0 }
     }
 }
 
@@ -107,10 +109,10 @@ pub fn add_role(sock: *const c_void, tag: &Tag, role: u32) {
 pub fn note_peer(sock: *const c_void, tag: &Tag, peer: Address, port: u16) {
     if let Some(owner) = of(sock)
         && owner.tag.session == tag.session
-        && (owner.roles & CONNECTS == 0 || owner.peer != peer || owner.port != u32::from(port))
+        && (owner.roles & CONNECTS == 0 || owner.peer != peer || owner.port != port)
     {
         owner.peer = peer;
-        owner.port = u32::from(port);
+        owner.port = port;
         owner.roles |= CONNECTS;
         owner.stamp = 0;
     }

@@ -8,6 +8,7 @@ mod kernel;
 pub mod load;
 mod offsets;
 mod patch;
+pub mod pins;
 mod sys;
 
 use std::os::fd::BorrowedFd;
@@ -89,6 +90,13 @@ pub trait Enforcer: Send {
     /// # Errors
     /// What the kernel refused; as many programs as before are attached, or some more.
     fn recall(&mut self, needed: bool) -> Result<(), KernelError>;
+
+    /// Resets the TCP connections that the sessions that made them may not use any more, where the kernel can. They
+    /// are refused to the session in any case.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    fn reset_connections(&mut self) -> Result<(), KernelError>;
 
     /// The tag of the main thread of the process behind a pidfd.
     ///

@@ -46,4 +46,11 @@ impl Sessions {
     pub fn lock(&self) -> MutexGuard<'_, Registry> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Deals with what is left of authority that was lost, beside being refused: connections are reset, and
+    /// processes that have files mapped are killed where the policy says so. Costs nothing where nothing was lost.
+    pub fn settle_losses(&self) {
+        self.lock().reset_lost_connections();
+        mappings::settle(self);
+    }
 }

@@ -48,6 +48,17 @@ pub fn kernel() -> String {
     env::var("REMIT_KERNEL").unwrap_or_default()
 }
 
+/// Whether tests take the time that they would like to (`REMIT_LONG=1 cargo xtask test`).
+pub fn is_long() -> bool {
+    env::var("REMIT_LONG").is_ok_and(|long| !long.is_empty())
+}
+
+/// Whether tests that take minutes run on this kernel: the one that is developed on, the newest, and all in a long
+/// run.
+pub fn takes_slow_tests() -> bool {
+    is_long() || ["6.12", "7"].contains(&kernel().as_str())
+}
+
 /// Lays out empty folders and the programs for sessions.
 pub fn make() {
     for folder in [POLICY, STATE, LOG, FILES] {

@@ -35,6 +35,16 @@ macro_rules! words {
     };
 }
 
+/// Leaves a test that takes minutes on kernels where it adds little (see [`layout::takes_slow_tests`]).
+#[macro_export]
+macro_rules! slow {
+    () => {
+        if !$crate::layout::takes_slow_tests() {
+            $crate::skip!("it takes minutes, and runs on 6.12 and 7; with REMIT_LONG=1 everywhere");
+        }
+    };
+}
+
 /// Leaves a test that this kernel or machine can't run, and says why.
 #[macro_export]
 macro_rules! skip {

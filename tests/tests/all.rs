@@ -4,6 +4,7 @@ mod attributes;
 mod authority;
 mod cache;
 mod canary;
+mod connections;
 mod control;
 mod exec;
 mod families;

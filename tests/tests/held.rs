@@ -1,11 +1,10 @@
-//! What is open already: files, connections and listening sockets are usable as long as the session holds
-//! what they take, wherever they come from.
+//! What is open already: files and descriptors are usable as long as the session holds what they take, wherever
+//! they come from.
 
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
-    io::Write as _,
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{TcpListener, UdpSocket},
     os::{
         fd::AsRawFd as _,
         unix::net::{UnixDatagram, UnixListener},
@@ -32,6 +31,8 @@ on_revoke = "kill"
 files = [{ paths = ["/srv/test/held/deadly/**"], access = ["read"] }]
 [tool.server]
 network = [{ cidrs = ["127.0.0.1/32", "::1/128"], ports = [7401], protocol = "tcp" }]
+[tool.other]
+network = [{ cidrs = ["127.0.0.3/32"], ports = [7404], protocol = "tcp" }]
 [tool.datagrams]
 network = [{ cidrs = ["127.0.0.1/32"], ports = [7402], protocol = "udp" }]
 [tool.port]
@@ -56,7 +57,7 @@ const FILE: &str = "/srv/test/held/file/one";
 const LASTING: &str = "/srv/test/held/lasting/one";
 const DEADLY: &str = "/srv/test/held/deadly/one";
 
-fn prepare() {
+pub(crate) fn prepare() {
     bed().policy(POLICY);
     let folder = bed().folder("held");
     for place in ["file", "lasting", "door", "deadly"] {
@@ -67,21 +68,21 @@ fn prepare() {
     }
 }
 
-fn session() -> Interactive {
+pub(crate) fn session() -> Interactive {
     prepare();
     bed().session("p").interactive()
 }
 
 /// Tries each operation and says what came of it, as `operation: error`.
 #[track_caller]
-fn outcomes(probe: &mut Interactive, operations: &[&[&str]]) -> Vec<(String, String)> {
+pub(crate) fn outcomes(probe: &mut Interactive, operations: &[&[&str]]) -> Vec<(String, String)> {
     let one = |words: &&[&str]| (words.join(" "), probe.ask(*words).error().to_owned());
     operations.iter().map(one).collect()
 }
 
 /// Tries each operation, which all have to end with that error; the empty one for none.
 #[track_caller]
-fn all(probe: &mut Interactive, operations: &[&[&str]], error: &str) {
+pub(crate) fn all(probe: &mut Interactive, operations: &[&[&str]], error: &str) {
     for (operation, found) in outcomes(probe, operations) {
         assert_eq!(found, error, "{operation}");
     }
@@ -138,126 +139,6 @@ fn open_files_are_usable_only_while_the_tool_is_held() {
     all(&mut probe, operations, "EACCES");
     bed().remit(["session", "resume", &probe.name]).expect(0);
     all(&mut probe, operations, "");
-}
-
-#[test]
-fn connections_are_usable_only_while_the_tool_is_held() {
-    let mut probe = session();
-    let listener = TcpListener::bind("127.0.0.1:7401").unwrap();
-    let datagrams = UdpSocket::bind("127.0.0.1:7402").unwrap();
-    let door = UnixListener::bind("/srv/test/held/door/socket").unwrap();
-    for tool in ["server", "datagrams", "door"] {
-        probe.grant(tool);
-    }
-    let hold: &[&[&str]] = &[
-        &["hold-tcp", "tcp", "127.0.0.1:7401"],
-        &["hold-udp", "udp", "127.0.0.1:7402"],
-        &["hold-udp-unconnected", "free", "127.0.0.1:7402"],
-        &["hold-unix", "unix", "/srv/test/held/door/socket"],
-        &["hold-pair", "pair", "other"],
-    ];
-    all(&mut probe, hold, "");
-    let mut tcp = listener.accept().unwrap().0;
-    let mut unix = door.accept().unwrap().0;
-    // Something to receive, so that a hang or an empty read proves nothing.
-    for _ in 0..64 {
-        tcp.write_all(&[0; 64]).unwrap();
-        unix.write_all(&[0; 64]).unwrap();
-    }
-    let operations: &[&[&str]] = &[
-        &["held-send", "tcp"],
-        &["held-write", "tcp"],
-        &["held-recv", "tcp"],
-        &["held-read", "tcp"],
-        &["held-peek", "tcp"],
-        &["held-splice", "tcp"],
-        &["held-splice-to", "tcp"],
-        &["held-uring-recv", "tcp"],
-        &["held-uring-read", "tcp"],
-        &["held-zerocopy", "tcp"],
-        &["held-send", "udp"],
-        &["held-recv", "udp"],
-        &["held-recv", "free"],
-        &["held-send", "unix"],
-        &["held-recv", "unix"],
-        &["held-splice", "unix"],
-    ];
-    all(&mut probe, operations, "");
-    for tool in ["server", "datagrams", "door"] {
-        probe.revoke(tool);
-    }
-    // Each operation on its own; and one that is refused has nothing to do with its neighbours.
-    all(&mut probe, operations, "EACCES");
-    all(&mut probe, &[&["held-send", "pair"], &["held-recv", "other"]], "");
-    let incident = bed().incident(&probe.name, |found| {
-        found.operation == "net.use" && found.object["port"] == 7401
-    });
-    assert_eq!((incident.reason.as_str(), incident.verdict.as_str()), ("revoked", "denied"));
-    assert_eq!(incident.would_allow, ["server"]);
-    bed().incident(&probe.name, |found| {
-        found.operation == "net.use" && found.path() == "/srv/test/held/door/socket"
-    });
-    for tool in ["server", "datagrams", "door"] {
-        probe.grant(tool);
-    }
-    let again: Vec<_> = outcomes(&mut probe, operations);
-    assert!(again.iter().all(|(_, error)| error != "EACCES"), "{again:?}");
-    drop(datagrams);
-}
-
-#[test]
-fn listening_sockets_stop_accepting() {
-    let mut probe = session();
-    for tool in ["port", "door"] {
-        probe.grant(tool);
-    }
-    let path = "/srv/test/held/door/own";
-    all(
-        &mut probe,
-        &[&["hold-listen", "port", "127.0.0.1:7403"], &["hold-unix-listen", "path", path]],
-        "",
-    );
-    let connect = || {
-        let client = TcpStream::connect("127.0.0.1:7403").unwrap();
-        (client, std::os::unix::net::UnixStream::connect(path).unwrap())
-    };
-    let clients = [connect(), connect()];
-    let accept: &[&[&str]] =
-        &[&["held-accept", "port", "accepted"], &["held-accept", "path", "local"]];
-    all(&mut probe, accept, "");
-    let accepted: &[&[&str]] = &[&["held-send", "accepted"], &["held-recv", "accepted"]];
-    all(&mut probe, accepted, "");
-    for tool in ["port", "door"] {
-        probe.revoke(tool);
-    }
-    all(&mut probe, accept, "EACCES");
-    // What was accepted is of the port that the session may not listen on any more.
-    all(&mut probe, accepted, "EACCES");
-    bed().incident(&probe.name, |found| {
-        found.operation == "net.use" && found.object["port"] == 7403
-    });
-    for tool in ["port", "door"] {
-        probe.grant(tool);
-    }
-    all(&mut probe, accept, "");
-    all(&mut probe, accepted, "");
-    drop(clients);
-}
-
-#[test]
-fn connection_is_not_passed_off_as_one_that_was_accepted() {
-    let mut probe = session();
-    let _server = TcpListener::bind("127.0.0.1:7401").unwrap();
-    for tool in ["server", "port"] {
-        probe.grant(tool);
-    }
-    all(&mut probe, &[&["hold-tcp-from", "tcp", "127.0.0.1:7403", "127.0.0.1:7401"]], "");
-    all(&mut probe, &[&["held-send", "tcp"], &["held-recv", "tcp"]], "");
-    probe.revoke("server");
-    // It may still listen on the port that the connection comes from.
-    all(&mut probe, &[&["held-send", "tcp"], &["held-recv", "tcp"]], "EACCES");
-    assert_ne!(probe.ask(words!["held-listen", "tcp"]).error(), "");
-    all(&mut probe, &[&["held-send", "tcp"], &["held-recv", "tcp"]], "EACCES");
 }
 
 #[test]
@@ -438,10 +319,9 @@ fn uses_are_looked_at_only_while_something_can_be_lost() {
 fn revocation_stops_two_hundred_descriptors_in_use() {
     let mut probe = session();
     let server = UdpSocket::bind("127.0.0.1:7402").unwrap();
-    let long = std::env::var("REMIT_LONG").is_ok_and(|long| !long.is_empty());
     let act: Vec<OsString> =
         words!["start", "all", "0", "rotate", "200", FILE, FILE, "127.0.0.1:7402"];
-    for round in 0..if long { 100 } else { 10 } {
+    for round in 0..if layout::is_long() { 100 } else { 10 } {
         for tool in ["file", "datagrams"] {
             probe.grant(tool);
         }

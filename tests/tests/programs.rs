@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tests::{Builder, Outcome, bed, outcome, skip};
+use tests::{Builder, Outcome, bed, outcome, skip, slow};
 
 /// An empty work folder for a session of `coder`, under the default policy.
 fn coder(name: &str) -> (PathBuf, Builder) {
@@ -297,6 +297,7 @@ fn node_works() {
 
 #[test]
 fn npm_installs_from_a_folder() {
+    slow!();
     if !is_there("npm") {
         skip!("the machine has no npm");
     }
@@ -319,6 +320,7 @@ fn npm_installs_from_a_folder() {
 
 #[test]
 fn cargo_builds_and_runs_a_program() {
+    slow!();
     let Some(cargo) = option_env!("CARGO") else { skip!("built without cargo") };
     if !Path::new(cargo).exists() {
         skip!("`{cargo}` is not seen in the guest");

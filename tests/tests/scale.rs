@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tests::{Interactive, bed, layout, words};
+use tests::{Interactive, bed, layout, slow, words};
 
 const TOOLS: usize = 256;
 const RULES: usize = 100_000;
@@ -42,6 +42,7 @@ fn reload(operator: &mut Interactive) -> String {
 
 #[test]
 fn as_many_tools_and_rules_as_promised_decide_rightly_and_one_more_is_refused() {
+    slow!();
     bed().policy("");
     let text = policy(TOOLS, RULES);
     let own = 255;
@@ -108,6 +109,7 @@ fn as_many_tools_and_rules_as_promised_decide_rightly_and_one_more_is_refused() 
 
 #[test]
 fn as_many_sessions_as_promised_live_side_by_side_and_one_more_is_refused() {
+    slow!();
     // More rules of the sessions' own than a table has room for at first.
     let more: String = (0..PATHS).map(|n| format!(", \"{{workdir}}/more/{n}/**\"")).collect();
     bed().policy(&format!(

@@ -28,7 +28,7 @@ fn policy(filler: u32) -> String {
 
 /// How often a policy is swapped, and for how long at most: the long form where `REMIT_LONG` is set.
 fn swaps() -> (u32, Duration) {
-    if std::env::var("REMIT_LONG").is_ok_and(|long| !long.is_empty()) {
+    if layout::is_long() {
         (1000, Duration::from_secs(3600))
     } else {
         (100, Duration::from_secs(60))

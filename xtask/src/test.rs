@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     attacks,
+    bench::Bench,
     build::{self, Build},
     project::{cargo, make_folder, root},
     say,
@@ -44,6 +45,10 @@ pub(crate) struct Test {
     /// tried on the first of them, and on all by `cargo xtask attacks`.
     #[arg(long)]
     all_kernels: bool,
+
+    /// Measure what operations cost, too, beside the last tests; what costs more than it did counts as a failure.
+    #[arg(long, conflicts_with_all = ["filter", "unit_only", "without"])]
+    bench: bool,
 
     /// Leave out the integration tests.
     #[arg(long, conflicts_with = "guest_only")]
@@ -74,6 +79,7 @@ impl Test {
             filter: Some(filter.to_owned()),
             kernel: None,
             all_kernels: true,
+            bench: false,
             unit_only: false,
             guest_only: true,
             without: None,
@@ -157,10 +163,24 @@ impl Test {
         for series in &kernels {
             Kernel::newest(*series)?;
         }
-        let lanes = lanes::lanes(kernels.len());
-        let places: Vec<_> = kernels.into_iter().enumerate().collect();
-        let of_kernels = lanes::side_by_side(&places, lanes, |(place, series)| {
+        let mut jobs: Vec<_> = kernels
+            .into_iter()
+            .enumerate()
+            .map(|(place, series)| Job::Tests(place, series))
+            .collect();
+        if self.bench {
+            jobs.push(Job::Bench(Bench::prepared()?));
+        }
+        let lanes = lanes::lanes(jobs.len());
+        let of_jobs = lanes::side_by_side(&jobs, lanes, |job| {
             let mut results = Vec::new();
+            let (place, series) = match job {
+                Job::Tests(place, series) => (place, series),
+                Job::Bench(bench) => {
+                    let counts = Counts::of_one(bench.run()?);
+                    return anyhow::Ok(vec![("cost of operations".to_owned(), counts)]);
+                }
+            };
             let name = format!("kernel {}", series.name());
             let asked = *place == 0 || self.filter.is_some();
             let fit = if asked { &fit } else { &without_attacks };
@@ -176,8 +196,8 @@ impl Test {
             }
             anyhow::Ok(results)
         });
-        for of_kernel in of_kernels {
-            results.extend(of_kernel?);
+        for of_job in of_jobs {
+            results.extend(of_job?);
         }
         Ok(())
     }
@@ -282,6 +302,14 @@ impl Test {
         guest.stdout = stdout;
         Ok(guest)
     }
+}
+
+/// What is done side by side.
+enum Job {
+    /// The tests on one kernel, and its place among those that were asked for.
+    Tests(usize, Series),
+    /// What operations cost: in instructions, so that nothing else that runs matters.
+    Bench(Bench),
 }
 
 /// The tests to look at when the whole takes too long, for the end of a line.

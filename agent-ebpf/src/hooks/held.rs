@@ -249,6 +249,23 @@ fn by_roles(tag: &'static Tag, sock: *const c_void) -> u64 {
     0
 }
 
+/// Whether a connection is one that the session that made it lost. A socket that listens is none: it stays as it
+/// is, accepts nothing, and is usable again with the tool. Neither is what is only refused for a while.
+#[inline(always)]
+pub fn is_lost(sk: *const c_void) -> bool {
+    let Some(owner) = socket_owner::of(sk) else { return false };
+    let (roles, tag): (u32, &'static Tag) = (owner.roles, &owner.tag);
+    if member!(u16, sk, sock_dport) == 0 || check::audited(tag) || check::is_quarantined(tag) {
+        return false;
+    }
+    let is_lost = (roles & LISTENS != 0 && !may_listen(tag, sk))
+        || (roles & CONNECTS != 0 && !may_reach(tag, sk));
+    if is_lost {
+        owner.local_port = member!(sk, sock_num);
+    }
+    is_lost
+}
+
 /// Decides about a socket that the session did not make: it came from outside.
 #[inline(always)]
 fn stranger(tag: &'static Tag, sk: *const c_void, inode: *const c_void) -> u64 {
@@ -351,10 +368,16 @@ pub fn local_address(sk: *const c_void) -> Address {
     }
 }
 
-/// A socket's local end.
+/// A socket's local end; of one that was reset, what it was: data that came before may still wait there.
 #[inline(always)]
 fn local_end(sk: *const c_void) -> Endpoint {
-    end(sk, local_address(sk), member!(sk, sock_num), true)
+    let mut port: u16 = member!(sk, sock_num);
+    if port == 0
+        && let Some(owner) = socket_owner::of(sk)
+    {
+        port = owner.local_port;
+    }
+    end(sk, local_address(sk), port, true)
 }
 
 /// Where a socket is connected to; where it sent to last if it is not.
@@ -363,7 +386,7 @@ fn remote_end(sk: *const c_void) -> Endpoint {
     let port = u16::from_be(member!(sk, sock_dport));
     if port == 0 {
         return match socket_owner::of(sk) {
-            Some(owner) => end(sk, owner.peer, owner.port as u16, false),
+            Some(owner) => end(sk, owner.peer, owner.port, false),
             None => end(sk, Address([0; 2]), 0, false),
         };
     }

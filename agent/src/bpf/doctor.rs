@@ -87,7 +87,7 @@ fn pins(pin_dir: &Path) -> Check {
 }
 
 fn links(pin_dir: &Path, kernel: Result<KernelTypes, OffsetsError>) -> Check {
-    let pins = load::Pins::new(pin_dir);
+    let pins = super::pins::Pins::new(pin_dir);
     let hooks = kernel.map_err(LoadError::from).and_then(|kernel| load::hooks(&kernel));
     let hooks = match hooks {
         Ok(hooks) => hooks,

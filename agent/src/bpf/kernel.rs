@@ -21,7 +21,8 @@ use aya::maps::{
 use super::{
     Enforcer, KernelError,
     events::Events,
-    load::{self, LoadError, Pins},
+    load::{self, LoadError},
+    pins::Pins,
     sys,
 };
 use crate::policy::tables::{Rules, Tables};
@@ -420,6 +421,10 @@ impl Enforcer for Kernel {
 
     fn recall(&mut self, needed: bool) -> Result<(), KernelError> {
         load::recall(&self.pins, needed).map_err(failed("look at uses of what is open"))
+    }
+
+    fn reset_connections(&mut self) -> Result<(), KernelError> {
+        load::go_over_connections(&self.pins).map_err(failed("reset lost connections"))
     }
 
     fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Result<Option<Tag>, KernelError> {

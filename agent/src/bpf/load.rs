@@ -13,10 +13,10 @@ use std::{
     thread,
 };
 
-use agent_common::offsets::{Offsets, Types};
+use agent_common::offsets::Offsets;
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{Array, MapData},
+    maps::Array,
     programs::{
         Iter, Lsm, Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _,
         links::FdLink,
@@ -26,26 +26,28 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     offsets::{KernelTypes, OffsetsError},
-    patch, sys,
+    patch::{self, Functions},
+    pins::Pins,
+    sys,
 };
 
 /// The object, as `cargo xtask build` made it; empty in a build without it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/remit-ebpf.o"));
 
-/// The version of the pins' layout: names and types of maps.
-const LAYOUT: &str = "v1";
 /// The program that is run once and never attached.
 const PROBE: &str = "probe";
 /// The program that goes over all processes where it is read.
 const PROCESSES: &str = "processes";
 /// The program that goes over the open files of a process.
 const GIVEN: &str = "given";
+/// The program that goes over the TCP connections of a network namespace; not on every kernel.
+const CONNECTIONS: &str = "connections";
 /// The hooks that look at each use of what is open: loaded and pinned, and attached only while it is needed,
 /// since they cost every process of the host.
 const RECALLS: [&str; 4] =
     ["file_permission", "socket_recvmsg", "socket_getsockopt", "socket_accept"];
-/// Magic number of the BPF file system (`BPF_FS_MAGIC`, include/uapi/linux/magic.h).
-const BPF_FS: i64 = 0xcafe_4a11;
+/// The programs that no hook runs.
+const OTHERS: [&str; 4] = [PROBE, PROCESSES, GIVEN, CONNECTIONS];
 
 /// Why the programs are not in force.
 #[derive(Debug, thiserror::Error)]
@@ -107,65 +109,6 @@ pub enum LoadError {
     Probe,
 }
 
-/// Where the pins are.
-#[derive(Clone, Debug)]
-pub struct Pins {
-    root: PathBuf,
-}
-
-impl Pins {
-    /// Below the settings' `pin_dir`.
-    pub fn new(pin_dir: &Path) -> Self {
-        Self { root: pin_dir.join(LAYOUT) }
-    }
-
-    /// The folder of the maps.
-    pub fn maps(&self) -> PathBuf {
-        self.root.join("maps")
-    }
-
-    /// The folder of the links, one for each hook.
-    pub fn links(&self) -> PathBuf {
-        self.root.join("links")
-    }
-
-    /// The folder of the programs that are attached or run when they are needed.
-    pub fn programs(&self) -> PathBuf {
-        self.root.join("programs")
-    }
-
-    /// The file that, when it is read, has the kernel side note the processes of all sessions; not there
-    /// where the daemon can ask for a task's tag itself.
-    pub fn processes(&self) -> PathBuf {
-        self.root.join(PROCESSES)
-    }
-
-    /// A pinned map.
-    ///
-    /// # Errors
-    /// What the kernel said.
-    pub fn map(&self, name: &str) -> Result<MapData, LoadError> {
-        let path = self.maps().join(name);
-        MapData::from_pin(&path)
-            .map_err(|error| LoadError::Pins { path, source: io::Error::other(error.to_string()) })
-    }
-
-    /// Makes the folders.
-    fn prepare(&self) -> Result<(), LoadError> {
-        for path in [self.maps(), self.links(), self.programs()] {
-            fs::create_dir_all(&path)
-                .map_err(|source| LoadError::Pins { path: path.clone(), source })?;
-        }
-        let stat = rustix::fs::statfs(&self.root)
-            .map_err(|error| LoadError::Pins { path: self.root.clone(), source: error.into() })?;
-        if stat.f_type as i64 != BPF_FS {
-            let source = io::Error::other("it is not in a BPF file system (`mount -t bpf`)");
-            return Err(LoadError::Pins { path: self.root.clone(), source });
-        }
-        Ok(())
-    }
-}
-
 /// What a start found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -189,10 +132,8 @@ pub struct Fingerprint(pub String);
 pub(super) fn hooks(kernel: &KernelTypes) -> Result<Vec<String>, LoadError> {
     let object = aya_obj_programs()?;
     let there = |hook: &str| !YOUNG.contains(&hook) || kernel.has_hook(hook);
-    let hooks: Vec<String> = object
-        .into_iter()
-        .filter(|name| ![PROBE, PROCESSES, GIVEN].contains(&name.as_str()) && there(name))
-        .collect();
+    let hooks: Vec<String> =
+        object.into_iter().filter(|name| !OTHERS.contains(&name.as_str()) && there(name)).collect();
     #[cfg(feature = "hole")]
     let hooks = super::hole::leave_out(hooks)?;
     Ok(hooks)
@@ -242,21 +183,23 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     let pinned = names(&pins.links());
     let programs = names(&pins.programs());
     let waits = |hook: &String| RECALLS.contains(&hook.as_str()) && programs.contains(hook);
+    let functions = kernel.functions();
+    let iterators = iterators(functions);
     if known == Some(&fingerprint)
-        && programs.iter().any(|name| name == GIVEN)
+        && iterators.iter().all(|(name, _)| programs.iter().any(|pinned| pinned == name))
         && hooks.iter().all(|hook| waits(hook) || pinned.contains(hook))
     {
         return Ok((Start::Adopted, fingerprint));
     }
     super::kernel::pin_tables(&pins.maps())?;
-    let mut ebpf = load(pins, &offsets, kernel.cast())?;
+    let mut ebpf = load(pins, &offsets, functions)?;
     probe(&mut ebpf)?;
     let btf = Btf::from_sys_fs().map_err(|error| LoadError::Object(Box::new(error.into())))?;
     load_programs(&mut ebpf, &hooks, &btf)?;
     if offsets.storage_is_lost != 0 {
         pin_processes(&mut ebpf, pins, &btf)?;
     }
-    pin_programs(&mut ebpf, pins, &btf)?;
+    pin_programs(&mut ebpf, pins, &iterators, &btf)?;
     // One that looks at each use goes on doing so if it did.
     let now = |hook: &&String| !RECALLS.contains(&hook.as_str()) || pinned.contains(*hook);
     attach(&mut ebpf, pins, hooks.iter().filter(now))?;
@@ -277,7 +220,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 /// Makes the maps, or takes the pinned ones, and prepares the programs.
-fn load(pins: &Pins, offsets: &Offsets, cast: Option<u32>) -> Result<Ebpf, LoadError> {
+fn load(pins: &Pins, offsets: &Offsets, functions: Functions) -> Result<Ebpf, LoadError> {
     let object = aya_obj::Object::parse(OBJECT)
         .map_err(|error| LoadError::Object(Box::new(error.into())))?;
     let mut loader = EbpfLoader::new();
@@ -287,8 +230,7 @@ fn load(pins: &Pins, offsets: &Offsets, cast: Option<u32>) -> Result<Ebpf, LoadE
     }
     // What the allocator gives is aligned for the ELF reader.
     let mut object = OBJECT.to_vec();
-    let cast = cast.filter(|_| offsets.types != Types::ZERO);
-    patch::object(&mut object, offsets, cast).map_err(LoadError::Patch)?;
+    patch::object(&mut object, offsets, functions).map_err(LoadError::Patch)?;
     loader.load(&object).map_err(|error| LoadError::Object(Box::new(error)))
 }
 
@@ -384,15 +326,29 @@ fn load_program(hook: &str, program: &mut Program, btf: &Btf) -> Result<(), Load
     Ok(())
 }
 
+/// The programs that are run when they are needed, each with what it goes over.
+fn iterators(functions: Functions) -> Vec<(&'static str, &'static str)> {
+    let mut iterators = vec![(GIVEN, "task_file")];
+    iterators.extend(functions.reset.map(|_| (CONNECTIONS, "tcp")));
+    iterators
+}
+
 /// Pins the programs that are attached or run when they are needed, in the place of older ones.
-fn pin_programs(ebpf: &mut Ebpf, pins: &Pins, btf: &Btf) -> Result<(), LoadError> {
-    let program: &mut Iter = program(ebpf, GIVEN)?;
-    program.load("task_file", btf).map_err(|source| LoadError::Program {
-        action: "load",
-        program: GIVEN.to_owned(),
-        source: Box::new(source),
-    })?;
-    for name in RECALLS.into_iter().chain([GIVEN]) {
+fn pin_programs(
+    ebpf: &mut Ebpf,
+    pins: &Pins,
+    iterators: &[(&'static str, &str)],
+    btf: &Btf,
+) -> Result<(), LoadError> {
+    for (name, kind) in iterators {
+        let program: &mut Iter = program(ebpf, name)?;
+        program.load(kind, btf).map_err(|source| LoadError::Program {
+            action: "load",
+            program: (*name).to_owned(),
+            source: Box::new(source),
+        })?;
+    }
+    for name in RECALLS.into_iter().chain(iterators.iter().map(|(name, _)| *name)) {
         let failed = |reason: String| LoadError::Pin { name: name.to_owned(), reason };
         let program = ebpf.program(name).ok_or_else(|| failed("it is missing".to_owned()))?;
         let program = program.fd().map_err(|error| failed(error.to_string()))?;
@@ -436,6 +392,15 @@ pub(super) fn go_over_files(pins: &Pins, process: u32) -> io::Result<()> {
     sys::go_over_files(program.as_fd(), process)
 }
 
+/// Runs the program that resets lost connections, where this kernel has it.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn go_over_connections(pins: &Pins) -> io::Result<()> {
+    let place = pins.programs().join(CONNECTIONS);
+    if place.exists() { sys::go_over_connections(sys::pinned(&place)?.as_fd()) } else { Ok(()) }
+}
+
 /// Ends the name of a pin that has not taken its place yet (the BPF file system allows no dot in names).
 const NEW: &str = "-new";
 
@@ -471,7 +436,7 @@ fn attach<'a>(
 /// What could not be removed.
 pub fn teardown(pin_dir: &Path) -> Result<(), LoadError> {
     let pins = Pins::new(pin_dir);
-    for folder in [pins.links(), pins.programs(), pins.maps(), pins.root.clone()] {
+    for folder in [pins.links(), pins.programs(), pins.maps(), pins.root()] {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

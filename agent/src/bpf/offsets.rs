@@ -8,6 +8,8 @@ use std::{
 use agent_common::offsets::{Offsets, Types};
 use btf_rs::{Btf, Type};
 
+use super::patch::Functions;
+
 /// The kernel's description of its own types.
 const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 /// The kernel's symbols and their addresses.
@@ -61,9 +63,13 @@ impl KernelTypes {
         parameters(&self.0, &format!("bpf_lsm_{hook}")).is_some()
     }
 
-    /// The number of the kernel's function that types an address; `None` before 6.2.
-    pub(super) fn cast(&self) -> Option<u32> {
-        number(&self.0, "bpf_rdonly_cast", |kind| matches!(kind, Type::Func(_)))
+    /// The kernel's functions that the programs call; the structures to type addresses with have to be known, too.
+    pub(super) fn functions(&self) -> Functions {
+        let function = |name| number(&self.0, name, |kind| matches!(kind, Type::Func(_)));
+        Functions {
+            cast: self.structures().and_then(|_| function("bpf_rdonly_cast")),
+            reset: function("bpf_sock_destroy"),
+        }
     }
 
     /// Everything that the programs need to know of the running kernel, its locks' addresses too.
@@ -86,16 +92,17 @@ impl KernelTypes {
         offsets.storage_is_lost = u32::from(loses_storage(rustix::system::uname().release()));
         offsets.setattr_has_map = u32::from(parameters(btf, "bpf_lsm_inode_setattr") == Some(3));
         offsets.mounts_are_chained = u32::from(offset(btf, "mount", "mnt_instance").is_none());
-        offsets.types = self.structures().unwrap_or_default();
+        if self.functions().cast.is_some() {
+            offsets.types = self.structures().unwrap_or_default();
+        }
         let symbols = File::open(SYMBOLS_PATH).map_err(OffsetsError::Symbols)?;
         [offsets.rename_lock, offsets.mount_lock] =
             addresses(BufReader::new(symbols), ["rename_lock", "mount_lock"])?;
         Ok(offsets)
     }
 
-    /// The numbers of the structures that the programs type addresses with; `None` where they can't.
+    /// The numbers of the structures that the programs type addresses with; `None` where one is missing.
     fn structures(&self) -> Option<Types> {
-        self.cast()?;
         let structure = |name| number(&self.0, name, |kind| matches!(kind, Type::Struct(_)));
         Some(Types {
             dentry: structure("dentry")?,

@@ -1,8 +1,8 @@
 //! What is known of the running kernel, written into the instructions of the object: offsets and addresses as
-//! constants, and the kernel's function that types addresses. Rust has no relocations for either, and aya
+//! constants, and the kernel's own functions that are called. Rust has no relocations for either, and aya
 //! would not do the second; so the programs have numbers that stand for them (`agent_common::offsets`).
 
-use agent_common::offsets::{CAST, CONSTANT, MEMBER, Offsets};
+use agent_common::offsets::{CAST, CONSTANT, MEMBER, Offsets, RESET};
 use object::{Object as _, ObjectSection as _, SectionFlags};
 
 /// `SHF_EXECINSTR` (elf(5)).
@@ -18,12 +18,35 @@ const KERNEL_FUNCTION: u8 = 0x20;
 /// `struct bpf_insn`: operation, registers, offset, immediate.
 type Instruction = [u8; 8];
 
-/// Adapts an object. Without a function to type addresses, an address stays what it is; no program gets
-/// there.
+/// Numbers of the kernel's functions that the programs call; `None` where the kernel does not have them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Functions {
+    /// What types an address ([`CAST`]). Without, an address stays what it is; no program gets there.
+    pub(super) cast: Option<u32>,
+    /// What resets a connection ([`RESET`]). Without, nothing is done; the program that calls it is not loaded.
+    pub(super) reset: Option<u32>,
+}
+
+impl Functions {
+    /// The function that a call stands for; `None` for an ordinary call.
+    fn called(self, number: i32) -> Option<Option<u32>> {
+        match number {
+            CAST => Some(self.cast),
+            RESET => Some(self.reset),
+            _ => None,
+        }
+    }
+}
+
+/// Adapts an object.
 ///
 /// # Errors
 /// It is no object, or has a number that stands for nothing.
-pub(super) fn object(bytes: &mut [u8], offsets: &Offsets, cast: Option<u32>) -> Result<(), String> {
+pub(super) fn object(
+    bytes: &mut [u8],
+    offsets: &Offsets,
+    functions: Functions,
+) -> Result<(), String> {
     let words = offsets.words();
     for range in code(bytes)? {
         let code = bytes.get_mut(range).ok_or("a section is not within the file")?;
@@ -34,7 +57,7 @@ pub(super) fn object(bytes: &mut [u8], offsets: &Offsets, cast: Option<u32>) -> 
                 LOAD_WIDE => instructions.next(),
                 _ => None,
             };
-            patch(instruction, half, &words, cast)?;
+            patch(instruction, half, &words, functions)?;
         }
     }
     Ok(())
@@ -59,7 +82,7 @@ fn patch(
     instruction: &mut Instruction,
     half: Option<&mut Instruction>,
     words: &[u32],
-    cast: Option<u32>,
+    functions: Functions,
 ) -> Result<(), String> {
     let &mut [operation, registers, low, high, a, b, c, d] = instruction;
     let immediate = i32::from_le_bytes([a, b, c, d]);
@@ -90,13 +113,14 @@ fn patch(
                 .map_err(|_| format!("a member at {value} is too far for one load"))?;
             instruction[2..4].copy_from_slice(&value.to_le_bytes());
         }
-        (CALL, None) if registers == 0 && immediate == CAST => match cast {
-            Some(function) => {
+        (CALL, None) if registers == 0 => match functions.called(immediate) {
+            Some(Some(function)) => {
                 instruction[1] = KERNEL_FUNCTION;
                 instruction[4..].copy_from_slice(&function.to_le_bytes());
             }
             // `r0 = r1`
-            None => *instruction = [0xbf, 0x10, 0, 0, 0, 0, 0, 0],
+            Some(None) => *instruction = [0xbf, 0x10, 0, 0, 0, 0, 0, 0],
+            None => {}
         },
         _ => {}
     }
@@ -107,32 +131,33 @@ fn patch(
 mod tests {
     use super::*;
 
+    const NONE: Functions = Functions { cast: None, reset: None };
     const WORDS: &[u32] = &[0x1111, 0x2222, 0x3333];
 
-    fn patched(instruction: Instruction, cast: Option<u32>) -> Instruction {
+    fn patched(instruction: Instruction, functions: Functions) -> Instruction {
         let mut instruction = instruction;
-        patch(&mut instruction, None, WORDS, cast).unwrap();
+        patch(&mut instruction, None, WORDS, functions).unwrap();
         instruction
     }
 
     #[test]
     fn constant_is_the_word_that_it_stands_for() {
         let [a, b, c, d] = (CONSTANT + 8).to_le_bytes();
-        assert_eq!(patched([0xb7, 3, 0, 0, a, b, c, d], None), [0xb7, 3, 0, 0, 0x33, 0x33, 0, 0]);
+        assert_eq!(patched([0xb7, 3, 0, 0, a, b, c, d], NONE), [0xb7, 3, 0, 0, 0x33, 0x33, 0, 0]);
         let other = [0xb7, 3, 0, 0, a, b, c, 0];
-        assert_eq!(patched(other, None), other);
+        assert_eq!(patched(other, NONE), other);
     }
 
     #[test]
     fn wide_constant_is_two_words() {
         let [a, b, c, d] = CONSTANT.to_le_bytes();
         let (mut first, mut second) = ([0x18, 1, 0, 0, a, b, c, d], [0; 8]);
-        patch(&mut first, Some(&mut second), WORDS, None).unwrap();
+        patch(&mut first, Some(&mut second), WORDS, NONE).unwrap();
         assert_eq!(first, [0x18, 1, 0, 0, 0x11, 0x11, 0, 0]);
         assert_eq!(second, [0, 0, 0, 0, 0x22, 0x22, 0, 0]);
         // A map's address has a source register, and is the loader's.
         let (mut first, mut second) = ([0x18, 0x11, 0, 0, a, b, c, d], [0; 8]);
-        patch(&mut first, Some(&mut second), WORDS, None).unwrap();
+        patch(&mut first, Some(&mut second), WORDS, NONE).unwrap();
         assert_eq!(first[4..], [a, b, c, d]);
     }
 
@@ -140,18 +165,21 @@ mod tests {
     fn load_has_the_member_s_offset() {
         let [low, high] = (MEMBER + 1).to_le_bytes();
         let load = [0x79, 0x21, low, high, 0, 0, 0, 0];
-        assert_eq!(patched(load, None), [0x79, 0x21, 0x22, 0x22, 0, 0, 0, 0]);
+        assert_eq!(patched(load, NONE), [0x79, 0x21, 0x22, 0x22, 0, 0, 0, 0]);
         let [low, high] = (MEMBER + 3).to_le_bytes();
-        assert!(patch(&mut [0x61, 0, low, high, 0, 0, 0, 0], None, WORDS, None).is_err());
+        assert!(patch(&mut [0x61, 0, low, high, 0, 0, 0, 0], None, WORDS, NONE).is_err());
     }
 
     #[test]
     fn call_becomes_the_kernel_s_function_or_nothing() {
-        let [a, b, c, d] = CAST.to_le_bytes();
-        let call = [0x85, 0, 0, 0, a, b, c, d];
-        assert_eq!(patched(call, Some(7)), [0x85, 0x20, 0, 0, 7, 0, 0, 0]);
-        assert_eq!(patched(call, None), [0xbf, 0x10, 0, 0, 0, 0, 0, 0]);
+        let both = Functions { cast: Some(7), reset: Some(8) };
+        for (stand_in, function) in [(CAST, 7), (RESET, 8)] {
+            let [a, b, c, d] = stand_in.to_le_bytes();
+            let call = [0x85, 0, 0, 0, a, b, c, d];
+            assert_eq!(patched(call, both), [0x85, 0x20, 0, 0, function, 0, 0, 0]);
+            assert_eq!(patched(call, NONE), [0xbf, 0x10, 0, 0, 0, 0, 0, 0]);
+        }
         let helper = [0x85, 0, 0, 0, 113, 0, 0, 0];
-        assert_eq!(patched(helper, Some(7)), helper);
+        assert_eq!(patched(helper, both), helper);
     }
 }

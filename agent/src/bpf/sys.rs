@@ -205,6 +205,19 @@ pub(super) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// What the kernel says.
 pub(super) fn go_over_files(program: BorrowedFd<'_>, process: u32) -> io::Result<()> {
     let what = OfTask { thread: 0, process, pidfd: 0, padding: 0 };
+    go_over(program, (&raw const what) as u64, size_of::<OfTask>() as u32)
+}
+
+/// Runs an iterator over the TCP sockets of this process's network namespace, to its end.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn go_over_connections(program: BorrowedFd<'_>) -> io::Result<()> {
+    go_over(program, 0, 0)
+}
+
+/// Runs an iterator to its end; what it goes over lies at an address, or is everything.
+fn go_over(program: BorrowedFd<'_>, what: u64, what_len: u32) -> io::Result<()> {
     let link = descriptor(
         LINK_CREATE,
         &Link {
@@ -212,8 +225,8 @@ pub(super) fn go_over_files(program: BorrowedFd<'_>, process: u32) -> io::Result
             target: 0,
             kind: TRACE_ITER,
             flags: 0,
-            what: (&raw const what) as u64,
-            what_len: size_of::<OfTask>() as u32,
+            what,
+            what_len,
             padding: 0,
         },
     )?;

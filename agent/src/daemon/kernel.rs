@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bpf::{
         self, Enforcer,
-        load::{Fingerprint, LoadError, Pins, Start},
+        load::{Fingerprint, LoadError, Start},
+        pins::Pins,
     },
     incident::EventSource,
     settings::Settings,

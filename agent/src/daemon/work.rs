@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::notify;
-use crate::session::{Actor, Error, Sessions, mappings, policy_dir::PolicyDir};
+use crate::session::{Actor, Error, Sessions, policy_dir::PolicyDir};
 
 /// The least time from one tidying of what has run out to the next.
 const EXPIRED: Duration = Duration::from_millis(500);
@@ -45,7 +45,7 @@ pub(super) async fn until_stopped(sessions: Sessions, policy: PolicyDir) -> io::
                 let sessions = sessions.clone();
                 blocking(move || {
                     sessions.lock().sweep_expired();
-                    mappings::settle(&sessions);
+                    sessions.settle_losses();
                 })
                 .await;
                 swept = Instant::now();

@@ -122,6 +122,8 @@ impl PolicyDir {
         } else {
             registry.install(policy.clone(), act, by)?
         };
+        drop(registry);
+        self.sessions.settle_losses();
         Ok((installed, policy))
     }
 }

@@ -95,6 +95,8 @@ pub struct Registry {
     lingering: Vec<(Id, Slot)>,
     /// What sessions lost since somebody looked at what they have mapped.
     lost: Vec<Lost>,
+    /// Whether a session lost something since connections were reset.
+    has_shrunk: bool,
     /// Whether the kernel looks at each use of what is open; none before the first say.
     armed: Option<bool>,
     /// Rung when what a session may do changed, and with it what runs out next.
@@ -133,6 +135,7 @@ impl Registry {
             lingering: Vec::new(),
             lost: Vec::new(),
             armed: None,
+            has_shrunk: false,
             bell: Arc::default(),
         };
         registry.adopt()?;
@@ -279,6 +282,7 @@ impl Registry {
     /// be written does not undo it: a grant that only the file has is dropped when it is read. Neither does it
     /// if what is open can't be looked at: that is an error, after what can be taken was taken.
     fn shrink(&mut self, session: Session) -> Result<&Session, Error> {
+        self.has_shrunk = true;
         let armed = self.arm_for(&session);
         self.write_kernel(&session)?;
         if let Err(error) = self.store.write_session(&session) {

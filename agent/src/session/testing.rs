@@ -128,6 +128,10 @@ impl Enforcer for Double {
         Ok(())
     }
 
+    fn reset_connections(&mut self) -> Result<(), KernelError> {
+        self.call("reset connections".into()).map(drop)
+    }
+
     fn tag(&mut self, pidfd: BorrowedFd<'_>, tag: Tag) -> Result<(), KernelError> {
         self.call(format!("tag {}", tag.slot.0))?.tags.insert(pid(pidfd), tag);
         Ok(())

@@ -18,6 +18,13 @@ pub(super) struct Counts {
     pub(super) failed: u64,
 }
 
+impl Counts {
+    /// Of one thing that passed or did not.
+    pub(super) fn of_one(passed: bool) -> Self {
+        Self { passed: passed.into(), failed: (!passed).into() }
+    }
+}
+
 impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::{self, EndAnswer, GrantRequest, Health, SessionList, StartRequest, WhoAmI},
     policy::value::duration,
-    session::{Error, Id, kill, mappings, model::PassedFd, registry::Start},
+    session::{Error, Id, kill, model::PassedFd, registry::Start},
 };
 
 type Peered = Extension<Arc<Peer>>;
@@ -197,6 +197,7 @@ pub(super) async fn end(
             } else {
                 0
             };
+            server.sessions.settle_losses();
             let registry = server.sessions.lock();
             let session =
                 registry.by_id(id).ok_or_else(|| ApiError::internal("it is not remembered"))?;
@@ -281,7 +282,7 @@ where
         .call(peer, Ask::Operate, move |server, call| {
             let id = work(&mut server.sessions.lock(), &call.actor)?;
             server.vitals.revocations.observe(asked.elapsed());
-            mappings::settle(&server.sessions);
+            server.sessions.settle_losses();
             let registry = server.sessions.lock();
             Ok(Json(view::session(&registry, registry.find(&id.to_string())?)))
         })
@@ -297,8 +298,9 @@ where
 {
     server
         .call(peer, Ask::Operate, move |server, call| {
-            let mut registry = server.sessions.lock();
-            let id = work(&mut registry, &call.actor)?;
+            let id = work(&mut server.sessions.lock(), &call.actor)?;
+            server.sessions.settle_losses();
+            let registry = server.sessions.lock();
             Ok(Json(view::session(&registry, registry.find(&id.to_string())?)))
         })
         .await

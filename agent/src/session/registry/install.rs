@@ -84,6 +84,7 @@ impl Registry {
         for (session, gone) in &losers {
             self.note_lost(session.id, gone);
         }
+        self.has_shrunk |= !losers.is_empty();
         self.generation = generation;
         self.bits = bits;
         self.compiled = compiled;

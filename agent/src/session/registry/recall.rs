@@ -55,6 +55,15 @@ impl Registry {
         std::mem::take(&mut self.lost)
     }
 
+    /// Resets the connections that sessions may not use any more, if one lost something since this was asked last.
+    pub fn reset_lost_connections(&mut self) {
+        if std::mem::take(&mut self.has_shrunk)
+            && let Err(error) = self.enforcer.reset_connections()
+        {
+            tracing::warn!("{error}; their sessions are refused them");
+        }
+    }
+
     /// Remembers an ended session whose processes may live on.
     pub(super) fn linger(&mut self, session: &Session) {
         self.lingering.push((session.id, session.slot()));

@@ -43,6 +43,7 @@ impl fmt::Display for Errno {
             libc::ESPIPE => "ESPIPE",
             libc::EROFS => "EROFS",
             libc::EPIPE => "EPIPE",
+            libc::ECONNABORTED => "ECONNABORTED",
             libc::ENOKEY => "ENOKEY",
             libc::ENAMETOOLONG => "ENAMETOOLONG",
             libc::ENOSYS => "ENOSYS",

@@ -1,0 +1,79 @@
+//! Where the pins are: `PIN_DIR/v1/{maps,links,programs}`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use aya::maps::MapData;
+
+use super::load::LoadError;
+
+/// The version of the pins' layout: names and types of maps.
+const LAYOUT: &str = "v1";
+/// Magic number of the BPF file system (`BPF_FS_MAGIC`, include/uapi/linux/magic.h).
+const BPF_FS: i64 = 0xcafe_4a11;
+
+/// Where the pins are.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    root: PathBuf,
+}
+
+impl Pins {
+    /// Below the settings' `pin_dir`.
+    pub fn new(pin_dir: &Path) -> Self {
+        Self { root: pin_dir.join(LAYOUT) }
+    }
+
+    /// The folder of everything.
+    pub(super) fn root(&self) -> PathBuf {
+        self.root.clone()
+    }
+
+    /// The folder of the maps.
+    pub fn maps(&self) -> PathBuf {
+        self.root.join("maps")
+    }
+
+    /// The folder of the links, one for each hook.
+    pub fn links(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
+    /// The folder of the programs that are attached or run when they are needed.
+    pub fn programs(&self) -> PathBuf {
+        self.root.join("programs")
+    }
+
+    /// The file that, when it is read, has the kernel side note the processes of all sessions; not there
+    /// where the daemon can ask for a task's tag itself.
+    pub fn processes(&self) -> PathBuf {
+        self.root.join("processes")
+    }
+
+    /// A pinned map.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn map(&self, name: &str) -> Result<MapData, LoadError> {
+        let path = self.maps().join(name);
+        MapData::from_pin(&path)
+            .map_err(|error| LoadError::Pins { path, source: io::Error::other(error.to_string()) })
+    }
+
+    /// Makes the folders.
+    pub(super) fn prepare(&self) -> Result<(), LoadError> {
+        for path in [self.maps(), self.links(), self.programs()] {
+            fs::create_dir_all(&path)
+                .map_err(|source| LoadError::Pins { path: path.clone(), source })?;
+        }
+        let stat = rustix::fs::statfs(&self.root)
+            .map_err(|error| LoadError::Pins { path: self.root.clone(), source: error.into() })?;
+        if stat.f_type as i64 != BPF_FS {
+            let source = io::Error::other("it is not in a BPF file system (`mount -t bpf`)");
+            return Err(LoadError::Pins { path: self.root.clone(), source });
+        }
+        Ok(())
+    }
+}
