@@ -63,6 +63,11 @@ pub(crate) struct Test {
     #[arg(long, value_name = "HOOK", conflicts_with = "unit_only")]
     without: Option<String>,
 
+    /// How many processors a guest has. Without: two on the first kernel, so that what runs at once does so, and one
+    /// on the others, where the tests take a third of the time then.
+    #[arg(long, value_name = "N")]
+    cpus: Option<u32>,
+
     /// Take the eBPF object and the binaries as they are.
     #[arg(long)]
     no_build: bool,
@@ -83,6 +88,7 @@ impl Test {
             unit_only: false,
             guest_only: true,
             without: None,
+            cpus: None,
             no_build: false,
             timeout: 2400,
         }
@@ -184,8 +190,12 @@ impl Test {
             let name = format!("kernel {}", series.name());
             let asked = *place == 0 || self.filter.is_some();
             let fit = if asked { &fit } else { &without_attacks };
+            let machine = Machine {
+                series: *series,
+                cpus: self.cpus.unwrap_or(if *place == 0 { 2 } else { 1 }),
+            };
             let boot = |executables, parameters| {
-                self.on_kernel(*series, executables, parameters, lanes > 1)
+                self.on_kernel(machine, executables, parameters, lanes > 1)
             };
             if !fit.is_empty() {
                 results.push((name.clone(), boot(fit, &[])?));
@@ -217,11 +227,12 @@ impl Test {
     /// in its first seconds. `named`: each line says which kernel it is of.
     fn on_kernel(
         &self,
-        series: Series,
+        machine: Machine,
         executables: &[PathBuf],
         parameters: &[&str],
         named: bool,
     ) -> Result<Counts> {
+        let series = machine.series;
         let begin = Instant::now();
         let boot = || {
             say::step(format!("booting {} for the integration tests", series.name()));
@@ -233,6 +244,7 @@ impl Test {
             let (counter, counts) = Counter::new(stdout);
             let mut guest = self.guest(series, executables, Box::new(counter))?;
             guest.parameters = parameters.iter().map(ToString::to_string).collect();
+            guest.cpus = machine.cpus;
             anyhow::Ok((guest.run(series), counts))
         };
         let (mut ended, mut counts) = boot()?;
@@ -302,6 +314,13 @@ impl Test {
         guest.stdout = stdout;
         Ok(guest)
     }
+}
+
+/// What tests are run on.
+#[derive(Clone, Copy)]
+struct Machine {
+    series: Series,
+    cpus: u32,
 }
 
 /// What is done side by side.

@@ -98,6 +98,7 @@ impl Test {
             let mut guest = self.guest(series, &executables, Box::new(io::stdout()))?;
             let words = [executable.as_os_str(), "--ignored".as_ref(), "--exact".as_ref()];
             guest.command = words.map(OsString::from).to_vec();
+            guest.cpus = self.cpus.unwrap_or(1);
             guest.timeout += ONE * u32::try_from(hooks.len())?;
             guest.command.extend([SEARCH.into(), "--nocapture".into()]);
             guest.environment.push(("REMIT_HOLES".into(), hooks.join(",").into()));
