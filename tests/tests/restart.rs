@@ -73,8 +73,8 @@ fn daemon_killed_under_load_opens_nothing_and_loses_nothing() {
     prepare();
     let mut probe = bed().session("p").interactive();
     let name = probe.name.clone();
-    probe.ask(words!["start", "allowed", "300", "read", DATA]);
-    probe.ask(words!["start", "refused", "1000", "read", OTHER]);
+    probe.ask(words!["start", "allowed", "2000", "read", DATA]);
+    probe.ask(words!["start", "refused", "2000", "read", OTHER]);
     // An operator keeps the daemon busy.
     let mut operator = Interactive::untagged();
     let grants = format!("/v1/sessions/{name}/grants");

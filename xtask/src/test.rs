@@ -63,8 +63,8 @@ pub(crate) struct Test {
     #[arg(long, value_name = "HOOK", conflicts_with = "unit_only")]
     without: Option<String>,
 
-    /// How many processors a guest has. Without: two on the first kernel, so that what runs at once does so, and one
-    /// on the others, where the tests take a third of the time then.
+    /// How many processors a guest has. Without: one, since with two the tests take three times as long; and two for
+    /// the attacks and for the tests of what happens at once, on the first kernel.
     #[arg(long, value_name = "N")]
     cpus: Option<u32>,
 
@@ -159,11 +159,7 @@ impl Test {
         if !self.no_build {
             Build::default().host(&build::object_path())?;
         }
-        let (unfit, fit): (Vec<_>, Vec<_>) =
-            executables.into_iter().partition(|path| executables::is_for_unfit_host(path));
-        // The catalogue of attacks takes minutes: all kernels have it where it is asked for.
-        let without_attacks: Vec<_> =
-            fit.iter().filter(|path| !executables::has_attacks(path)).cloned().collect();
+        let tests = Executables::new(executables);
         let kernels = self.kernels();
         // One after another: what has to be downloaded says so, and is there when a guest begins.
         for series in &kernels {
@@ -188,21 +184,9 @@ impl Test {
                 }
             };
             let name = format!("kernel {}", series.name());
-            let asked = *place == 0 || self.filter.is_some();
-            let fit = if asked { &fit } else { &without_attacks };
-            let machine = Machine {
-                series: *series,
-                cpus: self.cpus.unwrap_or(if *place == 0 { 2 } else { 1 }),
-            };
-            let boot = |executables, parameters| {
-                self.on_kernel(machine, executables, parameters, lanes > 1)
-            };
-            if !fit.is_empty() {
-                results.push((name.clone(), boot(fit, &[])?));
-            }
-            if !unfit.is_empty() {
-                let counts = boot(&unfit, WITHOUT_BPF)?;
-                results.push((format!("{name} without BPF security modules"), counts));
+            for (what, executables, setup) in self.setups(*place, *series, &tests) {
+                let counts = self.on_kernel(setup, executables, lanes > 1)?;
+                results.push((format!("{name}{what}"), counts));
             }
             anyhow::Ok(results)
         });
@@ -210,6 +194,31 @@ impl Test {
             results.extend(of_job?);
         }
         Ok(())
+    }
+
+    /// The guests that the tests on a kernel take, each with what it is called beside the kernel and what runs in it.
+    fn setups<'a>(
+        &'a self,
+        place: usize,
+        series: Series,
+        tests: &'a Executables,
+    ) -> Vec<(&'static str, &'a [PathBuf], Setup<'a>)> {
+        let filter = self.filter.as_deref().unwrap_or_default();
+        let with =
+            |cpus| Setup { series, cpus: self.cpus.unwrap_or(cpus), filter, parameters: &[] };
+        let mut setups = vec![("", tests.usual.as_slice(), with(1))];
+        // They take minutes: all kernels have them where they are asked for.
+        if place == 0 || self.filter.is_some() {
+            setups.push((", attacks", &tests.attacks, with(2)));
+        }
+        if place == 0 && self.filter.is_none() && self.cpus.is_none() {
+            let at_once = Setup { filter: AT_ONCE, ..with(2) };
+            setups.push((", what happens at once", &tests.usual, at_once));
+        }
+        let without_bpf = Setup { parameters: WITHOUT_BPF, ..with(1) };
+        setups.push((" without BPF security modules", &tests.unfit, without_bpf));
+        setups.retain(|(_, executables, _)| !executables.is_empty());
+        setups
     }
 
     fn kernels(&self) -> Vec<Series> {
@@ -225,14 +234,8 @@ impl Test {
     /// Runs the executables in one guest; a guest that died counts as one test that failed.
     /// One that died before the first test is booted once more: older emulators were seen to panic a kernel
     /// in its first seconds. `named`: each line says which kernel it is of.
-    fn on_kernel(
-        &self,
-        machine: Machine,
-        executables: &[PathBuf],
-        parameters: &[&str],
-        named: bool,
-    ) -> Result<Counts> {
-        let series = machine.series;
+    fn on_kernel(&self, setup: Setup<'_>, executables: &[PathBuf], named: bool) -> Result<Counts> {
+        let series = setup.series;
         let begin = Instant::now();
         let boot = || {
             say::step(format!("booting {} for the integration tests", series.name()));
@@ -242,9 +245,9 @@ impl Test {
                 Box::new(io::stdout())
             };
             let (counter, counts) = Counter::new(stdout);
-            let mut guest = self.guest(series, executables, Box::new(counter))?;
-            guest.parameters = parameters.iter().map(ToString::to_string).collect();
-            guest.cpus = machine.cpus;
+            let mut guest = self.guest(series, executables, setup.filter, Box::new(counter))?;
+            guest.parameters = setup.parameters.iter().map(ToString::to_string).collect();
+            guest.cpus = setup.cpus;
             anyhow::Ok((guest.run(series), counts))
         };
         let (mut ended, mut counts) = boot()?;
@@ -284,12 +287,10 @@ impl Test {
         &self,
         series: Series,
         executables: &[PathBuf],
+        filter: &str,
         stdout: Box<dyn Write + Send>,
     ) -> Result<Guest> {
-        let mut command: Vec<OsString> =
-            ["sh", "-c", RUN_ALL, "tests", self.filter.as_deref().unwrap_or_default()]
-                .map(OsString::from)
-                .to_vec();
+        let mut command = ["sh", "-c", RUN_ALL, "tests", filter].map(OsString::from).to_vec();
         command.extend(executables.iter().map(OsString::from));
         let binaries =
             if self.without.is_some() { build::hole_folder() } else { Build::default().folder() };
@@ -316,12 +317,38 @@ impl Test {
     }
 }
 
-/// What tests are run on.
+/// The executables of the tests, by the guests that they need.
+struct Executables {
+    /// The catalogue of attacks.
+    attacks: Vec<PathBuf>,
+    /// For a host that can't enforce.
+    unfit: Vec<PathBuf>,
+    /// All others.
+    usual: Vec<PathBuf>,
+}
+
+impl Executables {
+    fn new(all: Vec<PathBuf>) -> Self {
+        let (unfit, rest) = all.into_iter().partition(|path| executables::is_for_unfit_host(path));
+        let (attacks, usual) =
+            Vec::into_iter(rest).partition(|path| executables::has_attacks(path));
+        Self { attacks, unfit, usual }
+    }
+}
+
+/// A guest that runs tests.
 #[derive(Clone, Copy)]
-struct Machine {
+struct Setup<'a> {
     series: Series,
     cpus: u32,
+    /// Parts of the tests' names, one of which is enough; none for all.
+    filter: &'a str,
+    /// What the kernel is told.
+    parameters: &'a [&'a str],
 }
+
+/// The tests of what happens at once, by parts of their names.
+const AT_ONCE: &str = "under_load renamed two_hundred";
 
 /// What is done side by side.
 enum Job {
@@ -346,13 +373,13 @@ const SLOW: usize = 12;
 /// What makes a kernel one that can't enforce: its list of security modules has no `bpf`.
 const WITHOUT_BPF: &[&str] = &["lsm=landlock,lockdown,yama"];
 
-/// Runs each executable, with the filter as its first parameter where there is one.
+/// Runs each executable, with the words of the filter as its parameters.
 const RUN_ALL: &str = r#"
 filter=$1 failed=0
 shift
 for executable; do
     echo "     Running ${executable##*/}" >&2
-    "$executable" --test-threads=1 ${filter:+"$filter"} || failed=1
+    "$executable" --test-threads=1 $filter || failed=1
 done
 exit $failed
 "#;
