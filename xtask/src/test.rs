@@ -203,9 +203,7 @@ impl Test {
         series: Series,
         tests: &'a Executables,
     ) -> Vec<(&'static str, &'a [PathBuf], Setup<'a>)> {
-        let filter = self.filter.as_deref().unwrap_or_default();
-        let with =
-            |cpus| Setup { series, cpus: self.cpus.unwrap_or(cpus), filter, parameters: &[] };
+        let with = |cpus| self.setup(series, cpus);
         let mut setups = vec![("", tests.usual.as_slice(), with(1))];
         // They take minutes: all kernels have them where they are asked for.
         if place == 0 || self.filter.is_some() {
@@ -219,6 +217,12 @@ impl Test {
         setups.push((" without BPF security modules", &tests.unfit, without_bpf));
         setups.retain(|(_, executables, _)| !executables.is_empty());
         setups
+    }
+
+    /// A guest for the tests that were asked for, of so many processors unless another number was asked for.
+    fn setup(&self, series: Series, cpus: u32) -> Setup<'_> {
+        let filter = self.filter.as_deref().unwrap_or_default();
+        Setup { series, cpus: self.cpus.unwrap_or(cpus), filter, parameters: &[] }
     }
 
     fn kernels(&self) -> Vec<Series> {
@@ -245,9 +249,7 @@ impl Test {
                 Box::new(io::stdout())
             };
             let (counter, counts) = Counter::new(stdout);
-            let mut guest = self.guest(series, executables, setup.filter, Box::new(counter))?;
-            guest.parameters = setup.parameters.iter().map(ToString::to_string).collect();
-            guest.cpus = setup.cpus;
+            let guest = self.guest(setup, executables, Box::new(counter))?;
             anyhow::Ok((guest.run(series), counts))
         };
         let (mut ended, mut counts) = boot()?;
@@ -285,12 +287,11 @@ impl Test {
 
     fn guest(
         &self,
-        series: Series,
+        setup: Setup<'_>,
         executables: &[PathBuf],
-        filter: &str,
         stdout: Box<dyn Write + Send>,
     ) -> Result<Guest> {
-        let mut command = ["sh", "-c", RUN_ALL, "tests", filter].map(OsString::from).to_vec();
+        let mut command = ["sh", "-c", RUN_ALL, "tests", setup.filter].map(OsString::from).to_vec();
         command.extend(executables.iter().map(OsString::from));
         let binaries =
             if self.without.is_some() { build::hole_folder() } else { Build::default().folder() };
@@ -298,7 +299,7 @@ impl Test {
         let folder = root().join("tests");
         for (name, value) in [
             ("REMIT_GUEST", "1".into()),
-            ("REMIT_KERNEL", series.name().into()),
+            ("REMIT_KERNEL", setup.series.name().into()),
             ("CARGO_MANIFEST_DIR", OsString::from(&folder)),
         ] {
             guest.environment.push((name.into(), value));
@@ -310,6 +311,8 @@ impl Test {
             guest.environment.push(("REMIT_ATTACKS".into(), results.clone().into()));
             guest.shared.push(results);
         }
+        guest.parameters = setup.parameters.iter().map(ToString::to_string).collect();
+        guest.cpus = setup.cpus;
         guest.folder = folder;
         guest.timeout = Duration::from_secs(self.timeout);
         guest.stdout = stdout;

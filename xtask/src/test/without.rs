@@ -71,7 +71,7 @@ impl Test {
         let mut missed = true;
         for series in self.kernels() {
             let (counter, counts) = Counter::new(io::stdout());
-            let mut guest = self.guest(series, &fit, filter, Box::new(counter))?;
+            let mut guest = self.guest(self.setup(series, 2), &fit, Box::new(counter))?;
             guest.environment.push(("REMIT_WITHOUT_HOOK".into(), hook.into()));
             guest.run(series)?;
             let failures = counts.failures();
@@ -95,10 +95,10 @@ impl Test {
         for series in self.kernels() {
             let results = folder.join(format!("holes-{}.json", series.name()));
             let _ = fs::remove_file(&results);
-            let mut guest = self.guest(series, &executables, "", Box::new(io::stdout()))?;
+            let mut guest =
+                self.guest(self.setup(series, 1), &executables, Box::new(io::stdout()))?;
             let words = [executable.as_os_str(), "--ignored".as_ref(), "--exact".as_ref()];
             guest.command = words.map(OsString::from).to_vec();
-            guest.cpus = self.cpus.unwrap_or(1);
             guest.timeout += ONE * u32::try_from(hooks.len())?;
             guest.command.extend([SEARCH.into(), "--nocapture".into()]);
             guest.environment.push(("REMIT_HOLES".into(), hooks.join(",").into()));
