@@ -125,7 +125,7 @@ impl Attack {
         self
     }
 
-    /// These kernels refuse it to everybody.
+    /// These kernels refuse it to everybody, with this error, unless the hook comes before.
     pub(crate) fn absent_on(
         mut self,
         kernels: &'static [&'static str],

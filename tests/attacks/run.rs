@@ -197,7 +197,14 @@ fn judge(
         }
         Expected::Absent(error, reason) => {
             record.reason = reason.to_owned();
-            error
+            match incident {
+                // The hook came before the kernel's own answer.
+                Some(_) => {
+                    record.hook = Some(attack.hook.to_owned());
+                    attack.error
+                }
+                None => error,
+            }
         }
     };
     if !matches(wanted, error) {

@@ -12,6 +12,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::Stdio,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -23,10 +24,7 @@ use crate::{
     build::{self, Build},
     project::{cargo, make_folder, root},
     say,
-    vm::{
-        Guest,
-        kernel::{Kernel, Series},
-    },
+    vm::{self, Guest, kernel::Series},
 };
 use count::{Counter, Counts};
 use lanes::Named;
@@ -156,67 +154,66 @@ impl Test {
             say::step("no integration test to run: no guest is booted");
             return Ok(());
         }
-        if !self.no_build {
-            Build::default().host(&build::object_path())?;
-        }
-        let tests = Executables::new(executables);
+        // Packages are unpacked while a compiler waits for another.
         let kernels = self.kernels();
-        // One after another: what has to be downloaded says so, and is there when a guest begins.
-        for series in &kernels {
-            Kernel::newest(*series)?;
-        }
-        let mut jobs: Vec<_> = kernels
-            .into_iter()
-            .enumerate()
-            .map(|(place, series)| Job::Tests(place, series))
-            .collect();
+        thread::scope(|scope| {
+            let had = scope.spawn(|| vm::fetch(&kernels));
+            if !self.no_build {
+                Build::default().host(&build::object_path())?;
+            }
+            had.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
+        let tests = Executables::new(executables);
+        let mut jobs = self.guests(&tests);
         if self.bench {
             jobs.push(Job::Bench(Bench::prepared()?));
         }
         let lanes = lanes::lanes(jobs.len());
         let of_jobs = lanes::side_by_side(&jobs, lanes, |job| {
-            let mut results = Vec::new();
-            let (place, series) = match job {
-                Job::Tests(place, series) => (place, series),
-                Job::Bench(bench) => {
-                    let counts = Counts::of_one(bench.run()?);
-                    return anyhow::Ok(vec![("cost of operations".to_owned(), counts)]);
+            anyhow::Ok(match job {
+                Job::Tests { name, executables, setup } => {
+                    (name.clone(), self.on_kernel(*setup, executables, lanes > 1)?)
                 }
-            };
-            let name = format!("kernel {}", series.name());
-            for (what, executables, setup) in self.setups(*place, *series, &tests) {
-                let counts = self.on_kernel(setup, executables, lanes > 1)?;
-                results.push((format!("{name}{what}"), counts));
-            }
-            anyhow::Ok(results)
+                Job::Bench(bench) => {
+                    ("cost of operations".to_owned(), Counts::of_one(bench.run()?))
+                }
+            })
         });
         for of_job in of_jobs {
-            results.extend(of_job?);
+            results.push(of_job?);
         }
         Ok(())
     }
 
-    /// The guests that the tests on a kernel take, each with what it is called beside the kernel and what runs in it.
-    fn setups<'a>(
-        &'a self,
-        place: usize,
-        series: Series,
-        tests: &'a Executables,
-    ) -> Vec<(&'static str, &'a [PathBuf], Setup<'a>)> {
-        let with = |cpus| self.setup(series, cpus);
-        let mut setups = vec![("", tests.usual.as_slice(), with(1))];
-        // They take minutes: all kernels have them where they are asked for.
-        if place == 0 || self.filter.is_some() {
-            setups.push((", attacks", &tests.attacks, with(2)));
+    /// The guests that the tests take. What takes longest comes first, so that no processor waits at the end.
+    fn guests<'a>(&'a self, tests: &'a Executables) -> Vec<Job<'a>> {
+        let kernels = self.kernels();
+        let first = kernels[0];
+        let mut guests = Vec::new();
+        let mut add = |what: &str, executables: &'a [PathBuf], setup: Setup<'a>| {
+            if !executables.is_empty() {
+                let name = format!("kernel {}{what}", setup.series.name());
+                guests.push(Job::Tests { name, executables, setup });
+            }
+        };
+        for series in &kernels {
+            add("", &tests.usual, self.setup(*series, 1));
         }
-        if place == 0 && self.filter.is_none() && self.cpus.is_none() {
-            let at_once = Setup { filter: AT_ONCE, ..with(2) };
-            setups.push((", what happens at once", &tests.usual, at_once));
+        for series in &kernels {
+            // They take minutes: all kernels have them where they are asked for.
+            if *series == first || self.filter.is_some() {
+                add(", attacks", &tests.attacks, self.setup(*series, 2));
+            }
         }
-        let without_bpf = Setup { parameters: WITHOUT_BPF, ..with(1) };
-        setups.push((" without BPF security modules", &tests.unfit, without_bpf));
-        setups.retain(|(_, executables, _)| !executables.is_empty());
-        setups
+        if self.filter.is_none() && self.cpus.is_none() {
+            let at_once = Setup { filter: AT_ONCE, ..self.setup(first, 2) };
+            add(", what happens at once", &tests.usual, at_once);
+        }
+        for series in &kernels {
+            let without_bpf = Setup { parameters: WITHOUT_BPF, ..self.setup(*series, 1) };
+            add(" without BPF security modules", &tests.unfit, without_bpf);
+        }
+        guests
     }
 
     /// A guest for the tests that were asked for, of so many processors unless another number was asked for.
@@ -354,9 +351,9 @@ struct Setup<'a> {
 const AT_ONCE: &str = "under_load renamed two_hundred";
 
 /// What is done side by side.
-enum Job {
-    /// The tests on one kernel, and its place among those that were asked for.
-    Tests(usize, Series),
+enum Job<'a> {
+    /// Tests in a guest, and what they are called together.
+    Tests { name: String, executables: &'a [PathBuf], setup: Setup<'a> },
     /// What operations cost: in instructions, so that nothing else that runs matters.
     Bench(Bench),
 }

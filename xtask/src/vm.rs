@@ -148,6 +148,19 @@ impl Guest {
     }
 }
 
+/// Downloads what booting these kernels takes and the cache doesn't hold: a guest then begins at once.
+///
+/// # Errors
+/// When something can't be had.
+pub(crate) fn fetch(kernels: &[Series]) -> Result<()> {
+    kernel::check_machine()?;
+    programs::fetch()?;
+    for series in kernels {
+        Kernel::newest(*series)?;
+    }
+    Ok(())
+}
+
 /// The folders of programs that every system has.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

@@ -21,6 +21,14 @@ const FIRMWARE_FOLDERS: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
 
 const EMULATOR: &str = "qemu-system-x86_64";
 
+/// Unpacks the programs that every boot takes, where the machine has not its own.
+///
+/// # Errors
+/// As [`path`].
+pub(super) fn fetch() -> Result<()> {
+    ["busybox", "kmod", EMULATOR].into_iter().try_for_each(|program| path(program).map(drop))
+}
+
 /// Where a program that booting takes lies, after its package was unpacked if need be.
 ///
 /// # Errors
