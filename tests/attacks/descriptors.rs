@@ -114,6 +114,29 @@ fn sockets() -> Vec<Attack> {
             "held-recv t",
         ),
         used(
+            "receive datagrams over a socket that was connected",
+            "socket_recvmsg",
+            "net.use",
+            "hold-udp u 127.0.0.1:7303",
+            "held-recv u",
+        ),
+        used(
+            "receive over a unix connection that was made",
+            "socket_recvmsg",
+            "net.use",
+            "hold-unix s /srv/test/sockets/lent/stream",
+            "held-recv s",
+        )
+        .anywhere(),
+        used(
+            "receive by io_uring over a unix connection that was made",
+            "socket_recvmsg",
+            "net.use",
+            "hold-unix s /srv/test/sockets/lent/stream",
+            "held-uring-recv s",
+        )
+        .anywhere(),
+        used(
             "take what arrived without a copy",
             "socket_getsockopt",
             "net.use",

@@ -227,6 +227,15 @@ fn metadata() -> Vec<Attack> {
             "sys removexattr s=@rw/file s=system.posix_acl_access",
         )
         .stopped_by_on(&["6.1"], "inode_removexattr"),
+        change(
+            "remove an attribute",
+            "inode_removexattr",
+            "sys removexattr s=@ro/file s=user.attack",
+            "all sys setxattr s=@rw/file s=user.attack x=01 1 0 \
+             and sys removexattr s=@rw/file s=user.attack",
+        )
+        .plain("ENODATA")
+        .absent_on(&["6.1"], "EOPNOTSUPP", "this kernel's tmpfs has no attributes of users"),
         attack(
             "set a file's flags",
             "file_ioctl",

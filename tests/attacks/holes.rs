@@ -27,22 +27,48 @@ struct Check {
     holds: fn() -> bool,
 }
 
-const CHECKS: &[Check] = &[Check {
-    hook: "task_free",
-    name: "a session ends with its last process",
-    holds: || {
-        let finished = bed().session("nothing").run(["true"]);
-        let show = || bed().remit(["session", "show", &finished.name, "--json"]);
-        let begin = Instant::now();
-        while begin.elapsed() < Duration::from_secs(20) {
-            if show().expect(0).json()["state"] == "ended" {
-                return true;
-            }
-            thread::sleep(Duration::from_millis(200));
-        }
-        false
+const CHECKS: &[Check] = &[
+    Check { hook: "task_free", name: "a session ends with its last process", holds: session_ends },
+    Check {
+        hook: "shm_alloc_security",
+        name: "a session uses the shared memory that it made",
+        holds: || session_may(&["shm-come-and-go", "1"]),
     },
-}];
+    Check {
+        hook: "msg_queue_alloc_security",
+        name: "a session uses the queue that it made",
+        holds: || session_may(&["msg-come-and-go", "1"]),
+    },
+    Check {
+        hook: "sem_alloc_security",
+        name: "a session uses the semaphore that it made",
+        holds: || session_may(&["sem-come-and-go", "1"]),
+    },
+    Check {
+        hook: "key_alloc",
+        name: "a session uses the keyring that it made",
+        holds: || session_may(&["key-add", "own", "process"]),
+    },
+];
+
+fn session_ends() -> bool {
+    let finished = bed().session("nothing").run(["true"]);
+    let show = || bed().remit(["session", "show", &finished.name, "--json"]);
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(20) {
+        if show().expect(0).json()["state"] == "ended" {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    false
+}
+
+/// Whether a session may do an operation of the probe.
+fn session_may(operation: &[&str]) -> bool {
+    let (_, answers) = bed().session("agent").probe(&[operation.iter().map(Into::into).collect()]);
+    answers.iter().all(|answer| answer.error().is_empty())
+}
 
 /// Attacks, each with its group.
 type Chosen<'a> = Vec<(&'static str, Vec<&'a Attack>)>;

@@ -1,16 +1,35 @@
 //! What processes share without a connection: System V IPC, message queues, shared memory, keyrings.
 
-use crate::catalogue::{Attack, attack};
+use std::{thread, time::Duration};
+
+use tests::Answer;
+
+use crate::{
+    catalogue::{Attack, attack, steps},
+    scene::Scene,
+};
 
 pub(crate) fn attacks() -> Vec<Attack> {
-    let share = |name, hook, before, act, control| {
-        attack(name, hook, "process.ipc", act, control).error("EACCES").before(before).anywhere()
-    };
-    let key = |name, before, act, control| {
-        let attack = attack(name, "key_permission", "process.key", act, control);
-        // The kernel does not find what may not be searched for.
-        attack.error("ENOKEY").before(before).anywhere()
-    };
+    let mut all = found();
+    all.extend(by_number());
+    all.extend(addresses());
+    all.extend(others());
+    all
+}
+
+/// An attack on a System V object that a process outside makes before.
+fn share(
+    name: &'static str,
+    hook: &'static str,
+    before: &'static str,
+    act: &'static str,
+    control: &'static str,
+) -> Attack {
+    attack(name, hook, "process.ipc", act, control).error("EACCES").before(before).anywhere()
+}
+
+/// System V objects that are looked for by their keys.
+fn found() -> Vec<Attack> {
     vec![
         share(
             "attach another process's shared memory",
@@ -47,6 +66,94 @@ pub(crate) fn attacks() -> Vec<Attack> {
             "sem-use {key}",
             "all sem-make {own-key} and sem-use {own-key}",
         ),
+    ]
+}
+
+/// System V objects whose numbers are known, or guessed: what the kernel asks nobody's mode for.
+fn by_number() -> Vec<Attack> {
+    vec![
+        share(
+            "remove shared memory by its number",
+            "shm_shmctl",
+            "shm-make {key}",
+            "sys shmctl {made} 0 0",
+            "all shm-make {own-key} and shm-remove {own-key}",
+        ),
+        share(
+            "remove a queue by its number",
+            "msg_queue_msgctl",
+            "msg-make {key}",
+            "sys msgctl {made} 0 0",
+            "all msg-make {own-key} and msg-remove {own-key}",
+        ),
+        share(
+            // `IPC_SET`: of root, without a mode, for no bytes.
+            "close a queue to everybody",
+            "msg_queue_msgctl",
+            "msg-make {key}",
+            "sys msgctl {made} 1 z=120",
+            "all msg-make {own-key} and msg-send {own-key}",
+        ),
+        share(
+            "remove a semaphore by its number",
+            "sem_semctl",
+            "sem-make {key}",
+            "sys semctl {made} 0 0",
+            "all sem-make {own-key} and sem-remove {own-key}",
+        ),
+    ]
+}
+
+/// System V objects that lie where some of the session's own were: the kernel tells whose one is by that.
+fn addresses() -> Vec<Attack> {
+    let place = |name, hook, act: fn(&mut Scene) -> Answer, control| {
+        attack(name, hook, "process.ipc", steps(act), control).error("EACCES").anywhere()
+    };
+    vec![
+        place(
+            "use shared memory made where one's own was",
+            "shm_free_security",
+            |scene| in_their_place(scene, "shm"),
+            "shm-come-and-go 1",
+        ),
+        place(
+            "use a queue made where one's own was",
+            "msg_queue_free_security",
+            |scene| in_their_place(scene, "msg"),
+            "msg-come-and-go 1",
+        ),
+        place(
+            "use a semaphore made where one's own was",
+            "sem_free_security",
+            |scene| in_their_place(scene, "sem"),
+            "sem-come-and-go 1",
+        ),
+    ]
+}
+
+/// The session makes objects and removes them, then a process outside makes as many: the session tries to
+/// use each.
+fn in_their_place(scene: &mut Scene, kind: &str) -> Answer {
+    let gone = scene.ask(&format!("{kind}-come-and-go 32"));
+    if !gone.error().is_empty() {
+        return gone;
+    }
+    // The kernel gives their memory back when no processor can see them any more.
+    thread::sleep(Duration::from_millis(200));
+    let made = scene.outside(&format!("{kind}-make-many 32")).value();
+    let answer = scene.ask(&format!("{kind}-use-any {made}"));
+    scene.outside(&format!("{kind}-remove-all {made}")).value();
+    answer
+}
+
+/// What is no System V object.
+fn others() -> Vec<Attack> {
+    let key = |name, before, act, control| {
+        let attack = attack(name, "key_permission", "process.key", act, control);
+        // The kernel does not find what may not be searched for.
+        attack.error("ENOKEY").before(before).anywhere()
+    };
+    vec![
         attack(
             "open another process's POSIX queue",
             "file_open",

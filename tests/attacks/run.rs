@@ -125,6 +125,9 @@ fn one(scene: &mut Scene, attack: &Attack, user: User) -> Outcome {
         let answer = if attack.by_root { scene.operator(before) } else { scene.outside(before) };
         let failed = !answer.error().is_empty() && !is_beyond(attack, user);
         assert!(!failed, "{}: before: {answer:?}", attack.name);
+        if let Answer::Done(made) = answer {
+            scene.made = made;
+        }
     }
     if let Some(words) = attack.lent {
         scene.lend();

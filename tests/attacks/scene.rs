@@ -146,6 +146,8 @@ pub(crate) struct Scene {
     pub(crate) victim: Option<u32>,
     /// A number of the attack's own.
     key: u32,
+    /// What was made before the attack, as its maker was told.
+    pub(crate) made: String,
     /// Sessions that attacks try to change.
     bystanders: Vec<Running>,
 }
@@ -183,6 +185,7 @@ impl Scene {
             named: Vec::new(),
             victim: None,
             key: 0,
+            made: String::new(),
             bystanders: Vec::new(),
         }
     }
@@ -276,6 +279,7 @@ impl Scene {
             }
             "key" => self.key.to_string(),
             "own-key" => (self.key + 1).to_string(),
+            "made" => self.made.clone(),
             "daemon" => {
                 let pid = bed().daemon_pid().unwrap_or_default();
                 self.victim = Some(pid);

@@ -161,6 +161,7 @@ fn ways() -> Vec<Attack> {
             steps(by_option),
             plainly(),
         )
+        .then("capable")
         .anywhere()
         .privileged_on(&["6.1", "6.12", "7"]),
         attack(
@@ -170,6 +171,7 @@ fn ways() -> Vec<Attack> {
             steps(by_message),
             plainly(),
         )
+        .then("capable")
         .anywhere()
         .privileged_on(&["6.1", "6.12", "7"]),
     ]

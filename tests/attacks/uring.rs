@@ -57,6 +57,18 @@ pub(crate) fn attacks() -> Vec<Attack> {
             "in-child ring-credentials-setxattr @rw/file trusted.attack",
             "open-read @rw/file",
         )
+        .then("capable")
+        .privileged(),
+        ring(
+            // Of all capabilities the process keeps `CAP_DAC_READ_SEARCH`, which is withheld, and `CAP_SETGID`.
+            "open a file that nobody may read, with former credentials",
+            "uring_override_creds",
+            "priv.credentials",
+            "in-child all sys chmod s=@rw/second 0 \
+             and sys capset x=2205082000000000 x=440000004400000000000000000000000000000000000000 \
+             and ring-credentials-open @rw/second",
+            "ring-open2 @rw/file",
+        )
         .privileged(),
         ring(
             "make a raw socket",

@@ -40,6 +40,7 @@ impl fmt::Display for Errno {
             libc::EISDIR => "EISDIR",
             libc::EINVAL => "EINVAL",
             libc::ENOTTY => "ENOTTY",
+            libc::ENODATA => "ENODATA",
             libc::ESPIPE => "ESPIPE",
             libc::EROFS => "EROFS",
             libc::EPIPE => "EPIPE",

@@ -51,7 +51,14 @@ pub(super) fn run(state: &mut State, name: &str, words: Words<'_>) -> Option<Ans
         ("kept-truncate", [key]) => {
             opcode::Ftruncate::new(types::Fd(kept(state, key).as_raw_fd()), 0).build()
         }
-        ("credentials-setxattr", [_, _]) => return Some(with_former_credentials(&texts)),
+        ("credentials-setxattr", [_, _]) => {
+            let entry = opcode::SetXattr::new(at(1), b"1".as_ptr().cast(), at(0), 1).build();
+            return Some(with_former_credentials(entry));
+        }
+        ("credentials-open", [_]) => {
+            let entry = opcode::OpenAt::new(cwd, at(0)).flags(libc::O_RDONLY | libc::O_CLOEXEC);
+            return Some(with_former_credentials(entry.build()));
+        }
         ("sendto", [to]) => return Some(send_to(to.to_str().unwrap_or_default(), flags, false)),
         ("sendmsg", [to]) => return Some(send_to(to.to_str().unwrap_or_default(), flags, true)),
         ("bind", [to]) => return Some(bind(to.to_str().unwrap_or_default(), flags)),
@@ -122,17 +129,14 @@ fn bind(word: &str, flags: squeue::Flags) -> Answer {
     submit(&opcode::Bind::new(fd, name.as_ptr().cast(), 16).build().flags(flags))
 }
 
-/// Gives a file an attribute with the credentials that this process had before it changed them, in no
-/// other way than that they are a new record.
-fn with_former_credentials(texts: &[std::ffi::CString]) -> Answer {
+/// Submits an entry with the credentials that this process had before it changed them, in no other way
+/// than that they are a new record.
+fn with_former_credentials(entry: squeue::Entry) -> Answer {
     let mut ring = IoUring::new(4)?;
     let personality = ring.submitter().register_personality()?;
     // SAFETY: the call takes a number; the groups of root stay none.
     crate::sys::done(unsafe { libc::setgroups(0, std::ptr::null()) })?;
-    let [path, name] = texts else { return Err(Errno(libc::EINVAL)) };
-    let entry = opcode::SetXattr::new(name.as_ptr(), b"1".as_ptr().cast(), path.as_ptr(), 1)
-        .build()
-        .personality(personality);
+    let entry = entry.personality(personality);
     // SAFETY: what the entry points to lives in the caller.
     unsafe { ring.submission().push(&entry) }.map_err(|_| Errno(libc::EAGAIN))?;
     ring.submit_and_wait(1)?;
