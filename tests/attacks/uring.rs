@@ -60,13 +60,14 @@ pub(crate) fn attacks() -> Vec<Attack> {
         .then("capable")
         .privileged(),
         ring(
-            // Of all capabilities the process keeps `CAP_DAC_READ_SEARCH`, which is withheld, and `CAP_SETGID`.
+            // Of all capabilities the process keeps `CAP_DAC_READ_SEARCH`, which is withheld, and `CAP_SETGID`. The
+            // name has no folders, so that the kernel opens it in the process itself.
             "open a file that nobody may read, with former credentials",
             "uring_override_creds",
             "priv.credentials",
             "in-child all sys chmod s=@rw/second 0 \
              and sys capset x=2205082000000000 x=440000004400000000000000000000000000000000000000 \
-             and ring-credentials-open @rw/second",
+             and chdir @rw and ring-credentials-open second",
             "ring-open2 @rw/file",
         )
         .privileged(),
