@@ -35,12 +35,14 @@ assert_layout!(InodeIdentity, 24, 8);
 pub struct CachedRights {
     /// Odd while somebody writes; counts the writes.
     pub sequence: u32,
-    /// The policy.
-    pub generation: Generation,
+    /// The allowed rights ([`crate::access::Rights`]).
+    pub rights: u32,
+    /// The policy's generation, and below it the session's epoch: how often its entry was written.
+    pub stamp: u64,
     /// The session.
     pub session: SessionId,
-    /// The file.
-    pub inode: InodeIdentity,
+    /// The file's number (`i_ino`). Its address says nothing more: the mount is that of one file system.
+    pub number: u64,
     /// Address of the mount (`struct vfsmount`).
     pub mount: u64,
     /// Address of the dentry.
@@ -54,13 +56,13 @@ pub struct CachedRights {
     pub renames: u32,
     /// The kernel's count of mount changes.
     pub mounts: u32,
-    /// The session's epoch: how often its entry was written.
-    pub epoch: u32,
-    /// The allowed rights ([`crate::access::Rights`]).
-    pub rights: u32,
+    /// Which of the files that had that number (`i_generation`).
+    pub generation: u32,
+    /// Alignment; zero.
+    pub reserved: u32,
 }
 
-assert_layout!(CachedRights, 88, 8);
+assert_layout!(CachedRights, 80, 8);
 
 /// Words that a folder's path is kept in: for each component from the folder up its length, then its name as
 /// it lies in memory, in whole words.

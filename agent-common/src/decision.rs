@@ -191,7 +191,7 @@ pub fn nearest_expiry(tools: &ToolSet, expiries: &Expiries) -> BootNanos {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{access::Right, authority::Mode, id::Slot};
+    use crate::access::Right;
 
     fn session(tools: ToolSet, nearest: BootNanos) -> Session {
         Session {
@@ -199,12 +199,8 @@ mod tests {
             expires: BootNanos(1_000),
             nearest_expiry: nearest,
             tools,
-            kept: ToolSet::EMPTY,
-            parent_id: SessionId(0),
-            parent: Slot::NONE,
             state: State::Active as u32,
-            mode: Mode::Enforce as u32,
-            epoch: 0,
+            ..Session::FREE
         }
     }
 

@@ -26,7 +26,7 @@ pub struct Types {
     pub seqcount: u32,
     /// `struct super_block`.
     pub super_block: u32,
-    /// `struct timespec64`, two words of 64 bits: for words of whatever lies at an address.
+    /// `struct itimerspec64`, four words of 64 bits: for words of whatever lies at an address.
     pub words: u32,
 }
 
@@ -64,6 +64,16 @@ macro_rules! offsets {
             pub setattr_has_map: u32,
             /// Not zero where a file system's mounts are a chain of pointers (since 6.18), not a list.
             pub mounts_are_chained: u32,
+            /// From a value's node in the list of what programs keep with a task to the value itself
+            /// (`bpf_local_storage_elem`, from `snode` to `sdata`).
+            pub storage_node_sdata: u32,
+            /// Not zero where what a program keeps with a task can be read by plain loads, and is not lost.
+            pub storage_is_plain: u32,
+            /// Offset of a member of `task_struct` that is zero only for a task without a tag: `bpf_storage`, and
+            /// where that can be lost one that is never zero.
+            pub task_hint: u32,
+            /// Offset of the second word of what a program keeps, in `bpf_local_storage_data`.
+            pub storage_data_second: u32,
             /// Type numbers in the kernel's BTF; all zero where the kernel can't type an address.
             pub types: Types,
             $(#[doc = concat!("Offset of `", $structure, ".", $member, "`.")] pub $field: u32,)*
@@ -77,6 +87,10 @@ macro_rules! offsets {
                 storage_is_lost: 0,
                 setattr_has_map: 0,
                 mounts_are_chained: 0,
+                storage_node_sdata: 0,
+                storage_is_plain: 0,
+                task_hint: 0,
+                storage_data_second: 0,
                 types: Types::ZERO,
                 $($field: 0,)*
             };
@@ -202,7 +216,7 @@ offsets! {
     key_type_name = "key_type"."name";
 }
 
-assert_layout!(Offsets, 28 + 28 + 4 * 94, 8);
+assert_layout!(Offsets, 44 + 28 + 4 * 94, 8);
 
 #[cfg(test)]
 mod tests {

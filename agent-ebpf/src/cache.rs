@@ -12,7 +12,7 @@ use agent_common::{
     access::Rights,
     authority::Session,
     cache::{CachedFolder, CachedRights, InodeIdentity, NAME_WORDS, PATH_WORDS},
-    id::{BootNanos, Generation, LabelId, Tag},
+    id::{Generation, LabelId, SessionId, Tag},
     limits::{COMPONENTS, ENDPOINTS_KEPT, FILES_KEPT, FOLDERS_KEPT},
     rule::{NO_NODE, Position},
 };
@@ -21,7 +21,7 @@ use aya_ebpf::helpers::generated::bpf_loop;
 use crate::{
     atomic,
     check::Endpoint,
-    kernel::{self, Changes, Place},
+    kernel::{self, Changes, OpenFile, Place},
     maps::{ENDPOINTS, FILES, FOLDERS},
     scratch::{Component, Scratch},
     walk,
@@ -55,19 +55,25 @@ pub struct Basis {
     pub changes: Changes,
 }
 
+impl Basis {
+    /// The policy and the epoch, as an entry has them.
+    #[inline(always)]
+    pub fn stamp(&self) -> u64 {
+        stamp(self.generation, self.epoch)
+    }
+}
+
+/// A policy's generation, and a session's epoch.
+#[inline(always)]
+pub fn stamp(generation: u32, epoch: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(epoch)
+}
+
 /// The session's epoch, read anew.
 #[inline(always)]
 pub fn epoch(session: &Session) -> u32 {
     // SAFETY: a reference is valid; volatile, so that it comes before what is read of the entry later.
     unsafe { core::ptr::read_volatile(&raw const session.epoch) }
-}
-
-/// Where the entry for an inode and a session lies, of a power of two many. By the inode's numbers: a typed
-/// address is nothing to calculate with.
-#[inline(always)]
-fn index(inode: &InodeIdentity, tag: &Tag, many: usize) -> u32 {
-    let numbers = inode.number ^ u64::from(inode.generation) << 32;
-    place(numbers ^ tag.session.0, many)
 }
 
 /// A place, of a power of two many, for what is not spread evenly.
@@ -92,85 +98,147 @@ fn end(sequence: *mut u32, before: u32) {
     atomic::replace(sequence, before + 1, before + 2);
 }
 
-/// Whether an entry says that the session may, now.
+/// What the entry of a file is compared with; each part is read when it is its turn.
+pub trait Site {
+    /// Address of the mount.
+    fn mount(&self) -> u64;
+    /// Address of the dentry.
+    fn dentry(&self) -> u64;
+    /// Address of the dentry's parent, zero for a dentry that lost its name, and hash and length of the name.
+    fn name(&self) -> (u64, u64);
+    /// The kernel's counters.
+    fn changes(&self) -> Changes;
+}
+
+impl Site for (&Place, &Changes) {
+    #[inline(always)]
+    fn mount(&self) -> u64 {
+        self.0.mount
+    }
+
+    #[inline(always)]
+    fn dentry(&self) -> u64 {
+        self.0.dentry
+    }
+
+    #[inline(always)]
+    fn name(&self) -> (u64, u64) {
+        (self.0.parent, self.0.name)
+    }
+
+    #[inline(always)]
+    fn changes(&self) -> Changes {
+        *self.1
+    }
+}
+
+impl Site for OpenFile {
+    #[inline(always)]
+    fn mount(&self) -> u64 {
+        (*self).mount()
+    }
+
+    #[inline(always)]
+    fn dentry(&self) -> u64 {
+        (*self).dentry() as u64
+    }
+
+    #[inline(always)]
+    fn name(&self) -> (u64, u64) {
+        (*self).name()
+    }
+
+    #[inline(always)]
+    fn changes(&self) -> Changes {
+        Changes::now()
+    }
+}
+
+/// Whether an entry says that the session may, before the nearest expiry (past it, each tool's own is looked at);
+/// for the policy and the epoch of the stamp.
 #[inline(always)]
 pub fn allows(
     inode: *const c_void,
-    place: &Place,
+    site: &impl Site,
     rights: Rights,
-    tag: &Tag,
-    session: &Session,
-    now: BootNanos,
-    basis: &Basis,
+    session: SessionId,
+    stamp: u64,
 ) -> bool {
-    // Past the nearest expiry, each tool's own is looked at.
-    if place.parent == 0
-        || session.id != tag.session
-        || now >= session.nearest_expiry
-        || now >= session.expires
-    {
-        return false;
-    }
-    let identity = kernel::identity(inode);
-    let Some(entry) = FILES.get(index(&identity, tag, FILES_KEPT)) else { return false };
+    let (number, generation) = kernel::number_and_generation(inode);
+    // SAFETY: a map's value is valid.
+    let entry = unsafe { &*FILES.at(file_place(number, generation, session)) };
     let sequence = field!(entry.sequence);
     // Field by field, not a copy of the whole: the stack is short. The sequence number tells of a writer
     // that came between.
     sequence & 1 == 0
-        && fits(entry, &identity, place, tag, basis)
+        && fits(entry, (number, generation), site, session, stamp)
         && u32::from(rights.0) & !field!(entry.rights) == 0
         && field!(entry.sequence) == sequence
+}
+
+/// Where the entry for a file and a session lies.
+#[inline(always)]
+fn file_place(number: u64, generation: u32, session: SessionId) -> u32 {
+    place(number ^ u64::from(generation) << 32 ^ session.0, FILES_KEPT)
 }
 
 /// Whether an entry was decided from the same.
 #[inline(always)]
 fn fits(
     entry: &CachedRights,
-    inode: &InodeIdentity,
-    place: &Place,
-    tag: &Tag,
-    basis: &Basis,
+    (number, generation): (u64, u32),
+    site: &impl Site,
+    session: SessionId,
+    stamp: u64,
 ) -> bool {
-    field!(entry.generation.0) == basis.generation
-        && field!(entry.session) == tag.session
-        && field!(entry.epoch) == basis.epoch
-        && field!(entry.inode.address) == inode.address
-        && field!(entry.inode.number) == inode.number
-        && field!(entry.inode.generation) == inode.generation
-        && field!(entry.dentry) == place.dentry
-        && field!(entry.mount) == place.mount
-        && field!(entry.parent) == place.parent
-        && field!(entry.name) == place.name
-        && field!(entry.renames) == basis.changes.renames
-        && field!(entry.mounts) == basis.changes.mounts
+    if field!(entry.stamp) != stamp
+        || field!(entry.session) != session
+        || field!(entry.number) != number
+        || field!(entry.generation) != generation
+        || field!(entry.mount) != site.mount()
+        || field!(entry.dentry) != site.dentry()
+    {
+        return false;
+    }
+    let changes = site.changes();
+    if field!(entry.renames) != changes.renames || field!(entry.mounts) != changes.mounts {
+        return false;
+    }
+    let (parent, name) = site.name();
+    parent != 0 && field!(entry.parent) == parent && field!(entry.name) == name
 }
 
 /// Keeps what a decision allowed; together with what an entry of the same basis allows already. Not inlined:
 /// its stack is free again before the walk of a refusal needs it.
 #[inline(never)]
 pub fn keep(inode: *const c_void, place: &Place, rights: Rights, tag: &Tag, basis: &Basis) {
-    let identity = kernel::identity(inode);
-    let Some(entry) = FILES.get_ptr_mut(index(&identity, tag, FILES_KEPT)) else { return };
+    let (number, generation) = kernel::number_and_generation(inode);
     // SAFETY: a map's value is valid.
-    let entry = unsafe { &mut *entry };
+    let entry = unsafe { &mut *FILES.at(file_place(number, generation, tag.session)) };
     let Some(before) = begin(&raw mut entry.sequence) else { return };
-    let already = if fits(entry, &identity, place, tag, basis) { entry.rights } else { 0 };
+    let site = (place, &basis.changes);
+    let is_same = fits(entry, (number, generation), &site, tag.session, basis.stamp());
+    let already = if is_same { entry.rights } else { 0 };
     write!(entry:
-        generation = Generation(basis.generation);
+        stamp = basis.stamp();
         session = tag.session;
-        inode.address = identity.address;
-        inode.number = identity.number;
-        inode.generation = identity.generation;
+        number = number;
+        generation = generation;
         mount = place.mount;
         dentry = place.dentry;
         parent = place.parent;
         name = place.name;
         renames = basis.changes.renames;
         mounts = basis.changes.mounts;
-        epoch = basis.epoch;
         rights = already | u32::from(rights.0);
     );
     end(&raw mut entry.sequence, before);
+}
+
+/// Where the entry for a folder and a session lies.
+#[inline(always)]
+fn folder_place(inode: &InodeIdentity, tag: &Tag) -> u32 {
+    place(inode.number ^ u64::from(inode.generation) << 32 ^ tag.session.0, FOLDERS_KEPT)
 }
 
 /// An entry for a folder as it was at a sequence number.
@@ -218,7 +286,8 @@ impl Folder {
 #[inline(always)]
 pub fn folder(place: &Place, tag: &Tag, basis: &Basis) -> Option<Folder> {
     let inode = kernel::inode_of(place.parent);
-    let entry = FOLDERS.get(index(&inode, tag, FOLDERS_KEPT))?;
+    // SAFETY: a map's value is valid.
+    let entry = unsafe { &*FOLDERS.at(folder_place(&inode, tag)) };
     let sequence = field!(entry.sequence);
     let fits = sequence & 1 == 0
         && field!(entry.generation.0) == basis.generation
@@ -271,9 +340,8 @@ pub extern "C" fn keep_folder(
         return 0;
     }
     let inode = kernel::inode_of(place.parent);
-    let Some(entry) = FOLDERS.get_ptr_mut(index(&inode, tag, FOLDERS_KEPT)) else { return 0 };
     // SAFETY: a map's value is valid.
-    let entry = unsafe { &mut *entry };
+    let entry = unsafe { &mut *FOLDERS.at(folder_place(&inode, tag)) };
     if inode.address == 0 {
         return 0;
     }
@@ -358,7 +426,8 @@ extern "C" fn keep_name(index: u64, context: *mut Note) -> i64 {
 /// the stamp ([`crate::check::stamp`]) stands for.
 #[inline(always)]
 pub fn allows_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) -> bool {
-    let Some(entry) = ENDPOINTS.get(endpoint_index(tag, endpoint)) else { return false };
+    // SAFETY: a map's value is valid.
+    let entry = unsafe { &*ENDPOINTS.at(endpoint_place(tag, endpoint)) };
     let sequence = field!(entry.sequence);
     sequence & 1 == 0
         && field!(entry.stamp) == stamp
@@ -373,9 +442,8 @@ pub fn allows_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) -> bool {
 /// Keeps that an endpoint is allowed.
 #[inline(always)]
 pub fn keep_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) {
-    let Some(entry) = ENDPOINTS.get_ptr_mut(endpoint_index(tag, endpoint)) else { return };
     // SAFETY: a map's value is valid.
-    let entry = unsafe { &mut *entry };
+    let entry = unsafe { &mut *ENDPOINTS.at(endpoint_place(tag, endpoint)) };
     let Some(before) = begin(&raw mut entry.sequence) else { return };
     write!(entry:
         stamp = stamp;
@@ -389,7 +457,7 @@ pub fn keep_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) {
 
 /// Where the entry for an endpoint and a session lies.
 #[inline(always)]
-fn endpoint_index(tag: &Tag, endpoint: &Endpoint) -> u32 {
+fn endpoint_place(tag: &Tag, endpoint: &Endpoint) -> u32 {
     let [high, low] = endpoint.address.0;
     let ends = u64::from(endpoint.port) << 16 | u64::from(endpoint.flow);
     place(high ^ low.rotate_left(32) ^ ends ^ tag.session.0, ENDPOINTS_KEPT)

@@ -22,12 +22,12 @@ use judge::{Labels, judge, judge_set_id, keeps};
 
 use crate::{
     cache::{self, Basis, Folder},
-    emit, given,
-    kernel::{self, Changes, Place},
-    maps::{ACTIVE, SESSIONS_BY_SLOT},
-    matching,
+    emit, expiry, given,
+    kernel::{self, Changes, OpenFile, Place},
+    maps::{self, SESSIONS_BY_SLOT},
+    matching, member,
     scratch::{self, Component, Scratch},
-    walk,
+    subject, walk,
 };
 
 /// What a refused file or network operation returns (`EACCES`).
@@ -84,24 +84,27 @@ impl FileRequest {
 /// The generation of the policy in force.
 #[inline(always)]
 fn generation() -> u32 {
-    ACTIVE.get(0).copied().unwrap_or(0) as u32
+    maps::active() as u32
 }
 
 /// Decides an operation on an existing file: by what was found before if that answers, else by one step
 /// from its folder if it is known where the rules stand there, else by a walk.
 /// `to` is the second place of a rename or link, for the record, or null.
 #[inline(never)]
-pub fn file(
-    tag: &'static Tag,
-    inode: *const c_void,
-    request: &FileRequest,
-    to: *const Place,
-) -> i32 {
+pub fn file(tag: &Tag, inode: *const c_void, request: &FileRequest, to: *const Place) -> i32 {
     let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return EACCES };
     let basis =
         Basis { generation: generation(), epoch: cache::epoch(session), changes: Changes::now() };
-    let now = kernel::now();
-    if cache::allows(inode, &request.place, request.rights, tag, session, now, &basis) {
+    if session.id == tag.session
+        && expiry::is_to_come(session, basis.epoch)
+        && cache::allows(
+            inode,
+            &(&request.place, &basis.changes),
+            request.rights,
+            tag.session,
+            basis.stamp(),
+        )
+    {
         return 0;
     }
     if request.flags & USE != 0
@@ -118,10 +121,28 @@ pub fn file(
     by_walk_for(tag, inode, request, &basis, to)
 }
 
+/// Whether it was found before that the running task may use a file so. By plain loads alone, so that it says
+/// nothing of a task whose tag has to be looked up.
+#[inline(always)]
+pub fn is_known(file: *const c_void, rights: Rights) -> bool {
+    let Some(tag) = subject::at_a_glance() else { return false };
+    let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return false };
+    let epoch = cache::epoch(session);
+    session.id == tag.session
+        && expiry::is_unhurried(session, epoch)
+        && cache::allows(
+            member!(file, file_inode),
+            &OpenFile(file),
+            rights,
+            tag.session,
+            cache::stamp(generation(), epoch),
+        )
+}
+
 /// Decides an operation on an existing file by a walk. Inlined: 8 frames are all that the verifier follows.
 #[inline(always)]
 fn by_walk_for(
-    tag: &'static Tag,
+    tag: &Tag,
     inode: *const c_void,
     request: &FileRequest,
     basis: &Basis,
@@ -140,7 +161,7 @@ fn by_walk_for(
 /// Decides an operation on a name that has no inode yet, or of which nothing is to be kept: by one step from
 /// its folder, or by a walk. `to` as for [`file`].
 #[inline(never)]
-pub fn name(tag: &'static Tag, request: &FileRequest, to: *const Place) -> i32 {
+pub fn name(tag: &Tag, request: &FileRequest, to: *const Place) -> i32 {
     let basis = Basis { generation: generation(), epoch: 0, changes: Changes::now() };
     if by_folder(tag, request, &basis) {
         return 0;
@@ -152,7 +173,7 @@ pub fn name(tag: &'static Tag, request: &FileRequest, to: *const Place) -> i32 {
 
 /// Decides whether a program may give its process more privilege. By a walk: nothing that is kept says it.
 #[inline(always)]
-pub fn set_id(tag: &'static Tag, place: Place) -> i32 {
+pub fn set_id(tag: &Tag, place: Place) -> i32 {
     let rights = Rights::of(Right::Exec);
     let mut request = FileRequest::new(Operation::FileExec, place, rights);
     request.flags = SET_ID;
@@ -164,7 +185,7 @@ pub fn set_id(tag: &'static Tag, place: Place) -> i32 {
 
 /// Whether the session may do something at one of several places: no report is made, and nothing kept.
 #[inline(always)]
-pub fn allows(tag: &'static Tag, request: &FileRequest) -> bool {
+pub fn allows(tag: &Tag, request: &FileRequest) -> bool {
     let basis = Basis { generation: generation(), epoch: 0, changes: Changes::now() };
     if by_folder(tag, request, &basis) {
         return true;
@@ -178,7 +199,7 @@ pub fn allows(tag: &'static Tag, request: &FileRequest) -> bool {
 /// Whether the session may, by what is known of the folder that the file is in. Only a walk refuses: a
 /// refusal has to name the path.
 #[inline(always)]
-fn by_folder(tag: &'static Tag, request: &FileRequest, basis: &Basis) -> bool {
+fn by_folder(tag: &Tag, request: &FileRequest, basis: &Basis) -> bool {
     let labels = labels_by_folder(tag, request, basis);
     labels != UNKNOWN && judge(tag, basis.generation, Labels(labels), request.rights) == 0
 }
@@ -247,7 +268,7 @@ fn by_step(
 
 /// Refuses because no work area is free, and counts the event that can't be made.
 #[inline(always)]
-fn crowded(tag: &'static Tag) -> i32 {
+fn crowded(tag: &Tag) -> i32 {
     emit::lost(tag);
     EACCES
 }
@@ -255,7 +276,7 @@ fn crowded(tag: &'static Tag) -> i32 {
 /// Reports a refusal, gives the area back, and says what the hook returns.
 #[inline(never)]
 fn conclude(
-    tag: &'static Tag,
+    tag: &Tag,
     area: *mut Scratch,
     request: &FileRequest,
     found: Found,
@@ -304,7 +325,7 @@ impl Found {
 
 /// Zero if a walk finds that the session may, else the reason's number.
 #[inline(always)]
-fn by_walk(tag: &'static Tag, area: *mut Scratch, request: &FileRequest, generation: u32) -> u32 {
+fn by_walk(tag: &Tag, area: *mut Scratch, request: &FileRequest, generation: u32) -> u32 {
     // SAFETY: the area is ours until it is released.
     decide_by_walk(tag, unsafe { (*area).index }, request, generation)
 }
@@ -401,7 +422,7 @@ pub struct Act {
 
 /// Refuses an act, with `reason`.
 #[inline(always)]
-pub fn refuse(tag: &'static Tag, act: &Act, reason: Reason, error: i32) -> i32 {
+pub fn refuse(tag: &Tag, act: &Act, reason: Reason, error: i32) -> i32 {
     // The verifier knows nothing of what a function of that kind returns, and a hook may not return just anything.
     if kernel::opaque(refuse_act(tag, act, reason as u32)) != 0 { error } else { 0 }
 }

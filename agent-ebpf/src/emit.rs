@@ -92,7 +92,7 @@ pub fn act(tag: &Tag, act: &Act, generation: u32, reason: u32) {
 
 /// Reports a refused abstract unix socket: `len` bytes of its name, at `name`.
 #[inline(never)]
-pub fn abstract_socket(tag: &'static Tag, act: &Act, name: u64, len: u64) {
+pub fn abstract_socket(tag: &Tag, act: &Act, name: u64, len: u64) {
     let Some(area) = scratch::acquire() else { return lost(tag) };
     let header = begin(tag, area, 0, Reason::NoTool as u32);
     header.operation = act.operation as u8;

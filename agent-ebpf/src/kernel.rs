@@ -24,6 +24,9 @@ use aya_ebpf::{
 };
 
 pub use credentials::{acts_for_another, gains_privilege, is_ring_worker};
+pub use mounts::{
+    FileSystem, is_internal, is_readonly, mount_root, mounted_on, namespace_of, own_mounts,
+};
 
 /// The value of a field of `Offsets` on the running kernel, a constant of the instruction.
 #[macro_export]
@@ -122,7 +125,34 @@ pub fn current() -> Task {
 /// Whether the task has any local storage: without it, it has no tag. One load, no helper.
 #[inline(always)]
 pub fn has_storage(task: Task) -> bool {
-    member!(u64, task.0, task_bpf_storage) != 0
+    storage_of(task) != 0
+}
+
+/// The address of a task's local storage; zero for none.
+#[inline(always)]
+pub fn storage_of(task: Task) -> u64 {
+    member!(task.0, task_bpf_storage)
+}
+
+/// The first value that any program keeps with a task, where the kernel can type addresses: the address of its map, and its first
+/// two words; `None` where there is none.
+#[inline(always)]
+pub fn first_storage(task: Task) -> Option<(u64, u64, u64)> {
+    let storage: *const c_void = member!(task.0, task_bpf_storage);
+    if storage.is_null() {
+        return None;
+    }
+    // `hlist_head` and `hlist_node` are a pointer each at first.
+    let node: u64 = member!(storage, storage_list);
+    if node == 0 {
+        return None;
+    }
+    let value = cast(node + offset!(storage_node_sdata), offset!(types.words));
+    Some((
+        member!(value, storage_data_smap),
+        member!(value, storage_data_data),
+        member!(value, storage_data_second),
+    ))
 }
 
 /// Reads a member through a pointer that the verifier has typed.
@@ -154,6 +184,8 @@ macro_rules! read {
         }
     }};
 }
+
+mod mounts;
 
 /// An address as a pointer to a structure of the kernel's BTF (`bpf_rdonly_cast`, kernel/bpf/helpers.c):
 /// loads through it are checked against the type, and give zeroes where nothing is mapped.
@@ -317,101 +349,6 @@ impl Changes {
     }
 }
 
-/// The address of the first mount above a mount, and the dentry that it is mounted on: `None` at the
-/// root of the namespace.
-#[inline(always)]
-pub fn mounted_on(mount: u64) -> Option<Place> {
-    let whole = mount - offset!(mount_mnt);
-    let parent: u64 = read!(mount at whole, offset!(mount_parent));
-    if parent == whole || parent == 0 {
-        return None;
-    }
-    let mountpoint = read!(mount at whole, offset!(mount_mountpoint));
-    Some(Place::at(parent + offset!(mount_mnt), mountpoint))
-}
-
-/// Whether a mount is in no namespace but the kernel's own (`MNT_NS_INTERNAL`, fs/mount.h: `-EINVAL` as an
-/// address): a layer of overlayfs, or what holds pipes and memfds.
-#[inline(always)]
-pub fn is_internal(mount: u64) -> bool {
-    let whole = mount - offset!(mount_mnt);
-    peek::<i64>(whole + offset!(mount_ns)) == -22
-}
-
-/// The running task's mount namespace, as an address.
-#[inline(always)]
-pub fn own_mounts() -> u64 {
-    let proxy: u64 = member!(current().0, task_nsproxy);
-    peek(proxy + offset!(nsproxy_mounts))
-}
-
-/// The mount namespace that a mount is in, as an address.
-#[inline(always)]
-pub fn namespace_of(mount: u64) -> u64 {
-    let whole = mount - offset!(mount_mnt);
-    read!(mount at whole, offset!(mount_ns))
-}
-
-/// `MNT_READONLY` (include/linux/mount.h).
-const READONLY: u32 = 0x40;
-
-/// Whether nothing can be changed by way of a mount.
-#[inline(always)]
-pub fn is_readonly(mount: u64) -> bool {
-    let flags: u32 = read!(vfsmount at mount, offset!(vfsmount_flags));
-    flags & READONLY != 0
-}
-
-/// `SB_NOUSER` (include/linux/fs.h).
-const NOUSER: u64 = 1 << 31;
-
-/// A file system, as far as its mounts go.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct FileSystem {
-    super_block: u64,
-    /// Its root dentry.
-    pub root: u64,
-}
-
-impl FileSystem {
-    /// The one that a dentry belongs to.
-    #[inline(always)]
-    pub fn of(dentry: u64) -> Self {
-        let super_block: u64 = peek(dentry + offset!(dentry_sb));
-        Self { super_block, root: peek(super_block + offset!(sb_root)) }
-    }
-
-    /// Whether it is one of the kernel's own (pipes, sockets, memory files), which nobody can mount.
-    #[inline(always)]
-    pub fn is_internal(self) -> bool {
-        peek::<u64>(self.super_block + offset!(sb_flags)) & NOUSER != 0
-    }
-
-    /// Where the first of its mounts is linked.
-    #[inline(always)]
-    pub fn first_mount(self) -> u64 {
-        peek(self.super_block + offset!(sb_mounts))
-    }
-
-    /// The mount of a link, and the link after it; `None` at the end.
-    #[inline(always)]
-    pub fn mount_at(self, link: u64) -> Option<(u64, u64)> {
-        if link == 0 || link == self.super_block + offset!(sb_mounts) {
-            return None;
-        }
-        let chained = offset!(mounts_are_chained) != 0;
-        let whole = if chained { link } else { link - offset!(mount_next) };
-        Some((whole + offset!(mount_mnt), peek(whole + offset!(mount_next))))
-    }
-}
-
-/// The root dentry of a mount.
-#[inline(always)]
-pub fn mount_root(mount: u64) -> u64 {
-    read!(vfsmount at mount, offset!(vfsmount_root))
-}
-
 /// A dentry's parent, and its name: how long, and where.
 #[inline(always)]
 pub fn parent_and_name(dentry: u64) -> (u64, u64, u64) {
@@ -440,6 +377,13 @@ pub fn parent(dentry: u64) -> u64 {
 #[inline(always)]
 pub fn word(address: u64) -> u64 {
     read!(words at address, 0)
+}
+
+/// The two words of 64 bits at an address, where the kernel can type it.
+#[inline(always)]
+pub fn words(address: u64) -> [u64; 2] {
+    let typed = cast(address, offset!(types.words));
+    [load(typed, 0), load(typed, 8)]
 }
 
 /// Whether a dentry is no longer in its parent's list of names.
@@ -471,11 +415,43 @@ pub fn inode_of(dentry: u64) -> InodeIdentity {
 /// The identity of an inode that the verifier has typed.
 #[inline(always)]
 pub fn identity(inode: *const c_void) -> InodeIdentity {
-    InodeIdentity {
-        address: inode as u64,
-        number: member!(inode, inode_number),
-        generation: member!(inode, inode_generation),
-        reserved: 0,
+    let (number, generation) = number_and_generation(inode);
+    InodeIdentity { address: inode as u64, number, generation, reserved: 0 }
+}
+
+/// The number of an inode that the verifier has typed, and which of those with that number it is.
+#[inline(always)]
+pub fn number_and_generation(inode: *const c_void) -> (u64, u32) {
+    (member!(inode, inode_number), member!(inode, inode_generation))
+}
+
+/// A `struct file` that the verifier has typed, where the kernel can type addresses.
+#[derive(Clone, Copy)]
+pub struct OpenFile(pub *const c_void);
+
+impl OpenFile {
+    /// Address of its mount.
+    #[inline(always)]
+    pub fn mount(self) -> u64 {
+        member!(self.0, file_path_mnt)
+    }
+
+    /// Its dentry.
+    #[inline(always)]
+    pub fn dentry(self) -> *const c_void {
+        member!(self.0, file_path_dentry)
+    }
+
+    /// Address of the dentry's parent, and hash and length of its name; zeroes where it lost its name.
+    #[inline(always)]
+    pub fn name(self) -> (u64, u64) {
+        let dentry = self.dentry();
+        if member!(u64, dentry, dentry_hash_pprev) == 0 {
+            return (0, 0);
+        }
+        // They lie side by side: the daemon checks it.
+        let [parent, name] = words(dentry as u64 + offset!(dentry_parent));
+        (parent, name)
     }
 }
 

@@ -28,6 +28,7 @@ mod cache;
 mod check;
 mod connections;
 mod emit;
+mod expiry;
 mod given;
 mod hooks;
 mod kernel;

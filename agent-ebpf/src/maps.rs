@@ -1,6 +1,8 @@
 //! Every map, and nothing else. Sizes come from `limits`; the daemon writes unless a comment says
 //! otherwise.
 
+use core::{cell::UnsafeCell, mem::MaybeUninit};
+
 use agent_common::{
     authority::{Expiries, Session, ToolSet},
     cache::{CachedEndpoint, CachedFolder, CachedRights},
@@ -23,6 +25,30 @@ use crate::{
     socket_owner::{Owner, SocketStorage},
     task_storage::TaskStorage,
 };
+
+/// An array of so many values, a power of two, that is read at its address: a look-up takes three instructions, in
+/// an array map's way fourteen. To the loader and the daemon it is an array map of one value, which is all of them;
+/// its name is what follows `.bss.` in its section's, in capitals.
+pub struct Entries<T, const N: usize>(UnsafeCell<MaybeUninit<[T; N]>>);
+
+// SAFETY: whoever reads and writes says how what races comes out.
+unsafe impl<T, const N: usize> Sync for Entries<T, N> {}
+
+impl<T, const N: usize> Entries<T, N> {
+    const fn new() -> Self {
+        const { assert!(N.is_power_of_two()) };
+        // The kernel makes it of zeroes.
+        Self(UnsafeCell::new(MaybeUninit::zeroed()))
+    }
+
+    /// The value at a place, modulo their number.
+    #[inline(always)]
+    pub fn at(&self, place: u32) -> *mut T {
+        let place = place as usize & (N - 1);
+        // SAFETY: the place is within.
+        unsafe { self.0.get().cast::<T>().add(place) }
+    }
+}
 
 /// Inner map of [`EDGE_TABLES`]: a step of the path trie → where it leads.
 pub type Edges = HashMap<EdgeKey, Edge, EDGES, { BPF_F_NO_PREALLOC as usize }>;
@@ -71,10 +97,16 @@ pub static LOST_EVENTS: Array<u64, SLOTS> = Array::new();
 #[btf_map]
 pub static SEQUENCE: Array<u64, 2> = Array::new();
 
-/// The generation of the policy in force (index 0); zero while there is none. One write of it switches
-/// all tables at once.
-#[btf_map]
-pub static ACTIVE: Array<u64, 1> = Array::new();
+/// The generation of the policy in force; zero while there is none. One write of it switches all tables at once.
+#[unsafe(link_section = ".bss.active")]
+static ACTIVE: Entries<u64, 1> = Entries::new();
+
+/// The generation of the policy in force.
+#[inline(always)]
+pub fn active() -> u64 {
+    // SAFETY: the value is valid; the daemon writes it as a whole.
+    unsafe { ACTIVE.at(0).read_volatile() }
+}
 
 /// Address of the host's root dentry (index 0), and the process that the probe ran in (index 1). Written
 /// by the probe.
@@ -106,16 +138,16 @@ pub static PORT_TABLES: ArrayOfMaps<Ports, POLICY_SLOTS> = ArrayOfMaps::new();
 pub static SET_ID_TOOLS: Array<ToolSet, POLICY_SLOTS> = Array::new();
 
 /// What was found to be allowed on files. Written by the kernel side.
-#[btf_map]
-pub static FILES: Array<CachedRights, FILES_KEPT> = Array::new();
+#[unsafe(link_section = ".bss.files")]
+pub static FILES: Entries<CachedRights, FILES_KEPT> = Entries::new();
 
 /// Where the rules stand at folders. Written by the kernel side.
-#[btf_map]
-pub static FOLDERS: Array<CachedFolder, FOLDERS_KEPT> = Array::new();
+#[unsafe(link_section = ".bss.folders")]
+pub static FOLDERS: Entries<CachedFolder, FOLDERS_KEPT> = Entries::new();
 
 /// Endpoints that were found to be allowed. Written by the kernel side.
-#[btf_map]
-pub static ENDPOINTS: Array<CachedEndpoint, ENDPOINTS_KEPT> = Array::new();
+#[unsafe(link_section = ".bss.endpoints")]
+pub static ENDPOINTS: Entries<CachedEndpoint, ENDPOINTS_KEPT> = Entries::new();
 
 /// Socket → the session that made it, and what it is used for. A connection that a listening socket accepts
 /// starts with a copy of the listener's. Written by the kernel side.

@@ -54,6 +54,12 @@ impl<T> TaskStorage<T> {
         unsafe { bpf_task_storage_delete(map, task.0.cast_mut().cast()) };
     }
 
+    /// The map's own address in the kernel.
+    #[inline(always)]
+    pub fn address(&self) -> u64 {
+        ptr::from_ref(self) as u64
+    }
+
     #[inline(always)]
     fn lookup(&self, task: Task, value: *mut T, flags: u64) -> *mut T {
         let map = ptr::from_ref(self).cast_mut().cast::<c_void>();

@@ -1,5 +1,6 @@
 //! The kernel side, from user space: loading, pinning and writing maps. The only user of aya.
 
+mod attachment;
 pub mod doctor;
 pub mod events;
 #[cfg(feature = "hole")]
@@ -18,7 +19,7 @@ use agent_common::{
     id::{Generation, SessionId, Slot, Tag},
 };
 
-pub use self::kernel::Kernel;
+pub use self::{attachment::Need, kernel::Kernel};
 use crate::policy::tables::{Rules, Tables};
 
 /// What the session registry and the policy store ask of the kernel. The real one writes BPF maps; a
@@ -85,11 +86,11 @@ pub trait Enforcer: Send {
     /// What the kernel refused.
     fn forget_given(&mut self, sessions: &[SessionId]) -> Result<(), KernelError>;
 
-    /// Has the kernel look at each use of a descriptor or socket that is open, or no longer.
+    /// Has the kernel look at what is needed: at more before this returns, at less some time later.
     ///
     /// # Errors
     /// What the kernel refused; as many programs as before are attached, or some more.
-    fn recall(&mut self, needed: bool) -> Result<(), KernelError>;
+    fn attach(&mut self, need: Need) -> Result<(), KernelError>;
 
     /// Resets the TCP connections that the sessions that made them may not use any more, where the kernel can. They
     /// are refused to the session in any case.

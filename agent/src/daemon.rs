@@ -150,6 +150,7 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
         clock: Arc::new(clock::System),
         witness: Box::new(log.clone()),
         builtin: builtin::of(&settings, config),
+        linger: settings.detach_after,
     };
     let registry = Registry::open(parts, &settings.state_dir, policy)?;
     let sessions = Sessions::new(registry);
@@ -158,6 +159,8 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     let journal = Journal::open(options)?;
     let vitals = Arc::new(Vitals::new(settings.canary_interval));
     let (bell, letters) = canary::mailbox();
+    let at_once = bell.clone();
+    sessions.lock().on_watch(Box::new(move || drop(at_once.send(canary::Letter::Watched))));
     let context = DaemonContext::new(host(), sessions.clone(), bell.clone());
     let writer = Writer::new(events, wake, context, journal, mail, Arc::clone(&vitals)).spawn();
     let writer = writer.map_err(DaemonError::system("start the log's thread"))?;

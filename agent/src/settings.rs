@@ -36,6 +36,8 @@ pub struct Settings {
     pub group: String,
     /// How often the canary tries whether enforcement holds; none for never.
     pub canary_interval: Option<Duration>,
+    /// How long the kernel programs stay attached after the last session; none for ever.
+    pub detach_after: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -48,13 +50,22 @@ impl Default for Settings {
             pin_dir: "/sys/fs/bpf/remit".into(),
             group: "remit".into(),
             canary_interval: Some(Duration::from_secs(60)),
+            detach_after: Some(Duration::from_secs(60)),
         }
     }
 }
 
 /// The keys, as an error names them.
-const KEYS: [&str; 7] =
-    ["policy_dir", "state_dir", "log_dir", "socket", "pin_dir", "group", "canary_interval"];
+const KEYS: [&str; 8] = [
+    "policy_dir",
+    "state_dir",
+    "log_dir",
+    "socket",
+    "pin_dir",
+    "group",
+    "canary_interval",
+    "detach_after",
+];
 
 /// What is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +148,7 @@ impl Settings {
                 "log_dir" => Some(&mut settings.log_dir),
                 "socket" => Some(&mut settings.socket),
                 "pin_dir" => Some(&mut settings.pin_dir),
-                "group" | "canary_interval" => None,
+                "group" | "canary_interval" | "detach_after" => None,
                 _ => {
                     let message = format!("unknown setting `{name}`");
                     return Err(wrong(key.span().start, message, Some(suggest(name))));
@@ -158,6 +169,10 @@ impl Settings {
                     settings.canary_interval = interval(value)
                         .map_err(|problem| wrong(at, problem.message, problem.help))?;
                 }
+                None if name == "detach_after" => {
+                    settings.detach_after = linger(value)
+                        .map_err(|problem| wrong(at, problem.message, problem.help))?;
+                }
                 None if value.is_empty() => {
                     return Err(wrong(at, "`group` is empty".into(), Some("`remit`".into())));
                 }
@@ -172,6 +187,15 @@ impl Settings {
 fn interval(text: &str) -> Result<Option<Duration>, Problem> {
     const HELP: &str = "`canary_interval = \"1m\"`, or `\"off\"`";
     if text == "off" || matches!(text, "0" | "0s" | "0m" | "0h" | "0d") {
+        return Ok(None);
+    }
+    duration(text).map(Some).map_err(|problem| problem.help(HELP))
+}
+
+/// A time without a session; `off` means that nothing is taken off.
+fn linger(text: &str) -> Result<Option<Duration>, Problem> {
+    const HELP: &str = "`detach_after = \"1m\"`, or `\"off\"`";
+    if text == "off" {
         return Ok(None);
     }
     duration(text).map(Some).map_err(|problem| problem.help(HELP))
@@ -237,6 +261,19 @@ mod tests {
         assert_eq!(wrong("canary_interval = 60").message, "`canary_interval` takes a text");
         let near = wrong("canary_intervall = \"1m\"").help;
         assert_eq!(near.as_deref(), Some("did you mean `canary_interval`?"));
+    }
+
+    #[test]
+    fn detach_after_is_a_duration_or_off() {
+        let of = |value: &str| {
+            let text = format!("detach_after = \"{value}\"");
+            Settings::parse(Path::new("s"), &text).unwrap().detach_after
+        };
+        assert_eq!((of("5m"), of("off")), (Some(Duration::from_secs(300)), None));
+        for bad in ["0s", "never"] {
+            let bad = wrong(&format!("detach_after = \"{bad}\""));
+            assert!(bad.help.is_some_and(|help| help.contains("`\"off\"`")));
+        }
     }
 
     #[test]

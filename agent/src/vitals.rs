@@ -70,6 +70,8 @@ pub struct Canary {
     pub runs: u64,
     /// Of these, those that found something wrong.
     pub failures: u64,
+    /// Whether it does not run because no hook is attached.
+    rests: bool,
     /// When the daemon started.
     began: Instant,
 }
@@ -94,9 +96,10 @@ impl Canary {
         self.last.as_ref().map_or(self.began, |run| run.ended).elapsed()
     }
 
-    /// Whether no run ended for longer than two intervals.
+    /// Whether no run ended for longer than two intervals, although there is something to watch.
     pub fn is_late(&self) -> bool {
-        self.interval.is_some_and(|interval| self.age() > interval.saturating_mul(2) + GRACE)
+        !self.rests
+            && self.interval.is_some_and(|interval| self.age() > interval.saturating_mul(2) + GRACE)
     }
 
     /// `off`, `pending`, `ok`, `failed` or `late`.
@@ -135,6 +138,7 @@ impl Vitals {
             last: None,
             runs: 0,
             failures: 0,
+            rests: false,
             began: Instant::now(),
         };
         Self {
@@ -155,7 +159,13 @@ impl Vitals {
         let mut canary = lock(&self.canary);
         canary.runs += 1;
         canary.failures += u64::from(!report.is_good());
+        canary.rests = false;
         canary.last = Some(Run { at: Timestamp::now(), ended: Instant::now(), report });
+    }
+
+    /// Takes that the canary does not run until hooks are attached.
+    pub fn rest_canary(&self) {
+        lock(&self.canary).rests = true;
     }
 
     /// What the canary found.

@@ -68,7 +68,7 @@ pub fn make() {
     fs::create_dir_all("/run/remit-test/socket").expect("the socket's folder can be made");
     let settings = format!(
         "policy_dir = \"{POLICY}\"\nstate_dir = \"{STATE}\"\nlog_dir = \"{LOG}\"\n\
-         socket = \"{SOCKET}\"\npin_dir = \"{PINS}\"\n"
+         socket = \"{SOCKET}\"\npin_dir = \"{PINS}\"\ndetach_after = \"1h\"\n"
     );
     fs::write(SETTINGS, settings).expect("the settings can be written");
     let built = built("probe");

@@ -17,6 +17,7 @@ pub mod outcome;
 pub mod probe;
 pub mod repeat;
 pub mod session;
+pub mod settings;
 
 pub use bed::{Bed, bed};
 pub use check::{Case, allowed, fails, judge, refused};
@@ -26,6 +27,7 @@ pub use outcome::Outcome;
 pub use probe::{Answer, Interactive, untagged};
 pub use repeat::Counts;
 pub use session::{Builder, Finished, Running};
+pub use settings::Changed;
 
 /// A list of words of any string type, for commands and for operations of the probe.
 #[macro_export]

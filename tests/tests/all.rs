@@ -1,5 +1,6 @@
 //! All integration tests, in one executable: they share one daemon.
 
+mod attached;
 mod attributes;
 mod authority;
 mod cache;

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 use tests::{
-    Hole, allowed, bed, judge,
+    Changed, Hole, allowed, bed, judge,
     layout::{LOG, SETTINGS, SOCKET},
     outcome::eventually,
     refused, words,
@@ -22,31 +22,6 @@ use tests::{
 const FOLDER: &str = "/run/remit-test/socket/control.canary";
 /// How soon a fault must be known: an interval of a second, and a run, on a busy emulated processor.
 const SOON: Duration = Duration::from_secs(30);
-
-/// A daemon whose canary runs every second; with the usual settings again when dropped.
-struct Quick;
-
-impl Quick {
-    fn start() -> Self {
-        bed().policy("");
-        bed().stop();
-        let settings = fs::read_to_string(SETTINGS).unwrap();
-        fs::write(SETTINGS, format!("{settings}canary_interval = \"1s\"\n")).unwrap();
-        bed().start();
-        Self
-    }
-}
-
-impl Drop for Quick {
-    fn drop(&mut self) {
-        bed().stop();
-        let settings = fs::read_to_string(SETTINGS).unwrap();
-        let usual = settings.lines().filter(|line| !line.starts_with("canary_interval"));
-        let usual: String = usual.map(|line| format!("{line}\n")).collect();
-        fs::write(SETTINGS, usual).unwrap();
-        bed().start();
-    }
-}
 
 /// What the daemon answers.
 fn ask(method: &str, path: &str) -> String {
@@ -144,7 +119,8 @@ fn canary_is_good_whatever_the_policy_is() {
 
 #[test]
 fn hook_that_is_gone_is_known_within_the_interval() {
-    let _quick = Quick::start();
+    bed().policy("");
+    let _changed = Changed::start(&[("canary_interval", "1s")]);
     good();
     doctor().expect(0);
     let (mut gone, mut holes) = (BTreeSet::new(), Vec::new());

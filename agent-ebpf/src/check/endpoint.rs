@@ -14,7 +14,7 @@ use super::{
     judge::{Labels, judge, keeps},
 };
 use crate::{
-    cache, emit, kernel,
+    cache, emit, expiry,
     maps::{ADDRESS_TABLES, PORT_TABLES, SESSIONS_BY_SLOT},
 };
 
@@ -59,7 +59,7 @@ pub struct Endpoint {
 
 /// Decides an operation on a network endpoint.
 #[inline(never)]
-pub fn endpoint(tag: &'static Tag, endpoint: &Endpoint) -> i32 {
+pub fn endpoint(tag: &Tag, endpoint: &Endpoint) -> i32 {
     let found = found(tag, endpoint);
     if found.reason == 0 {
         return 0;
@@ -70,7 +70,7 @@ pub fn endpoint(tag: &'static Tag, endpoint: &Endpoint) -> i32 {
 
 /// Whether a socket that leads to an endpoint may be used; reports nothing.
 #[inline(never)]
-pub fn is_usable(tag: &'static Tag, endpoint: &Endpoint) -> bool {
+pub fn is_usable(tag: &Tag, endpoint: &Endpoint) -> bool {
     let found = found(tag, endpoint);
     found.reason == 0 || keeps(tag, found.generation, found.labels, endpoint.rights)
 }
@@ -86,7 +86,7 @@ struct Found {
 
 /// By what was found before if that answers, else by the tables.
 #[inline(always)]
-fn found(tag: &'static Tag, endpoint: &Endpoint) -> Found {
+fn found(tag: &Tag, endpoint: &Endpoint) -> Found {
     let stamp = stamp(tag);
     let none = Labels::new(LabelId::NONE, LabelId::NONE);
     if stamp != 0 && cache::allows_endpoint(tag, endpoint, stamp) {
@@ -107,12 +107,11 @@ fn found(tag: &'static Tag, endpoint: &Endpoint) -> Found {
 #[inline(always)]
 pub fn stamp(tag: &Tag) -> u64 {
     let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return 0 };
-    let stamp = u64::from(generation()) << 32 | u64::from(cache::epoch(session));
-    let now = kernel::now();
-    if session.id != tag.session || now >= session.nearest_expiry || now >= session.expires {
+    let epoch = cache::epoch(session);
+    if session.id != tag.session || !expiry::is_to_come(session, epoch) {
         return 0;
     }
-    stamp
+    cache::stamp(generation(), epoch)
 }
 
 /// The label of an endpoint.

@@ -14,7 +14,7 @@ use agent_common::{
 use aya_ebpf::helpers::generated::bpf_loop;
 
 use crate::{
-    kernel,
+    cache, expiry,
     maps::{EXPIRIES, LABEL_TABLES, SESSIONS_BY_SLOT, SET_ID_TOOLS},
 };
 
@@ -52,7 +52,7 @@ impl Labels {
 
 /// Whether an open descriptor or connection stays usable although the session may not open it any more.
 #[inline(always)]
-pub(super) fn keeps(tag: &'static Tag, generation: u32, labels: Labels, rights: Rights) -> bool {
+pub(super) fn keeps(tag: &Tag, generation: u32, labels: Labels, rights: Rights) -> bool {
     judge_kept(tag, generation, labels.0, u64::from(rights.0)) != 0
 }
 
@@ -69,7 +69,7 @@ extern "C" fn judge_kept(tag: *const Tag, generation: u32, labels: u64, rights: 
 
 /// Zero if the session may, else the reason's number.
 #[inline(always)]
-pub(super) fn judge(tag: &'static Tag, generation: u32, labels: Labels, rights: Rights) -> u32 {
+pub(super) fn judge(tag: &Tag, generation: u32, labels: Labels, rights: Rights) -> u32 {
     judge_rights(tag, generation, labels.0, u64::from(rights.0))
 }
 
@@ -81,7 +81,7 @@ extern "C" fn judge_rights(tag: *const Tag, generation: u32, labels: u64, rights
     let rights = Rights(rights as u8);
     let slot = tag.slot.0;
     let Some(session) = SESSIONS_BY_SLOT.get(slot) else { return Reason::Expired as u32 };
-    let now = kernel::now();
+    let now = expiry::time(session, cache::epoch(session));
     if let Err(reason) = decision::standing(session, tag.session, now) {
         return reason as u32;
     }
@@ -101,7 +101,7 @@ pub(super) fn judge_set_id(tag: &Tag, generation: u32, labels: Labels) -> u32 {
     let table = generation % POLICY_SLOTS as u32;
     let Some(session) = SESSIONS_BY_SLOT.get(slot) else { return Reason::Expired as u32 };
     let Some(tools) = SET_ID_TOOLS.get(table) else { return Reason::NoTool as u32 };
-    let now = kernel::now();
+    let now = expiry::time(session, cache::epoch(session));
     if let Err(reason) = decision::standing(session, tag.session, now) {
         return reason as u32;
     }

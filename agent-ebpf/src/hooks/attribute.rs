@@ -28,7 +28,7 @@ const TIMES: u32 = 1 << 16 | 1 << 17;
 /// argument before 6.9. Mode, owner and length are decided by the hooks on paths.
 #[lsm(hook = "inode_setattr")]
 pub fn inode_setattr(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let (dentry, attributes) = if offset!(setattr_has_map) != 0 {
         (kernel::argument::<1>(&context), kernel::argument::<2>(&context))
     } else {
@@ -44,14 +44,14 @@ pub fn inode_setattr(context: LsmContext) -> i32 {
 /// size_t size, int flags)`: also lists of access before 6.2.
 #[lsm(hook = "inode_setxattr")]
 pub fn inode_setxattr(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     change(tag, context.arg(1))
 }
 
 /// `int inode_removexattr(struct mnt_idmap *idmap, struct dentry *dentry, const char *name)`.
 #[lsm(hook = "inode_removexattr")]
 pub fn inode_removexattr(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     change(tag, context.arg(1))
 }
 
@@ -59,14 +59,14 @@ pub fn inode_removexattr(context: LsmContext) -> i32 {
 /// *kacl)`, since 6.2.
 #[lsm(hook = "inode_set_acl")]
 pub fn inode_set_acl(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     change(tag, context.arg(1))
 }
 
 /// `int inode_remove_acl(struct mnt_idmap *idmap, struct dentry *dentry, const char *acl_name)`, since 6.2.
 #[lsm(hook = "inode_remove_acl")]
 pub fn inode_remove_acl(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     change(tag, context.arg(1))
 }
 
@@ -74,7 +74,7 @@ pub fn inode_remove_acl(context: LsmContext) -> i32 {
 /// path or descriptor.
 #[lsm(hook = "inode_file_setattr")]
 pub fn inode_file_setattr(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     change(tag, context.arg(0))
 }
 
@@ -84,7 +84,7 @@ pub fn inode_file_setattr(context: LsmContext) -> i32 {
 /// What overlayfs changes in its layers was decided when overlayfs was asked. A thread of io_uring's may have
 /// other credentials than it began with because of what its own session did, so they prove nothing.
 #[inline(always)]
-fn change(tag: &'static Tag, dentry: *const c_void) -> i32 {
+fn change(tag: &Tag, dentry: *const c_void) -> i32 {
     let inode: *const c_void = member!(dentry, dentry_inode);
     if inode.is_null() || member!(u32, inode, inode_nlink) == 0 {
         return 0;
@@ -109,15 +109,15 @@ fn request(place: Place) -> FileRequest {
 }
 
 /// A file, and the ways to it that are tried beside the first.
-struct Ways {
-    tag: &'static Tag,
+struct Ways<'a> {
+    tag: &'a Tag,
     dentry: u64,
     allowed: u64,
 }
 
 /// Whether the session may change the file by another mount than the first.
 #[inline(always)]
-fn is_allowed_elsewhere(tag: &'static Tag, dentry: u64) -> bool {
+fn is_allowed_elsewhere(tag: &Tag, dentry: u64) -> bool {
     let mut ways = Ways { tag, dentry, allowed: 0 };
     let context = (&raw mut ways).cast();
     // SAFETY: the callback has the signature that the helper asks for, and the context is on the stack
@@ -128,7 +128,7 @@ fn is_allowed_elsewhere(tag: &'static Tag, dentry: u64) -> bool {
 }
 
 /// Tries one mount; non-zero when it allows the change, or there are no more.
-extern "C" fn is_allowed_by(index: u64, ways: *mut Ways) -> i64 {
+extern "C" fn is_allowed_by(index: u64, ways: *mut Ways<'_>) -> i64 {
     // SAFETY: the context is `is_allowed_elsewhere`'s.
     let ways = unsafe { &mut *ways };
     let mount = mounts::of(ways.dentry, index + 1);

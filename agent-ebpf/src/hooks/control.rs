@@ -114,7 +114,7 @@ pub fn file_ioctl_compat(context: LsmContext) -> i32 {
 
 #[inline(always)]
 fn control(context: &LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let command: u32 = context.arg(1);
     if TYPING.contains(&command) || OWNING.contains(&command) {
         let arguments = [command, 0, 0];
@@ -142,7 +142,7 @@ fn control(context: &LsmContext) -> i32 {
 }
 
 #[inline(always)]
-fn decide(tag: &'static Tag, file: *const c_void, inode: *const c_void, right: Right) -> i32 {
+fn decide(tag: &Tag, file: *const c_void, inode: *const c_void, right: Right) -> i32 {
     let place = Place::of_file(file);
     let mut request = FileRequest::new(Operation::FileIoctl, place, Rights::of(right));
     if kernel::acts_for_another() {

@@ -35,7 +35,7 @@ const VM_SHARED: u64 = 8;
 /// the file is null for anonymous memory.
 #[lsm(hook = "mmap_file")]
 pub fn mmap_file(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let file: *const c_void = context.arg(0);
     if file.is_null() {
         return 0;
@@ -47,7 +47,7 @@ pub fn mmap_file(context: LsmContext) -> i32 {
 /// `int file_mprotect(struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)`.
 #[lsm(hook = "file_mprotect")]
 pub fn file_mprotect(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let vma: *const c_void = context.arg(0);
     let file: *const c_void = member!(vma, vma_file);
     if file.is_null() {
@@ -58,7 +58,7 @@ pub fn file_mprotect(context: LsmContext) -> i32 {
 
 /// Decides about a mapping of that protection. One that is not shared writes to memory, not to the file.
 #[inline(always)]
-fn map(tag: &'static Tag, file: *const c_void, protection: u64, is_shared: bool) -> i32 {
+fn map(tag: &Tag, file: *const c_void, protection: u64, is_shared: bool) -> i32 {
     let inode: *const c_void = member!(file, file_inode);
     if protection & PROT_EXEC != 0 {
         let place = Place::of_file(file);
@@ -84,7 +84,7 @@ fn map(tag: &'static Tag, file: *const c_void, protection: u64, is_shared: bool)
 /// program will have are made, and nothing is committed yet. `file` is where they come from.
 #[lsm(hook = "bprm_creds_from_file")]
 pub fn bprm_creds_from_file(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let program: *const c_void = context.arg(0);
     if !kernel::gains_privilege(member!(program, binprm_cred)) {
         return 0;

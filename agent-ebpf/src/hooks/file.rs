@@ -39,13 +39,41 @@ const S_IFIFO: u16 = 0o010_000;
 /// and its interpreter by exec.
 #[lsm(hook = "file_open")]
 pub fn file_open(context: LsmContext) -> i32 {
-    if subject::is_surely_untagged() { 0 } else { open(context.arg(0)) }
+    if subject::is_surely_untagged() || was_opened(context.arg(0)) {
+        0
+    } else {
+        open(context.arg(0))
+    }
 }
 
-/// Not inlined: who is untagged should not pay for the registers that the rest needs.
+/// Whether it was decided before that the file may be opened so. Not inlined: who is untagged should not pay for
+/// the registers that the rest needs.
+#[inline(never)]
+fn was_opened(file: *const c_void) -> bool {
+    let flags: u32 = member!(file, file_flags);
+    // What needs something else than its mode says.
+    if flags & (O_TMPFILE | FMODE_EXEC) != 0 {
+        return false;
+    }
+    let rights = wanted(member!(file, file_mode), flags);
+    !rights.is_empty() && check::is_known(file, rights)
+}
+
+/// The rights that opening a file takes by its mode, but to run it.
+#[inline(always)]
+fn wanted(mode: u32, flags: u32) -> Rights {
+    const {
+        assert!(Rights::of(Right::Read).0 as u32 == FMODE_READ);
+        assert!(Rights::of(Right::Write).0 as u32 == FMODE_WRITE);
+    }
+    let truncates = (flags / (O_TRUNC / FMODE_WRITE)) & FMODE_WRITE;
+    Rights((mode & (FMODE_READ | FMODE_WRITE) | truncates) as u8)
+}
+
+/// Decides anew.
 #[inline(never)]
 fn open(file: *const c_void) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let mode: u32 = member!(file, file_mode);
     let flags: u32 = member!(file, file_flags);
     if is_backing(file) {
@@ -55,23 +83,15 @@ fn open(file: *const c_void) -> i32 {
         return open_unnamed(tag, file, mode);
     }
     let inode: *const c_void = member!(file, file_inode);
-    let mut rights = Rights::NONE;
-    let mut operation = Operation::FileOpen;
-    if flags & FMODE_EXEC != 0 {
-        rights = Rights::of(Right::Exec);
-        operation = Operation::FileExec;
+    let (operation, mut rights) = if flags & FMODE_EXEC != 0 {
+        (Operation::FileExec, Rights::of(Right::Exec))
     } else {
-        if mode & FMODE_READ != 0 {
-            rights = rights.with(Right::Read);
-        }
-        if mode & FMODE_WRITE != 0 || flags & O_TRUNC != 0 {
-            rights = rights.with(Right::Write);
-        }
-        // Access mode 3: neither to read nor to write, but to control, for which the kernel itself asks
-        // for both (`ACC_MODE`, include/linux/fs.h).
-        if rights.is_empty() {
-            rights = Rights::of(Right::Read).with(Right::Write);
-        }
+        (Operation::FileOpen, wanted(mode, flags))
+    };
+    // Access mode 3: neither to read nor to write, but to control, for which the kernel itself asks for both
+    // (`ACC_MODE`, include/linux/fs.h).
+    if rights.is_empty() {
+        rights = Rights::of(Right::Read).with(Right::Write);
     }
     let place = Place::of_file(file);
     let mut request = FileRequest::new(operation, place, rights);
@@ -94,7 +114,7 @@ pub(super) fn is_backing(file: *const c_void) -> bool {
 /// A file without a name (`O_TMPFILE`): judged as one made in its folder. Without the folder's cached label:
 /// the verifier of 6.18 does not trust an inode that was reached through a parent.
 #[inline(always)]
-fn open_unnamed(tag: &'static Tag, file: *const c_void, mode: u32) -> i32 {
+fn open_unnamed(tag: &Tag, file: *const c_void, mode: u32) -> i32 {
     let unnamed = Place::of_file(file);
     let (folder, ..) = parent_and_name(unnamed.dentry);
     let mut rights = Rights::of(Right::Create).with(Right::Write);

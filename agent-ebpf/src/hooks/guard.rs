@@ -18,7 +18,7 @@ use crate::{
 /// Refuses what the running task tries, if it is tagged.
 #[inline(always)]
 fn forbid(operation: Operation, number: u32) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let act = Act { operation, object: OBJECT_NUMBER, arguments: [number, 0, 0] };
     check::refuse(tag, &act, Reason::Guard, EPERM)
 }
@@ -26,7 +26,7 @@ fn forbid(operation: Operation, number: u32) -> i32 {
 /// Refuses what the running task tries on a task of another session, or of none.
 #[inline(always)]
 fn forbid_outside(operation: Operation, other: Task, number: u32) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     if subject::of(other).is_some_and(|theirs| theirs.session == tag.session) {
         return 0;
     }
@@ -121,7 +121,7 @@ pub fn file_fcntl(context: LsmContext) -> i32 {
     if to == own || to == 0 {
         return 0;
     }
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let act = Act {
         operation: Operation::ProcessSignal,
         object: OBJECT_PROCESS,
@@ -134,7 +134,7 @@ pub fn file_fcntl(context: LsmContext) -> i32 {
 /// the session may write.
 #[inline(always)]
 fn lease(file: *const c_void) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let inode: *const c_void = member!(file, file_inode);
     if member!(u32, inode, inode_nlink) == 0 {
         return 0;
@@ -258,7 +258,7 @@ fn is_borrowed(credentials: u64) -> bool {
 /// Refuses without a report what nobody would want to read of.
 #[inline(always)]
 fn withheld(_capability: u32) -> i32 {
-    match subject::current() {
+    match &subject::current() {
         Some(tag) if !check::audited(tag) => EPERM,
         _ => 0,
     }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     check::{self, Act, Address, EACCES, Endpoint, FRESH, FileRequest, USE},
     given,
-    kernel::{Place, parent_and_name, peek},
+    kernel::{self, Place, parent_and_name, peek},
     member, offset,
     socket_owner::{self, CONNECTS, LISTENS, REACHES},
     subject,
@@ -42,36 +42,29 @@ const TCP_ZEROCOPY_RECEIVE: u32 = 35;
 /// copy_file_range, io_uring and AIO; listing a folder; allocating.
 #[lsm(hook = "file_permission")]
 pub fn file_permission(context: LsmContext) -> i32 {
-    let file: *const c_void = context.arg(0);
     if subject::is_surely_untagged() {
+        return 0;
+    }
+    // Read again each time: who is untagged should not pay for a register more.
+    let file = || kernel::argument::<0>(&context);
+    if is_socket(file()) {
+        socket_used(file())
+    } else if was_used(file(), context.arg(1)) {
         0
-    } else if is_socket(file) {
-        socket_used(file)
     } else {
-        used(file, context.arg(1))
+        used(file(), context.arg(1))
     }
 }
 
-/// Whether a descriptor is a socket's.
+/// Whether it was decided before that an open file may be used so. Not inlined, as opening a file.
+#[inline(never)]
+fn was_used(file: *const c_void, mask: u32) -> bool {
+    check::is_known(file, rights_of_use(file, mask))
+}
+
+/// The rights that using a file takes.
 #[inline(always)]
-fn is_socket(file: *const c_void) -> bool {
-    let inode: *const c_void = member!(file, file_inode);
-    member!(u16, inode, inode_mode) & S_IFMT == S_IFSOCK
-}
-
-/// Decides about a descriptor of a socket.
-#[inline(never)]
-fn socket_used(file: *const c_void) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
-    // SAFETY: the file is a pointer that the verifier has typed.
-    let sock = unsafe { bpf_sock_from_file(file.cast_mut().cast()) };
-    if sock.is_null() { 0 } else { socket(tag, sock.cast_const().cast()) }
-}
-
-/// Not inlined, as opening a file.
-#[inline(never)]
-fn used(file: *const c_void, mask: u32) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+fn rights_of_use(file: *const c_void, mask: u32) -> Rights {
     let mut rights = Rights::NONE;
     if mask & (MAY_WRITE | MAY_APPEND) != 0 {
         rights = rights.with(Right::Write);
@@ -85,7 +78,30 @@ fn used(file: *const c_void, mask: u32) -> i32 {
         };
         rights = rights.with(right);
     }
-    held(tag, file, rights, Operation::FileUse)
+    rights
+}
+
+/// Whether a descriptor is a socket's.
+#[inline(always)]
+fn is_socket(file: *const c_void) -> bool {
+    let inode: *const c_void = member!(file, file_inode);
+    member!(u16, inode, inode_mode) & S_IFMT == S_IFSOCK
+}
+
+/// Decides about a descriptor of a socket.
+#[inline(never)]
+fn socket_used(file: *const c_void) -> i32 {
+    let Some(tag) = &subject::current() else { return 0 };
+    // SAFETY: the file is a pointer that the verifier has typed.
+    let sock = unsafe { bpf_sock_from_file(file.cast_mut().cast()) };
+    if sock.is_null() { 0 } else { socket(tag, sock.cast_const().cast()) }
+}
+
+/// Not inlined, as opening a file.
+#[inline(never)]
+fn used(file: *const c_void, mask: u32) -> i32 {
+    let Some(tag) = &subject::current() else { return 0 };
+    held(tag, file, rights_of_use(file, mask), Operation::FileUse)
 }
 
 /// `int file_receive(struct file *file)`: a descriptor that comes over a unix socket or out of another
@@ -99,7 +115,7 @@ pub fn file_receive(context: LsmContext) -> i32 {
 /// Decides about a descriptor that comes, but for a socket's.
 #[inline(never)]
 fn received_file(file: *const c_void) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let mode: u32 = member!(file, file_mode);
     let mut rights = Rights::NONE;
     if mode & FMODE_READ != 0 {
@@ -115,13 +131,13 @@ fn received_file(file: *const c_void) -> i32 {
 /// `int file_truncate(struct file *file)`: `ftruncate`, which older kernels ask `path_truncate` for.
 #[lsm(hook = "file_truncate")]
 pub fn file_truncate(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     held(tag, context.arg(0), Rights::of(Right::Write), Operation::FileSetattr)
 }
 
 /// Decides about an open file.
 #[inline(always)]
-fn held(tag: &'static Tag, file: *const c_void, rights: Rights, operation: Operation) -> i32 {
+fn held(tag: &Tag, file: *const c_void, rights: Rights, operation: Operation) -> i32 {
     if is_backing(file) {
         return 0;
     }
@@ -152,7 +168,7 @@ pub fn socket_recvmsg(context: LsmContext) -> i32 {
 /// Not inlined, as opening a file.
 #[inline(never)]
 fn received(sock: *const c_void) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     socket(tag, sock)
 }
 
@@ -162,14 +178,14 @@ pub fn socket_getsockopt(context: LsmContext) -> i32 {
     if context.arg::<u32>(1) != SOL_TCP || context.arg::<u32>(2) != TCP_ZEROCOPY_RECEIVE {
         return 0;
     }
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     socket(tag, context.arg(0))
 }
 
 /// `int socket_accept(struct socket *sock, struct socket *newsock)`.
 #[lsm(hook = "socket_accept")]
 pub fn socket_accept(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let sock: *const c_void = context.arg(0);
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null() {
@@ -198,7 +214,7 @@ fn inode_of(sock: *const c_void) -> *const c_void {
 
 /// Decides whether a socket may be used. (A path's decision needs the frames that [`by_roles`] takes.)
 #[inline(always)]
-pub fn socket(tag: &'static Tag, sock: *const c_void) -> i32 {
+pub fn socket(tag: &Tag, sock: *const c_void) -> i32 {
     match by_roles(tag, sock) {
         BY_PATH => unix_peer(tag, sock),
         0 => 0,
@@ -217,7 +233,7 @@ const KIND: u64 = 4;
 
 /// Decides by what a socket was made and connected for, if the session made it, else by where it leads.
 #[inline(never)]
-fn by_roles(tag: &'static Tag, sock: *const c_void) -> u64 {
+fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
     let sk: *const c_void = member!(sock, socket_sk);
     let inode = inode_of(sock);
     if sk.is_null() || inode.is_null() {
@@ -254,7 +270,7 @@ fn by_roles(tag: &'static Tag, sock: *const c_void) -> u64 {
 #[inline(always)]
 pub fn is_lost(sk: *const c_void) -> bool {
     let Some(owner) = socket_owner::of(sk) else { return false };
-    let (roles, tag): (u32, &'static Tag) = (owner.roles, &owner.tag);
+    let (roles, tag): (u32, &Tag) = (owner.roles, &owner.tag);
     if member!(u16, sk, sock_dport) == 0 || check::audited(tag) || check::is_quarantined(tag) {
         return false;
     }
@@ -268,7 +284,7 @@ pub fn is_lost(sk: *const c_void) -> bool {
 
 /// Decides about a socket that the session did not make: it came from outside.
 #[inline(always)]
-fn stranger(tag: &'static Tag, sk: *const c_void, inode: *const c_void) -> u64 {
+fn stranger(tag: &Tag, sk: *const c_void, inode: *const c_void) -> u64 {
     if given::is(tag, inode, Rights::NONE) {
         return 0;
     }
@@ -299,7 +315,7 @@ fn stranger(tag: &'static Tag, sk: *const c_void, inode: *const c_void) -> u64 {
 
 /// Whether the session may use the local end. Who may listen on all addresses may on each.
 #[inline(never)]
-fn may_listen(tag: &'static Tag, sk: *const c_void) -> bool {
+fn may_listen(tag: &Tag, sk: *const c_void) -> bool {
     let any =
         if member!(u16, sk, sock_family) == AF_INET { Address::v4(0) } else { Address([0; 2]) };
     let mut endpoint = local_end(sk);
@@ -312,13 +328,13 @@ fn may_listen(tag: &'static Tag, sk: *const c_void) -> bool {
 
 /// Whether the session may use the remote end.
 #[inline(never)]
-fn may_reach(tag: &'static Tag, sk: *const c_void) -> bool {
+fn may_reach(tag: &Tag, sk: *const c_void) -> bool {
     check::is_usable(tag, &remote_end(sk))
 }
 
 /// Reports a refusal, of what [`by_roles`] found, and gives the verdict.
 #[inline(never)]
-fn report(tag: &'static Tag, sock: *const c_void, end: u64) -> i32 {
+fn report(tag: &Tag, sock: *const c_void, end: u64) -> i32 {
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null() {
         return EACCES;
@@ -340,7 +356,7 @@ fn report(tag: &'static Tag, sock: *const c_void, end: u64) -> i32 {
 
 /// Decides about the path of the unix socket at the other end, if it has one.
 #[inline(always)]
-fn unix_peer(tag: &'static Tag, sock: *const c_void) -> i32 {
+fn unix_peer(tag: &Tag, sock: *const c_void) -> i32 {
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null() {
         return 0;

@@ -28,7 +28,7 @@ const SEM_INFO: u32 = 19;
 /// error that the kernel makes of any other.
 #[inline(always)]
 fn use_of(context: &LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let address = context.arg::<*const c_void>(0) as u64;
     if object_owner::is_own(address, tag) {
         return 0;
@@ -76,7 +76,7 @@ pub fn sem_semctl(context: LsmContext) -> i32 {
 /// Writes down whose a new object is.
 #[inline(always)]
 fn make(context: &LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     if object_owner::set(context.arg::<*const c_void>(0) as u64, tag) { 0 } else { ENOMEM }
 }
 

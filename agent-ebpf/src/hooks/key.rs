@@ -29,7 +29,7 @@ const ASYMMETRIC: u64 = u64::from_le_bytes(*b"asymmetr");
 #[lsm(hook = "key_alloc")]
 pub fn key_alloc(context: LsmContext) -> i32 {
     let address = context.arg::<*const c_void>(0) as u64;
-    let Some(tag) = subject::current() else {
+    let Some(tag) = &subject::current() else {
         object_owner::forget(address);
         return 0;
     };
@@ -41,7 +41,7 @@ pub fn key_alloc(context: LsmContext) -> i32 {
 /// security/keys/keyctl.c), so it is `EPERM`.
 #[lsm(hook = "key_permission")]
 pub fn key_permission(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let mut reference = 0;
     // The type of the argument is incomplete: the verifier gives it to nobody.
     // SAFETY: the hook has that argument, and the destination is a word.

@@ -27,7 +27,7 @@ const ROUTES: [u32; 3] = [57, 5, 6];
 /// would take a route away is refused too.
 #[lsm(hook = "socket_setsockopt")]
 pub fn socket_setsockopt(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let (level, option) = (context.arg::<u32>(1), context.arg::<u32>(2));
     let routes = match level {
         IP => option == IP_OPTIONS,
@@ -74,12 +74,12 @@ const FOUND: u64 = 1 << 63;
 
 /// Refuses what [`way`] found.
 #[inline(always)]
-pub(super) fn refuse_way(tag: &'static Tag, way: u64) -> i32 {
+pub(super) fn refuse_way(tag: &Tag, way: u64) -> i32 {
     refuse(tag, (way >> 32) as u32 & 0xffff, way as u32)
 }
 
 #[inline(always)]
-fn refuse(tag: &'static Tag, level: u32, option: u32) -> i32 {
+fn refuse(tag: &Tag, level: u32, option: u32) -> i32 {
     // As incidents name it: the level, then the option.
     let arguments = [level << 16 | option, 0, 0];
     let act = Act { operation: Operation::NetOption, object: OBJECT_NUMBER, arguments };

@@ -47,7 +47,7 @@ fn is_unnamed(dentry: *const c_void) -> bool {
 /// Making a name in a folder.
 #[inline(always)]
 fn create(context: &LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let place = fresh(context.arg(0), context.arg(1));
     let mut request = FileRequest::new(Operation::FileCreate, place, Rights::of(Right::Create));
     request.flags = FRESH;
@@ -57,7 +57,7 @@ fn create(context: &LsmContext) -> i32 {
 /// Removing a name from a folder.
 #[inline(always)]
 fn delete(context: &LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let place = below(context.arg(0), context.arg(1));
     let request = FileRequest::new(Operation::FileDelete, place, Rights::of(Right::Delete));
     // By its name: there is nothing to keep of what is going.
@@ -68,7 +68,7 @@ fn delete(context: &LsmContext) -> i32 {
 /// files) is changed by who holds it open: by a descriptor (`fchmod`, and `ftruncate` on 6.1).
 #[inline(always)]
 fn change(context: &LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let path: *const c_void = context.arg(0);
     let dentry: *const c_void = member!(path, path_dentry);
     if is_unnamed(dentry) {
@@ -82,12 +82,7 @@ fn change(context: &LsmContext) -> i32 {
 
 /// Decides for a dentry that may turn out to have no inode.
 #[inline(always)]
-fn existing(
-    tag: &'static Tag,
-    dentry: *const c_void,
-    request: &FileRequest,
-    to: *const Place,
-) -> i32 {
+fn existing(tag: &Tag, dentry: *const c_void, request: &FileRequest, to: *const Place) -> i32 {
     let inode: *const c_void = member!(dentry, dentry_inode);
     if inode.is_null() {
         return check::name(tag, request, to);
@@ -155,7 +150,7 @@ pub fn path_chown(context: LsmContext) -> i32 {
 /// with a file, so it needs what opening it does.
 #[lsm(hook = "path_notify")]
 pub fn path_notify(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let path: *const c_void = context.arg(0);
     let dentry: *const c_void = member!(path, path_dentry);
     let request =
@@ -168,7 +163,7 @@ pub fn path_notify(context: LsmContext) -> i32 {
 /// who may read and write the file could as well copy it.
 #[lsm(hook = "path_link")]
 pub fn path_link(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let old: *const c_void = context.arg(0);
     let folder: *const c_void = context.arg(1);
     let rights = Rights::of(Right::Read).with(Right::Write);
@@ -187,16 +182,29 @@ pub fn path_link(context: LsmContext) -> i32 {
 /// kernels and once in others, so both ends are asked for everything here.
 #[lsm(hook = "path_rename")]
 pub fn path_rename(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
-    let old: *const c_void = context.arg(1);
-    let new: *const c_void = context.arg(3);
+    if subject::is_surely_untagged() {
+        return 0;
+    }
+    rename(context.arg(0), context.arg(1), context.arg(2), context.arg(3), context.arg(4))
+}
+
+/// Not inlined, as opening a file.
+#[inline(never)]
+fn rename(
+    old_folder: *const c_void,
+    old: *const c_void,
+    new_folder: *const c_void,
+    new: *const c_void,
+    flags: u32,
+) -> i32 {
+    let Some(tag) = &subject::current() else { return 0 };
     let leave = Rights::of(Right::Delete).with(Right::Read).with(Right::Write);
     let folder = is_folder(old) || is_folder(new);
     let whole = if folder { WHOLE } else { 0 };
-    let mut leaving = FileRequest::new(Operation::FileRename, below(context.arg(0), old), leave);
+    let mut leaving = FileRequest::new(Operation::FileRename, below(old_folder, old), leave);
     leaving.flags = whole;
-    let mut arriving = arriving(Operation::FileRename, fresh(context.arg(2), new), whole);
-    if context.arg::<u32>(4) & RENAME_EXCHANGE != 0 {
+    let mut arriving = arriving(Operation::FileRename, fresh(new_folder, new), whole);
+    if flags & RENAME_EXCHANGE != 0 {
         leaving.rights = leave.with(Right::Create);
         arriving.rights = leaving.rights;
     }

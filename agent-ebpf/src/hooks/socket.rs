@@ -44,7 +44,7 @@ pub fn socket_create(context: LsmContext) -> i32 {
     if context.arg::<i32>(3) != 0 {
         return 0;
     }
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let family: u32 = context.arg(0);
     let kind = context.arg::<u32>(1) & SOCK_TYPE;
     let protocol: u32 = context.arg(2);
@@ -78,7 +78,7 @@ pub fn socket_post_create(context: LsmContext) -> i32 {
     if context.arg::<i32>(4) != 0 {
         return 0;
     }
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let sock: *const c_void = member!(context.arg::<*const c_void>(0), socket_sk);
     if sock.is_null() {
         return 0;
@@ -99,7 +99,7 @@ pub fn socket_connect(context: LsmContext) -> i32 {
 /// Not inlined, as opening a file.
 #[inline(never)]
 fn connect(sock: *const c_void, address: u64, len: i32) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     reach(tag, sock, address, len, Operation::NetConnect)
 }
 
@@ -114,7 +114,7 @@ pub fn socket_sendmsg(context: LsmContext) -> i32 {
 /// Not inlined, as opening a file.
 #[inline(never)]
 fn send(sock: *const c_void, message: *const c_void) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     if member!(u64, message, msghdr_control) != 0 {
         let way = options::way(message);
         if way != 0 {
@@ -136,7 +136,7 @@ fn send(sock: *const c_void, message: *const c_void) -> i32 {
 /// the kernel chooses, as it does for every socket that is not bound.
 #[lsm(hook = "socket_bind")]
 pub fn socket_bind(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let sock: *const c_void = context.arg(0);
     let address = context.arg::<*const c_void>(1) as u64;
     let Some((address, port)) = read_address(sock, address, context.arg(2), Operation::NetBind)
@@ -152,7 +152,7 @@ pub fn socket_bind(context: LsmContext) -> i32 {
 /// `int socket_listen(struct socket *sock, int backlog)`.
 #[lsm(hook = "socket_listen")]
 pub fn socket_listen(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let sock: *const c_void = context.arg(0);
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null() {
@@ -168,13 +168,7 @@ pub fn socket_listen(context: LsmContext) -> i32 {
 
 /// Decides an outgoing endpoint.
 #[inline(always)]
-fn reach(
-    tag: &'static Tag,
-    sock: *const c_void,
-    address: u64,
-    len: i32,
-    operation: Operation,
-) -> i32 {
+fn reach(tag: &Tag, sock: *const c_void, address: u64, len: i32, operation: Operation) -> i32 {
     let Some((address, port)) = read_address(sock, address, len, operation) else { return 0 };
     let address = own_host_for_any(address);
     let datagrams = member!(u16, sock, socket_type) == SOCK_DGRAM;
@@ -196,7 +190,7 @@ fn reach(
 /// Decides a local endpoint.
 #[inline(always)]
 fn listen(
-    tag: &'static Tag,
+    tag: &Tag,
     sock: *const c_void,
     address: Address,
     port: u16,

@@ -19,7 +19,7 @@ const ENOMEM: i32 = -12;
 /// for threads and for the workers of io_uring. A child that can't be tagged is not made.
 #[lsm(hook = "task_alloc")]
 pub fn task_alloc(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let child = Task(context.arg::<*const c_void>(0));
     if !subject::tag(child, tag) {
         return ENOMEM;

@@ -25,7 +25,7 @@ const UNIX_HEAD: u64 = 2;
 /// seqpacket, after the peer was found.
 #[lsm(hook = "unix_stream_connect")]
 pub fn unix_stream_connect(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let other: *const c_void = context.arg(1);
     let verdict = reach(tag, other);
     let is_own = socket_owner::of(other).is_some_and(|owner| owner.tag.session == tag.session);
@@ -38,7 +38,7 @@ pub fn unix_stream_connect(context: LsmContext) -> i32 {
 /// `int unix_may_send(struct socket *sock, struct socket *other)`: datagrams, connected and addressed.
 #[lsm(hook = "unix_may_send")]
 pub fn unix_may_send(context: LsmContext) -> i32 {
-    let Some(tag) = subject::current() else { return 0 };
+    let Some(tag) = &subject::current() else { return 0 };
     let other: *const c_void = member!(context.arg::<*const c_void>(1), socket_sk);
     if other.is_null() {
         return 0;
@@ -48,7 +48,7 @@ pub fn unix_may_send(context: LsmContext) -> i32 {
 
 /// Decides whether the session may talk to the socket.
 #[inline(always)]
-fn reach(tag: &'static Tag, other: *const c_void) -> i32 {
+fn reach(tag: &Tag, other: *const c_void) -> i32 {
     if socket_owner::of(other).is_some_and(|owner| owner.tag.session == tag.session) {
         return 0;
     }

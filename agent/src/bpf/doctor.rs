@@ -1,8 +1,9 @@
 //! Whether this host can enforce, and if not, what to change.
 
-use std::{fs, path::Path};
+use std::{fs, mem, path::Path, thread, time::Duration};
 
 use super::{
+    attachment,
     load::{self, LoadError},
     offsets::{KernelTypes, OffsetsError},
 };
@@ -97,21 +98,45 @@ fn links(pin_dir: &Path, kernel: Result<KernelTypes, OffsetsError>) -> Check {
             return check("hooks", false, error.to_string(), advice);
         }
     };
-    // Some are attached while they are needed, and wait else.
-    let waits = |hook: &str| load::is_by_need(hook) && pins.programs().join(hook).exists();
-    let attached = |hook: &str| pins.links().join(hook).exists();
-    let names = hooks.iter().map(String::as_str);
-    let missing: Vec<&str> = names.clone().filter(|hook| !attached(hook) && !waits(hook)).collect();
-    let waiting = names.filter(|hook| !attached(hook) && waits(hook)).count();
-    let found = if missing.is_empty() && waiting > 0 {
-        format!(
-            "{} attached, and {waiting} loaded for when what is open can be lost",
-            hooks.len() - waiting
-        )
-    } else if missing.is_empty() {
-        format!("all {} attached", hooks.len())
-    } else {
+    let (links, programs) = (pins.links(), pins.programs());
+    let attached = || -> Vec<bool> { hooks.iter().map(|hook| links.join(hook).exists()).collect() };
+    let mut now = attached();
+    let missing = loop {
+        // Those that are not needed are loaded and wait; a few of them alone do not.
+        let idle = !now.contains(&true);
+        let waits =
+            |hook: &str| (idle || attachment::is_of_use(hook)) && programs.join(hook).exists();
+        let pairs = hooks.iter().map(String::as_str).zip(&now);
+        let missing: Vec<&str> = pairs
+            .filter(|(hook, attached)| !**attached && !waits(hook))
+            .map(|(hook, _)| hook)
+            .collect();
+        if missing.is_empty() {
+            break missing;
+        }
+        // They may be on their way on or off.
+        thread::sleep(MOVING);
+        let before = mem::replace(&mut now, attached());
+        if before == now {
+            break missing;
+        }
+    };
+    let found = if !missing.is_empty() {
         format!("{} of {} not attached: {}", missing.len(), hooks.len(), missing.join(", "))
+    } else {
+        match now.iter().filter(|attached| !**attached).count() {
+            0 => format!("all {} attached", hooks.len()),
+            waiting if waiting == hooks.len() => {
+                format!("all {waiting} loaded, to be attached with the next session")
+            }
+            waiting => format!(
+                "{} attached, and {waiting} loaded for when what is open can be lost",
+                hooks.len() - waiting
+            ),
+        }
     };
     check("hooks", missing.is_empty(), found, "start the daemon: `systemctl start remitd`")
 }
+
+/// How long a hook takes to be attached or taken off, and some more.
+const MOVING: Duration = Duration::from_secs(1);

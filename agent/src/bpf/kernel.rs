@@ -19,7 +19,8 @@ use aya::maps::{
 };
 
 use super::{
-    Enforcer, KernelError,
+    Enforcer, KernelError, Need,
+    attachment::Attachment,
     events::Events,
     load::{self, LoadError},
     pins::Pins,
@@ -64,6 +65,7 @@ pub struct Kernel {
     affix_tables: MapData,
     given: HashMap<MapData, GivenKey, Given>,
     giving: Array<MapData, Giving>,
+    attachment: Attachment,
     pins: Pins,
     label_tables: MapData,
     address_tables: MapData,
@@ -144,6 +146,7 @@ impl Kernel {
             affix_tables: pins.map("AFFIX_TABLES")?,
             given: open!(pins, "GIVEN_FILES", HashMap),
             giving: open!(pins, "GIVING", Array),
+            attachment: Attachment::new(pins.clone(), load::pinned_hooks(pins)),
             pins: pins.clone(),
             label_tables: pins.map("LABEL_TABLES")?,
             address_tables: pins.map("ADDRESS_TABLES")?,
@@ -419,8 +422,8 @@ impl Enforcer for Kernel {
         keys.iter().try_for_each(|key| gone(self.given.remove(key))).map_err(failed(action))
     }
 
-    fn recall(&mut self, needed: bool) -> Result<(), KernelError> {
-        load::recall(&self.pins, needed).map_err(failed("look at uses of what is open"))
+    fn attach(&mut self, need: Need) -> Result<(), KernelError> {
+        self.attachment.set(need).map_err(failed("attach the kernel programs"))
     }
 
     fn reset_connections(&mut self) -> Result<(), KernelError> {

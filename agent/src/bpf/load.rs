@@ -1,9 +1,8 @@
-//! Loading, attaching and pinning, or taking over what is pinned already.
+//! Loading and pinning, or taking over what is pinned already.
 //!
-//! Everything lives in `PIN_DIR/v1/{maps,links}`; the programs stay loaded by their links. A start that
-//! finds the links of the very same object takes them over as they are. Another object's links are
-//! replaced one by one: the new program is attached before the old one goes, so that no operation passes
-//! unseen; the maps stay.
+//! Everything lives in `PIN_DIR/v1/{maps,programs,links}`. A start that finds the programs of the very same object
+//! takes them over as they are. Another object's are replaced, and where they are attached their links one by one,
+//! so that no operation passes unseen; the maps stay.
 
 use std::{
     fs, io,
@@ -25,6 +24,7 @@ use aya::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    attachment::{self, NEW},
     offsets::{KernelTypes, OffsetsError},
     patch::{self, Functions},
     pins::Pins,
@@ -42,10 +42,6 @@ const PROCESSES: &str = "processes";
 const GIVEN: &str = "given";
 /// The program that goes over the TCP connections of a network namespace; not on every kernel.
 const CONNECTIONS: &str = "connections";
-/// The hooks that look at each use of what is open: loaded and pinned, and attached only while it is needed,
-/// since they cost every process of the host.
-const RECALLS: [&str; 4] =
-    ["file_permission", "socket_recvmsg", "socket_getsockopt", "socket_accept"];
 /// The programs that no hook runs.
 const OTHERS: [&str; 4] = [PROBE, PROCESSES, GIVEN, CONNECTIONS];
 
@@ -182,13 +178,10 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     let hooks = hooks(&kernel)?;
     let pinned = names(&pins.links());
     let programs = names(&pins.programs());
-    let waits = |hook: &String| RECALLS.contains(&hook.as_str()) && programs.contains(hook);
     let functions = kernel.functions();
     let iterators = iterators(functions);
-    if known == Some(&fingerprint)
-        && iterators.iter().all(|(name, _)| programs.iter().any(|pinned| pinned == name))
-        && hooks.iter().all(|hook| waits(hook) || pinned.contains(hook))
-    {
+    let wanted = || hooks.iter().map(String::as_str).chain(iterators.iter().map(|(name, _)| *name));
+    if known == Some(&fingerprint) && wanted().all(|name| programs.iter().any(|it| it == name)) {
         return Ok((Start::Adopted, fingerprint));
     }
     super::kernel::pin_tables(&pins.maps())?;
@@ -199,14 +192,22 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     if offsets.storage_is_lost != 0 {
         pin_processes(&mut ebpf, pins, &btf)?;
     }
-    pin_programs(&mut ebpf, pins, &iterators, &btf)?;
-    // One that looks at each use goes on doing so if it did.
-    let now = |hook: &&String| !RECALLS.contains(&hook.as_str()) || pinned.contains(*hook);
-    attach(&mut ebpf, pins, hooks.iter().filter(now))?;
+    load_iterators(&mut ebpf, &iterators, &btf)?;
+    for name in wanted() {
+        pin_program(&ebpf, pins, name)?;
+    }
+    // What was attached stays so.
+    for hook in hooks.iter().filter(|hook| pinned.contains(hook)) {
+        attachment::attach(pins, hook)
+            .map_err(|error| LoadError::Pin { name: hook.clone(), reason: error.to_string() })?;
+    }
     for stale in pinned.iter().filter(|name| !hooks.contains(name)) {
         let _ = fs::remove_file(pins.links().join(stale));
     }
-    let start = if pinned.is_empty() { Start::Fresh } else { Start::Replaced };
+    for stale in programs.iter().filter(|name| wanted().all(|wanted| wanted != name.as_str())) {
+        let _ = fs::remove_file(pins.programs().join(stale));
+    }
+    let start = if programs.is_empty() { Start::Fresh } else { Start::Replaced };
     Ok((start, fingerprint))
 }
 
@@ -225,8 +226,10 @@ fn load(pins: &Pins, offsets: &Offsets, functions: Functions) -> Result<Ebpf, Lo
         .map_err(|error| LoadError::Object(Box::new(error.into())))?;
     let mut loader = EbpfLoader::new();
     loader.allow_unsupported_maps();
-    for name in object.maps.keys().filter(|name| !name.starts_with('.')) {
-        loader.map_pin_path(name, pins.maps().join(name));
+    for name in object.maps.keys() {
+        // A map that is a section of its own.
+        let pin = name.strip_prefix(".bss.").map(str::to_uppercase);
+        loader.map_pin_path(name, pins.maps().join(pin.as_ref().unwrap_or(name)));
     }
     // What the allocator gives is aligned for the ELF reader.
     let mut object = OBJECT.to_vec();
@@ -333,10 +336,9 @@ fn iterators(functions: Functions) -> Vec<(&'static str, &'static str)> {
     iterators
 }
 
-/// Pins the programs that are attached or run when they are needed, in the place of older ones.
-fn pin_programs(
+/// Has the kernel check the programs that are run when they are needed.
+fn load_iterators(
     ebpf: &mut Ebpf,
-    pins: &Pins,
     iterators: &[(&'static str, &str)],
     btf: &Btf,
 ) -> Result<(), LoadError> {
@@ -348,39 +350,25 @@ fn pin_programs(
             source: Box::new(source),
         })?;
     }
-    for name in RECALLS.into_iter().chain(iterators.iter().map(|(name, _)| *name)) {
-        let failed = |reason: String| LoadError::Pin { name: name.to_owned(), reason };
-        let program = ebpf.program(name).ok_or_else(|| failed("it is missing".to_owned()))?;
-        let program = program.fd().map_err(|error| failed(error.to_string()))?;
-        let place = pins.programs().join(name);
-        let new = pins.programs().join(format!("{name}{NEW}"));
-        let _ = fs::remove_file(&new);
-        sys::pin(program.as_fd(), &new).map_err(|error| failed(error.to_string()))?;
-        fs::rename(&new, &place).map_err(|error| failed(error.to_string()))?;
-    }
     Ok(())
 }
 
-/// Attaches the programs that look at each use of what is open, or takes them off.
-///
-/// # Errors
-/// What the kernel says.
-pub(super) fn recall(pins: &Pins, needed: bool) -> io::Result<()> {
-    for hook in RECALLS {
-        let link = pins.links().join(hook);
-        if needed && !link.exists() {
-            let program = sys::pinned(&pins.programs().join(hook))?;
-            sys::pin(sys::attach(program.as_fd())?.as_fd(), &link)?;
-        } else if !needed && link.exists() {
-            fs::remove_file(&link)?;
-        }
-    }
-    Ok(())
+/// Pins a loaded program, in the place of an older one.
+fn pin_program(ebpf: &Ebpf, pins: &Pins, name: &str) -> Result<(), LoadError> {
+    let failed = |reason: String| LoadError::Pin { name: name.to_owned(), reason };
+    let program = ebpf.program(name).ok_or_else(|| failed("it is missing".to_owned()))?;
+    let program = program.fd().map_err(|error| failed(error.to_string()))?;
+    let new = pins.programs().join(format!("{name}{NEW}"));
+    let _ = fs::remove_file(&new);
+    sys::pin(program.as_fd(), &new).map_err(|error| failed(error.to_string()))?;
+    fs::rename(&new, pins.programs().join(name)).map_err(|error| failed(error.to_string()))
 }
 
-/// Whether a hook is attached only while it is needed.
-pub(super) fn is_by_need(hook: &str) -> bool {
-    RECALLS.contains(&hook)
+/// The hooks whose programs are pinned.
+pub(super) fn pinned_hooks(pins: &Pins) -> Vec<String> {
+    let mut names = names(&pins.programs());
+    names.retain(|name| !OTHERS.contains(&name.as_str()));
+    names
 }
 
 /// Runs the program that writes down what a session is given.
@@ -399,35 +387,6 @@ pub(super) fn go_over_files(pins: &Pins, process: u32) -> io::Result<()> {
 pub(super) fn go_over_connections(pins: &Pins) -> io::Result<()> {
     let place = pins.programs().join(CONNECTIONS);
     if place.exists() { sys::go_over_connections(sys::pinned(&place)?.as_fd()) } else { Ok(()) }
-}
-
-/// Ends the name of a pin that has not taken its place yet (the BPF file system allows no dot in names).
-const NEW: &str = "-new";
-
-/// Attaches every program and pins its link, in the place of an older one.
-fn attach<'a>(
-    ebpf: &mut Ebpf,
-    pins: &Pins,
-    hooks: impl Iterator<Item = &'a String>,
-) -> Result<(), LoadError> {
-    for hook in hooks {
-        let program: &mut Lsm = program(ebpf, hook)?;
-        let failed = |source| LoadError::Program {
-            action: "attach",
-            program: hook.clone(),
-            source: Box::new(source),
-        };
-        let id = program.attach().map_err(failed)?;
-        let link: FdLink = program.take_link(id).map_err(failed)?.into();
-        let place = pins.links().join(hook);
-        let new = pins.links().join(format!("{hook}{NEW}"));
-        let pin_failed = |reason: String| LoadError::Pin { name: hook.clone(), reason };
-        let _ = fs::remove_file(&new);
-        link.pin(&new).map_err(|error| pin_failed(error.to_string()))?;
-        let _ = fs::remove_file(&place);
-        fs::rename(&new, &place).map_err(|error| pin_failed(error.to_string()))?;
-    }
-    Ok(())
 }
 
 /// Takes everything off the host: links first, then maps.

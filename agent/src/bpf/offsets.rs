@@ -90,10 +90,16 @@ impl KernelTypes {
             return Err(OffsetsError::Dentry);
         }
         offsets.storage_is_lost = u32::from(loses_storage(rustix::system::uname().release()));
+        offsets.task_hint =
+            if offsets.storage_is_lost == 0 { offsets.task_bpf_storage } else { offsets.task_cred };
         offsets.setattr_has_map = u32::from(parameters(btf, "bpf_lsm_inode_setattr") == Some(3));
         offsets.mounts_are_chained = u32::from(offset(btf, "mount", "mnt_instance").is_none());
+        offsets.storage_node_sdata =
+            offsets.storage_elem_sdata.saturating_sub(offsets.storage_elem_snode);
+        offsets.storage_data_second = offsets.storage_data_data + 8;
         if self.functions().cast.is_some() {
             offsets.types = self.structures().unwrap_or_default();
+            offsets.storage_is_plain = u32::from(offsets.storage_is_lost == 0);
         }
         let symbols = File::open(SYMBOLS_PATH).map_err(OffsetsError::Symbols)?;
         [offsets.rename_lock, offsets.mount_lock] =
@@ -111,7 +117,7 @@ impl KernelTypes {
             vfsmount: structure("vfsmount")?,
             seqcount: structure("seqcount")?,
             super_block: structure("super_block")?,
-            words: structure("timespec64")?,
+            words: structure("itimerspec64")?,
         })
     }
 }

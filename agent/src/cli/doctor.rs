@@ -36,7 +36,6 @@ impl Args {
     pub(super) fn run(self, context: &mut Context) -> Result<Exit, CliError> {
         let settings = Settings::load(self.config.as_deref())
             .map_err(|error| CliError::failed(error.to_string()).status(2))?;
-        let mut checks = doctor::checks(&settings.pin_dir);
         let named;
         let client = if self.config.is_some() {
             named = Client::new(Some(settings.socket))?;
@@ -45,6 +44,8 @@ impl Args {
             &context.client
         };
         let answer = client.post("/v1/canary", &()).and_then(|answer| typed::<Canary>(&answer));
+        // After it: the canary has the hooks attached.
+        let mut checks = doctor::checks(&settings.pin_dir);
         checks.push(canary(&answer));
         let fit = checks.iter().all(|check| check.ok);
         let out = &context.out;

@@ -52,6 +52,8 @@ pub(super) enum Letter {
     Events(Vec<Event>, Result<(), String>),
     /// To run now, and to say when that is done.
     Run(SyncSender<()>),
+    /// The hooks are attached again: there is something to watch.
+    Watched,
     /// To end.
     Stop,
 }
@@ -121,19 +123,38 @@ impl Keeper {
                 // Who asked may have given up.
                 let _ = done.send(());
             }
-            let next = Instant::now() + interval;
-            while self.waiting.is_empty()
-                && let Some(left) = next.checked_duration_since(Instant::now())
-            {
-                match self.letters.recv_timeout(left) {
-                    // What comes late is of no use any more.
-                    Ok(Letter::Events(..)) => {}
-                    Ok(Letter::Run(done)) => self.waiting.push(done),
-                    Err(RecvTimeoutError::Timeout) => break,
-                    Ok(Letter::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                }
+            if !self.wait(Some(interval)) {
+                return;
             }
         }
+    }
+
+    /// Waits until it is time to run; `false` when it is time to end.
+    fn wait(&mut self, interval: Option<Duration>) -> bool {
+        let next = interval.map(|interval| Instant::now() + interval);
+        while self.waiting.is_empty() {
+            let left = match next.map(|next| next.checked_duration_since(Instant::now())) {
+                None => Duration::MAX,
+                Some(Some(left)) => left,
+                Some(None) => break,
+            };
+            match self.letters.recv_timeout(left) {
+                // What comes late is of no use any more.
+                Ok(Letter::Events(..)) => {}
+                Ok(Letter::Run(done)) => self.waiting.push(done),
+                Ok(Letter::Watched) if next.is_none() => return true,
+                // By its own run, or just before one.
+                Ok(Letter::Watched) => {}
+                Err(RecvTimeoutError::Timeout) => break,
+                Ok(Letter::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        if self.waiting.is_empty() && next.is_some() && !self.sessions.lock().is_watching() {
+            // No hook is attached: nothing is enforced, and nothing can have broken. When that changes, it runs.
+            self.vitals.rest_canary();
+            return self.wait(None);
+        }
+        true
     }
 
     /// Tells operators.
@@ -201,6 +222,7 @@ impl Keeper {
                     trouble = log.err().map(|error| format!("the log can't be written: {error}"));
                 }
                 Ok(Letter::Run(done)) => self.waiting.push(done),
+                Ok(Letter::Watched) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     return Ok(Report { error: trouble, ..canary::judge(answers, &reported) });
                 }

@@ -5,9 +5,9 @@ mod canary;
 mod change;
 mod explain;
 mod install;
-mod recall;
 mod start;
 mod sweep;
+mod watch;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -16,6 +16,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use agent_common::{
@@ -27,6 +28,7 @@ use tokio::sync::Notify;
 pub use explain::{Object, Verdict, refine};
 pub use install::Installed;
 pub use start::Start;
+use watch::Watch;
 
 use super::{
     Error, Id, Session,
@@ -75,6 +77,8 @@ pub struct Parts {
     pub witness: Box<dyn Witness>,
     /// What every policy says besides its own rules.
     pub builtin: Builtin,
+    /// How long the kernel programs stay attached without a session; none for ever.
+    pub linger: Option<Duration>,
 }
 
 /// All sessions, and the policy in force.
@@ -97,8 +101,8 @@ pub struct Registry {
     lost: Vec<Lost>,
     /// Whether a session lost something since connections were reset.
     has_shrunk: bool,
-    /// Whether the kernel looks at each use of what is open; none before the first say.
-    armed: Option<bool>,
+    /// What the kernel looks at.
+    watch: Watch,
     /// Rung when what a session may do changed, and with it what runs out next.
     bell: Arc<Notify>,
 }
@@ -115,7 +119,7 @@ impl Registry {
             None
         });
         let Numbers { generation, tools: bits } = numbers.unwrap_or_default();
-        let Parts { enforcer, clock, witness, builtin } = parts;
+        let Parts { enforcer, clock, witness, builtin, linger } = parts;
         let empty = empty();
         let compiled = Compiled::new(&empty, &ToolBits::default(), &builtin)
             .map_err(|error| Error::Compile(error.to_string()))?;
@@ -134,7 +138,7 @@ impl Registry {
             ended: BTreeMap::new(),
             lingering: Vec::new(),
             lost: Vec::new(),
-            armed: None,
+            watch: Watch::new(linger),
             has_shrunk: false,
             bell: Arc::default(),
         };
@@ -267,7 +271,7 @@ impl Registry {
     /// Puts a session with more authority than before in force: the file first, so that the kernel
     /// never allows what no file names.
     fn grow(&mut self, session: Session) -> Result<&Session, Error> {
-        self.arm_for(&session)?;
+        self.watch_for(&session)?;
         self.store.write_session(&session)?;
         if let Err(error) = self.write_kernel(&session) {
             if let Some(before) = self.live.get(&session.id) {
@@ -283,13 +287,13 @@ impl Registry {
     /// if what is open can't be looked at: that is an error, after what can be taken was taken.
     fn shrink(&mut self, session: Session) -> Result<&Session, Error> {
         self.has_shrunk = true;
-        let armed = self.arm_for(&session);
+        let watched = self.watch_for(&session);
         self.write_kernel(&session)?;
         if let Err(error) = self.store.write_session(&session) {
             tracing::error!(session = %session.name, "{error}; the kernel has it");
         }
         let session = self.remember(session);
-        armed?;
+        watched?;
         Ok(session)
     }
 

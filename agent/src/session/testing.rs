@@ -22,7 +22,7 @@ use super::{
     witness::{Control, Witness},
 };
 use crate::{
-    bpf::{Enforcer, KernelError},
+    bpf::{Enforcer, KernelError, Need},
     policy::tables::{Rules, Tables},
 };
 
@@ -41,8 +41,8 @@ pub(crate) struct State {
     pub(crate) generation: u32,
     /// The descriptors that sessions were given.
     pub(crate) given: HashMap<u64, Vec<u32>>,
-    /// Whether uses of what is open are looked at.
-    pub(crate) recalls: bool,
+    /// What is attached; none before the first say.
+    pub(crate) attached: Option<Need>,
     /// The next call whose name begins like this fails; `tag_of` as long as it stands here.
     pub(crate) fail: Option<&'static str>,
 }
@@ -123,8 +123,8 @@ impl Enforcer for Double {
         Ok(())
     }
 
-    fn recall(&mut self, needed: bool) -> Result<(), KernelError> {
-        self.call(format!("recall {needed}"))?.recalls = needed;
+    fn attach(&mut self, need: Need) -> Result<(), KernelError> {
+        self.call(format!("attach {need:?}"))?.attached = Some(need);
         Ok(())
     }
 

@@ -39,6 +39,7 @@ fn daemon(world: &World, log: &LogHandle, mail: Mail) -> (Sessions, JoinHandle<(
         clock: Arc::new(clock::System),
         witness: Box::new(log.clone()),
         builtin: crate::policy::Builtin::default(),
+        linger: Some(Duration::from_secs(60)),
     };
     let registry = Registry::open(parts, &world.dir.path().join("state"), policy(POLICY)).unwrap();
     let sessions = Sessions::new(registry);

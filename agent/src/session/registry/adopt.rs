@@ -11,7 +11,7 @@ use agent_common::{
 
 use super::{Error, Registry};
 use crate::session::{
-    Actor, Session,
+    Actor, Id, Session,
     clock::Moment,
     entry::until,
     model::{Condition, Ending, Grant, Loss, Origin},
@@ -137,6 +137,7 @@ impl Registry {
             );
             entry.state = State::Ended as u32;
             self.enforcer.write_session(slot, &entry, &expiries)?;
+            self.lingering.push((Id(entry.id), slot));
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ impl Registry {
     /// # Errors
     /// What the kernel refused; the process is untagged then.
     pub fn start_canary(&mut self, process: BorrowedFd<'_>) -> Result<SessionId, Error> {
+        self.watch_canary()?;
         let now = self.clock.now();
         let id = self.new_id(now).0;
         self.write_canary(id, State::Active, now.after(LIFETIME).nanos())?;
@@ -33,7 +34,9 @@ impl Registry {
     /// # Errors
     /// What the kernel refused.
     pub fn end_canary(&mut self, id: SessionId) -> Result<(), Error> {
-        self.write_canary(id, State::Ended, BootNanos(0))
+        let written = self.write_canary(id, State::Ended, BootNanos(0));
+        self.unwatch_canary();
+        written
     }
 
     fn write_canary(

@@ -70,7 +70,7 @@ impl Registry {
         // Tools that are gone are taken from the sessions before the new tables come: their bits mean
         // nothing there, and may be another tool's in the tables after those.
         for (index, (session, _)) in losers.iter().enumerate() {
-            let written = self.arm_for(session).and_then(|()| self.write_kernel(session));
+            let written = self.watch_for(session).and_then(|()| self.write_kernel(session));
             if let Err(error) = written {
                 self.restore(losers.get(..=index).unwrap_or_default());
                 return Err(error.into());
@@ -111,7 +111,7 @@ impl Registry {
     fn rewrite_kept(&mut self) {
         let sessions: Vec<Session> = self.live.values().cloned().collect();
         for session in sessions {
-            let written = self.arm_for(&session).and_then(|()| self.write_kernel(&session));
+            let written = self.watch_for(&session).and_then(|()| self.write_kernel(&session));
             if let Err(error) = written {
                 tracing::error!(session = %session.name, "{error}");
             }

@@ -19,14 +19,16 @@ impl Registry {
         Arc::clone(&self.bell)
     }
 
-    /// How long until the next grant or session runs out; none while nothing does.
+    /// How long until the next grant or session runs out, or the time of programs that nobody needs any more; none
+    /// while nothing does.
     pub fn until_expiry(&self) -> Option<Duration> {
         let grants = self.live.values().flat_map(|session| &session.grants);
         let ends = grants.filter_map(|grant| grant.until);
         let next =
             ends.chain(self.live.values().map(|session| session.expires)).map(|end| end.boot);
         let now = self.clock.now().boot;
-        next.min().map(|next| Duration::from_nanos(next.saturating_sub(now)))
+        let expiry = next.min().map(|next| Duration::from_nanos(next.saturating_sub(now)));
+        expiry.into_iter().chain(self.until_unwatched()).min()
     }
 
     /// Whether there are sessions that are swept when their processes end.
@@ -36,6 +38,7 @@ impl Registry {
 
     /// Takes out what has run out.
     pub fn sweep_expired(&mut self) {
+        self.settle_watch();
         let now = self.clock.now();
         let over = |grant: &Grant| grant.until.is_some_and(|until| until.reached(now));
         let due: Vec<Session> = self

@@ -70,6 +70,7 @@ impl World {
             clock: Arc::new(self.clock.clone()),
             witness: Box::new(self.memory.clone()),
             builtin: Builtin::default(),
+            linger: Some(Duration::from_secs(60)),
         };
         Registry::open(parts, self.dir.path(), policy(text)).unwrap()
     }

@@ -1,8 +1,11 @@
 //! Starting sessions.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use agent_common::{authority::State, id::Slot, limits::SESSIONS};
 
 use super::*;
+use crate::bpf::Need;
 
 #[test]
 fn session_starts_with_its_profiles_tools_and_its_process_tagged() {
@@ -19,10 +22,9 @@ fn session_starts_with_its_profiles_tools_and_its_process_tagged() {
         state.calls,
         [
             "activate 1",
-            "recall false",
             "add_rules",
             // Every session expires, and what it may have open then is to be cut: before it is there.
-            "recall true",
+            "attach Uses",
             "write 0",
             "tag 0",
             "give"
@@ -135,7 +137,64 @@ fn canary_has_a_slot_of_its_own_and_is_no_session_of_anybodys() {
     assert!(world.kernel.state().tags.values().any(|tag| tag.slot == Slot::CANARY));
     assert_eq!((registry.live().count(), registry.ended().count()), (0, 0));
     assert!(registry.by_slot(Slot::CANARY).is_none());
+    assert_eq!(world.kernel.state().attached, Some(Need::Acts));
     registry.end_canary(id).unwrap();
     assert_eq!(entry(&world).state, State::Ended as u32);
     assert!(!world.memory.acts().iter().any(|act| act.starts_with("Start ")));
+}
+
+#[test]
+fn kernel_programs_are_attached_for_sessions_and_taken_off_a_while_after_the_last() {
+    let world = World::new();
+    let mut registry = world.open(POLICY);
+    let attached = || world.kernel.state().attached;
+    let begun = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&begun);
+    registry.on_watch(Box::new(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    }));
+    assert_eq!((attached(), registry.is_watching()), (None, false));
+    let first = coder(&mut registry);
+    assert_eq!((attached(), begun.load(Ordering::SeqCst)), (Some(Need::Uses), 1));
+    // Its processes live on.
+    registry.end(&first.name, "test", &root()).unwrap();
+    world.clock.pass(1_000);
+    registry.sweep_deserted();
+    assert_eq!((attached(), registry.until_expiry()), (Some(Need::Uses), None));
+    world.kernel.state().tags.clear();
+    registry.sweep_deserted();
+    assert_eq!(attached(), Some(Need::Acts), "not at once");
+    assert_eq!(registry.until_expiry(), Some(Duration::from_secs(60)));
+    // Another one comes, and the time begins anew.
+    world.clock.pass(59);
+    let second = coder(&mut registry);
+    registry.end(&second.name, "test", &root()).unwrap();
+    world.kernel.state().tags.clear();
+    registry.sweep_deserted();
+    world.clock.pass(59);
+    registry.sweep_expired();
+    assert_eq!(attached(), Some(Need::Acts));
+    assert_eq!(registry.until_expiry(), Some(Duration::from_secs(1)));
+    // A tag that nobody knows of.
+    world.kernel.state().tasks.insert(5, 1);
+    world.clock.pass(1);
+    registry.sweep_expired();
+    assert_eq!(attached(), Some(Need::Acts));
+    world.kernel.state().tasks.clear();
+    world.clock.pass(60);
+    registry.sweep_expired();
+    assert_eq!((attached(), registry.until_expiry()), (Some(Need::Nothing), None));
+    assert_eq!((registry.is_watching(), begun.load(Ordering::SeqCst)), (false, 1));
+    coder(&mut registry);
+    assert_eq!((attached(), begun.load(Ordering::SeqCst)), (Some(Need::Uses), 2));
+}
+
+#[test]
+fn session_does_not_start_where_a_program_can_not_be_attached() {
+    let world = World::new();
+    let mut registry = world.open(POLICY);
+    world.kernel.state().fail = Some("attach");
+    assert!(start(&mut registry, request("coder")).is_err());
+    assert_eq!(registry.live().count(), 0);
+    coder(&mut registry);
 }
