@@ -116,6 +116,12 @@ pub enum Error {
     /// All slots are taken.
     #[error("1,024 sessions are live, the most that fit: end one (`remit session end S`)")]
     Full,
+    /// All slots that no live session has are kept by processes of ended ones.
+    #[error(
+        "no place is free: ended sessions left processes that run on, refused everything: kill them \
+         (`remit session end S --kill` does at once)"
+    )]
+    Occupied,
     /// The session can't go from its state to that one.
     #[error("session `{name}` is {state}")]
     WrongState {

@@ -129,7 +129,7 @@ fn kind(error: &Error) -> (StatusCode, &'static str) {
         Error::NameTaken { .. } => (S::CONFLICT, "name_taken"),
         Error::Ended { .. } => (S::CONFLICT, "ended"),
         Error::WrongState { .. } => (S::CONFLICT, "wrong_state"),
-        Error::Full => (S::CONFLICT, "full"),
+        Error::Full | Error::Occupied => (S::CONFLICT, "full"),
         Error::BadName { .. }
         | Error::BadText { .. }
         | Error::BadWorkdir { .. }

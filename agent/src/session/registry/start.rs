@@ -176,7 +176,8 @@ impl Registry {
         Ok(asked)
     }
 
-    /// A free slot, if possible one that no process of an ended session is counted in any more.
+    /// A free slot, of which no process of an ended session carries the tag any more: so a slot's count is of one
+    /// session's tasks, and where all are zero there is no tagged task.
     fn free_slot(&self) -> Result<Slot, Error> {
         let mut taken = vec![false; SESSIONS];
         for session in self.live.values() {
@@ -184,10 +185,11 @@ impl Registry {
                 *taken = true;
             }
         }
-        let mut free = (0..).map(Slot).zip(taken).filter(|(_, taken)| !taken).map(|(slot, _)| slot);
-        let first = free.next().ok_or(Error::Full)?;
+        let free: Vec<Slot> =
+            (0..).map(Slot).zip(taken).filter(|(_, taken)| !taken).map(|(slot, _)| slot).collect();
         let quiet = |slot: &Slot| self.enforcer.tasks_of(*slot).is_ok_and(|tasks| tasks == 0);
-        Ok(std::iter::once(first).chain(free).find(quiet).unwrap_or(first))
+        let why = if free.is_empty() { Error::Full } else { Error::Occupied };
+        free.into_iter().find(quiet).ok_or(why)
     }
 
     pub(super) fn new_id(&self, now: Moment) -> Id {

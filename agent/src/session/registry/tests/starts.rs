@@ -116,13 +116,18 @@ fn one_session_more_than_fit_gets_a_clear_error() {
 }
 
 #[test]
-fn slot_with_processes_of_an_ended_session_is_taken_last() {
+fn slot_with_processes_of_an_ended_session_is_not_taken() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let first = coder(&mut registry);
     registry.end(&first.name, "test", &root()).unwrap();
     world.kernel.state().tasks.insert(0, 1);
     assert_eq!(coder(&mut registry).slot, 1);
+    for slot in 0..SESSIONS as u32 {
+        world.kernel.state().tasks.insert(slot, 1);
+    }
+    let error = start(&mut registry, request("coder")).unwrap_err().to_string();
+    assert!(error.contains("left processes that run on"), "{error}");
 }
 
 #[test]
