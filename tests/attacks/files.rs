@@ -243,6 +243,14 @@ fn metadata() -> Vec<Attack> {
             "sys ioctl r=@ro/file 0x40086602 x=4000000000000000",
             "sys ioctl r=@rw/file 0x40086602 x=4000000000000000",
         ),
+        change(
+            // `file_setattr`, which has no name in libc yet, with `FS_XFLAG_NODUMP`.
+            "set a file's flags by its name",
+            "inode_file_setattr",
+            "sys 469 -100 s=@ro/file x=800000000000000000000000000000000000000000000000 24 0",
+            "sys 469 -100 s=@rw/file x=800000000000000000000000000000000000000000000000 24 0",
+        )
+        .absent_on(&["6.1", "6.12"], "ENOSYS", "this kernel has no such call"),
         attack(
             "set a file's flags by the 32-bit entry",
             "file_ioctl_compat",
