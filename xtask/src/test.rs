@@ -166,7 +166,7 @@ impl Test {
         let tests = Executables::new(executables);
         let mut jobs = self.guests(&tests);
         if self.bench {
-            jobs.push(Job::Bench(Bench::prepared()?));
+            jobs.push(Job::Bench);
         }
         let lanes = lanes::lanes(jobs.len());
         let of_jobs = lanes::side_by_side(&jobs, lanes, |job| {
@@ -174,8 +174,9 @@ impl Test {
                 Job::Tests { name, executables, setup } => {
                     (name.clone(), self.on_kernel(*setup, executables, lanes > 1)?)
                 }
-                Job::Bench(bench) => {
-                    ("cost of operations".to_owned(), Counts::of_one(bench.run()?))
+                Job::Bench => {
+                    let counts = Counts::of_one(Bench::prepared()?.run()?);
+                    ("cost of operations".to_owned(), counts)
                 }
             })
         });
@@ -355,7 +356,7 @@ enum Job<'a> {
     /// Tests in a guest, and what they are called together.
     Tests { name: String, executables: &'a [PathBuf], setup: Setup<'a> },
     /// What operations cost: in instructions, so that nothing else that runs matters.
-    Bench(Bench),
+    Bench,
 }
 
 /// The tests to look at when the whole takes too long, for the end of a line.

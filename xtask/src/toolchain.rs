@@ -64,7 +64,8 @@ pub(crate) fn bpf_linker() -> Result<PathBuf> {
         "installing bpf-linker {BPF_LINKER} into the cache (some 60 crates, a minute or two)"
     ));
     let mut install = cargo();
-    install.args(["install", "--quiet", "--locked", "--root"]).arg(&tools);
+    // Without optimization: its work is LLVM's, which is the compiler's own.
+    install.args(["install", "--quiet", "--locked", "--debug", "--root"]).arg(&tools);
     run(install.args(["bpf-linker", "--version", BPF_LINKER]))?;
     Ok(linker)
 }

@@ -72,10 +72,11 @@ impl Registry {
         self.watch_at_least(need)
     }
 
-    /// Has the kernel look at what the canary tries; until `end_watch_of_canary`.
+    /// Has the kernel look at what the canary tries, until [`Self::unwatch_canary`].
     pub(super) fn watch_canary(&mut self) -> Result<(), KernelError> {
+        self.watch_at_least(Need::Acts)?;
         self.watch.canary = true;
-        self.watch_at_least(Need::Acts)
+        Ok(())
     }
 
     /// What the canary took is not needed for it any more.
@@ -94,7 +95,11 @@ impl Registry {
     }
 
     fn watch(&mut self, need: Need) -> Result<(), KernelError> {
-        self.enforcer.attach(need)?;
+        if let Err(error) = self.enforcer.attach(need) {
+            // Some may be attached of which nobody has need.
+            self.watch.need = self.watch.need.filter(|before| *before > Need::Nothing);
+            return Err(error);
+        }
         let before = self.watch.need.replace(need);
         if before < Some(Need::Acts)
             && need >= Need::Acts

@@ -201,5 +201,10 @@ fn session_does_not_start_where_a_program_can_not_be_attached() {
     world.kernel.state().fail = Some("attach");
     assert!(start(&mut registry, request("coder")).is_err());
     assert_eq!(registry.live().count(), 0);
+    // What was attached all the same is taken off.
+    registry.sweep_deserted();
+    world.clock.pass(60);
+    registry.sweep_expired();
+    assert_eq!(world.kernel.state().attached, Some(Need::Nothing));
     coder(&mut registry);
 }
