@@ -164,10 +164,7 @@ impl Test {
             had.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
         let tests = Executables::new(executables);
-        let mut jobs = self.guests(&tests);
-        if self.bench {
-            jobs.push(Job::Bench);
-        }
+        let jobs = self.jobs(&tests);
         let lanes = lanes::lanes(jobs.len());
         let of_jobs = lanes::side_by_side(&jobs, lanes, |job| {
             anyhow::Ok(match job {
@@ -186,35 +183,31 @@ impl Test {
         Ok(())
     }
 
-    /// The guests that the tests take. What takes longest comes first, so that no processor waits at the end.
-    fn guests<'a>(&'a self, tests: &'a Executables) -> Vec<Job<'a>> {
+    /// What needs a guest. What takes longest comes first, so that no processor waits at the end.
+    fn jobs<'a>(&'a self, tests: &'a Executables) -> Vec<Job<'a>> {
         let kernels = self.kernels();
         let first = kernels[0];
-        let mut guests = Vec::new();
-        let mut add = |what: &str, executables: &'a [PathBuf], setup: Setup<'a>| {
-            if !executables.is_empty() {
-                let name = format!("kernel {}{what}", setup.series.name());
-                guests.push(Job::Tests { name, executables, setup });
-            }
+        let guest = |what: &str, executables: &'a [PathBuf], setup: Setup<'a>| {
+            let name = format!("kernel {}{what}", setup.series.name());
+            (!executables.is_empty()).then_some(Job::Tests { name, executables, setup })
         };
-        for series in &kernels {
-            add("", &tests.usual, self.setup(*series, 1));
-        }
-        for series in &kernels {
-            // They take minutes: all kernels have them where they are asked for.
-            if *series == first || self.filter.is_some() {
-                add(", attacks", &tests.attacks, self.setup(*series, 2));
-            }
-        }
+        let suite = |series: &Series| guest("", &tests.usual, self.setup(*series, 1));
+        let mut jobs: Vec<Job<'a>> = kernels.iter().filter_map(suite).collect();
+        // They take minutes: all kernels have them where they are asked for.
+        let attacked = kernels.iter().filter(|series| **series == first || self.filter.is_some());
+        let attacks = |series: &Series| guest(", attacks", &tests.attacks, self.setup(*series, 2));
+        jobs.extend(attacked.filter_map(attacks));
+        jobs.extend(self.bench.then_some(Job::Bench));
         if self.filter.is_none() && self.cpus.is_none() {
             let at_once = Setup { filter: AT_ONCE, ..self.setup(first, 2) };
-            add(", what happens at once", &tests.usual, at_once);
+            jobs.extend(guest(", what happens at once", &tests.usual, at_once));
         }
-        for series in &kernels {
-            let without_bpf = Setup { parameters: WITHOUT_BPF, ..self.setup(*series, 1) };
-            add(" without BPF security modules", &tests.unfit, without_bpf);
-        }
-        guests
+        let unfit = |series: &Series| {
+            let setup = Setup { parameters: WITHOUT_BPF, ..self.setup(*series, 1) };
+            guest(" without BPF security modules", &tests.unfit, setup)
+        };
+        jobs.extend(kernels.iter().filter_map(unfit));
+        jobs
     }
 
     /// A guest for the tests that were asked for, of so many processors unless another number was asked for.
