@@ -189,10 +189,8 @@ impl Registry {
             let is_due = self.until_unwatched().is_some_and(|left| left.is_zero());
             if !is_due {
                 // What a start found attached stays for so long, too.
-                need = self.watch.need.unwrap_or(Need::Nothing).min(Need::Acts);
-                if self.watch.need.is_none() {
-                    return;
-                }
+                let Some(attached) = self.watch.need else { return };
+                need = attached.min(Need::Acts);
             } else if self.has_tagged() {
                 // Nobody knows whose they are: they are refused everything all the same.
                 self.watch.idle = Some(self.clock.now().boot);
