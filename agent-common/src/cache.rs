@@ -93,13 +93,19 @@ pub struct CachedFolder {
     pub mounts: u32,
     /// By the shared rules, and by the session's own.
     pub positions: [Position; 2],
+    /// The policy's generation, and below it the session's epoch, for which `rights` are allowed; zero for none.
+    pub stamp: u64,
+    /// The rights that are allowed on whatever is in the folder, where no name leads on.
+    pub rights: u32,
+    /// Alignment; zero.
+    pub reserved: u32,
     /// Words of `path` that count; zero where the path is not kept.
     pub path_words: u64,
     /// The folder's path.
     pub path: [u64; PATH_WORDS],
 }
 
-assert_layout!(CachedFolder, 120 + 8 * PATH_WORDS, 8);
+assert_layout!(CachedFolder, 136 + 8 * PATH_WORDS, 8);
 
 /// An allowed endpoint.
 #[repr(C)]

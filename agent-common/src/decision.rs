@@ -111,11 +111,11 @@ pub fn decide(
     if rights.meets(Rights(labels[0].denied | labels[1].denied)) {
         return Err(Reason::ExplicitDeny);
     }
-    let always = labels[0].always | labels[1].always;
+    let mut wanted = rights.0 & !(labels[0].always | labels[1].always);
     let mut row = 0;
-    while row < labels[0].tools.len() {
-        let bit = 1u8 << row;
-        if rights.0 & bit != 0 && always & bit == 0 {
+    // Most operations need one or two of the first rights.
+    while wanted != 0 && row < labels[0].tools.len() {
+        if wanted & 1 != 0 {
             let held: ToolSet = ToolSet(core::array::from_fn(|word| {
                 let covering = labels[0].tools[row].0[word] | labels[1].tools[row].0[word];
                 covering & session.tools.0[word]
@@ -127,6 +127,7 @@ pub fn decide(
                 return Err(Reason::Expired);
             }
         }
+        wanted >>= 1;
         row += 1;
     }
     Ok(())

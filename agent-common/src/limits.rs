@@ -51,6 +51,8 @@ pub const FILES_KEPT: usize = 16_384;
 pub const FOLDERS_KEPT: usize = 4_096;
 /// Endpoints that were found to be allowed, over all sessions; a power of two.
 pub const ENDPOINTS_KEPT: usize = 4_096;
+/// Sockets whose owner lies in an array, over all sessions; a power of two. More have it in their own storage.
+pub const SOCKETS_KEPT: usize = 8_192;
 /// Tagged tasks at once, on kernels that lose a task's storage.
 pub const TASKS: usize = 65_536;
 /// Descriptors that a session can be given at its start, the standard ones included.

@@ -179,6 +179,8 @@ offsets! {
     sock_daddr = "sock"."__sk_common.skc_daddr";
     sock_v6_daddr = "sock"."__sk_common.skc_v6_daddr";
     sock_dport = "sock"."__sk_common.skc_dport";
+    sock_cookie = "sock"."__sk_common.skc_cookie";
+    sock_references = "sock"."__sk_common.skc_refcnt";
     sock_kind = "sock"."sk_type";
     sock_protocol = "sock"."sk_protocol";
     unix_peer = "unix_sock"."peer";
@@ -216,7 +218,7 @@ offsets! {
     key_type_name = "key_type"."name";
 }
 
-assert_layout!(Offsets, 44 + 28 + 4 * 94, 8);
+assert_layout!(Offsets, 44 + 28 + 4 * 96, 8);
 
 #[cfg(test)]
 mod tests {

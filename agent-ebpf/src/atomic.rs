@@ -25,3 +25,13 @@ pub fn replace(word: *mut u32, old: u32, new: u32) -> bool {
             .1
     }
 }
+
+/// As [`replace`], of 64 bits.
+#[inline(always)]
+pub fn replace_long(word: *mut u64, old: u64, new: u64) -> bool {
+    // SAFETY: as in `add`.
+    unsafe {
+        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new)
+            .1
+    }
+}

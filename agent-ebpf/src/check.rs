@@ -59,6 +59,9 @@ pub const USE: u32 = 16;
 /// [`FileRequest::flags`]: a program that gives its process more privilege: only tools count that let it.
 pub const SET_ID: u32 = 32;
 
+/// [`FileRequest::flags`]: what is asked about the place is asked about every name in its folder.
+pub const ANY_NAME: u32 = 64;
+
 /// An operation on a file.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -69,7 +72,7 @@ pub struct FileRequest {
     pub rights: Rights,
     /// What is done.
     pub operation: Operation,
-    /// A set of `FRESH`, `WHOLE`, `INNER`, `ARRIVING`, `USE` and `SET_ID`.
+    /// A set of `FRESH`, `WHOLE`, `INNER`, `ARRIVING`, `USE`, `SET_ID` and `ANY_NAME`.
     pub flags: u32,
 }
 
@@ -87,16 +90,27 @@ fn generation() -> u32 {
     maps::active() as u32
 }
 
+/// What a decision for a session rests on.
+#[inline(always)]
+fn basis(tag: &Tag) -> Basis {
+    let epoch = match SESSIONS_BY_SLOT.get(tag.slot.0) {
+        Some(session) => {
+            let epoch = cache::epoch(session);
+            let is_live = session.id == tag.session && expiry::is_to_come(session, epoch);
+            if is_live { epoch } else { 0 }
+        }
+        None => 0,
+    };
+    Basis { generation: generation(), epoch, changes: Changes::now() }
+}
+
 /// Decides an operation on an existing file: by what was found before if that answers, else by one step
 /// from its folder if it is known where the rules stand there, else by a walk.
 /// `to` is the second place of a rename or link, for the record, or null.
 #[inline(never)]
 pub fn file(tag: &Tag, inode: *const c_void, request: &FileRequest, to: *const Place) -> i32 {
-    let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return EACCES };
-    let basis =
-        Basis { generation: generation(), epoch: cache::epoch(session), changes: Changes::now() };
-    if session.id == tag.session
-        && expiry::is_to_come(session, basis.epoch)
+    let basis = basis(tag);
+    if basis.epoch != 0
         && cache::allows(
             inode,
             &(&request.place, &basis.changes),
@@ -162,7 +176,7 @@ fn by_walk_for(
 /// its folder, or by a walk. `to` as for [`file`].
 #[inline(never)]
 pub fn name(tag: &Tag, request: &FileRequest, to: *const Place) -> i32 {
-    let basis = Basis { generation: generation(), epoch: 0, changes: Changes::now() };
+    let basis = basis(tag);
     if by_folder(tag, request, &basis) {
         return 0;
     }
@@ -183,10 +197,16 @@ pub fn set_id(tag: &Tag, place: Place) -> i32 {
     conclude(tag, area, &request, Found::new(generation, reason), ptr::null())
 }
 
+/// Whether the session may do something with every name in the folder of a place, as far as that is known.
+#[inline(never)]
+pub fn allows_any_name(tag: &Tag, request: &FileRequest) -> bool {
+    by_folder(tag, request, &basis(tag))
+}
+
 /// Whether the session may do something at one of several places: no report is made, and nothing kept.
 #[inline(always)]
 pub fn allows(tag: &Tag, request: &FileRequest) -> bool {
-    let basis = Basis { generation: generation(), epoch: 0, changes: Changes::now() };
+    let basis = basis(tag);
     if by_folder(tag, request, &basis) {
         return true;
     }
@@ -200,12 +220,29 @@ pub fn allows(tag: &Tag, request: &FileRequest) -> bool {
 /// refusal has to name the path.
 #[inline(always)]
 fn by_folder(tag: &Tag, request: &FileRequest, basis: &Basis) -> bool {
-    let labels = labels_by_folder(tag, request, basis);
-    labels != UNKNOWN && judge(tag, basis.generation, Labels(labels), request.rights) == 0
+    let found = labels_by_folder(tag, request, basis);
+    if found == UNKNOWN {
+        return false;
+    }
+    if found == ALLOWED {
+        return true;
+    }
+    let labels = Labels(found & !ALIKE);
+    if judge(tag, basis.generation, labels, request.rights) != 0 {
+        return false;
+    }
+    if found & ALIKE != 0 {
+        cache::keep_rights(&request.place, tag, basis, u32::from(request.rights.0));
+    }
+    true
 }
 
 /// What [`labels_by_folder`] says of what it does not know.
 const UNKNOWN: u64 = u64::MAX;
+/// What it says where it was found before that the session may.
+const ALLOWED: u64 = UNKNOWN - 1;
+/// Set in what it says where all names in the folder have the same labels. (A label's number is smaller.)
+const ALIKE: u64 = 1 << 63;
 
 /// The labels of a file, by what is known of the folder that it is in, as one word.
 #[unsafe(no_mangle)]
@@ -220,36 +257,34 @@ extern "C" fn labels_by_folder(
     if place.parent == 0 || request.flags & WHOLE != 0 {
         return UNKNOWN;
     }
-    let Some(folder) = cache::folder(place, tag, basis) else { return UNKNOWN };
     // The root of a mount has its name in another one.
     if kernel::mount_root(place.mount) == place.dentry
         || kernel::parent(place.dentry) != place.parent
     {
         return UNKNOWN;
     }
-    let labels = if folder.leads_on() {
+    let Some(folder) = cache::folder(place, tag, basis) else { return UNKNOWN };
+    let found = if !folder.leads_on() {
+        if folder.allows(request.rights, basis) {
+            ALLOWED
+        } else {
+            Labels::new(folder.unnamed(0), folder.unnamed(1)).0 | ALIKE
+        }
+    } else if request.flags & ANY_NAME == 0 {
         by_step(tag, place, basis.generation, folder)
     } else {
-        Some((folder.unnamed(0), folder.unnamed(1)))
-    };
-    let Some((shared, own)) = labels else { return UNKNOWN };
-    // All of it holds only if nothing was renamed or mounted since before the folder was looked up.
-    if folder.is_whole() && Changes::now() == basis.changes {
-        Labels::new(shared, own).0
-    } else {
         UNKNOWN
-    }
+    };
+    // All of it holds only if nothing was renamed or mounted since before the folder was looked up. Where its path
+    // was compared just now, that was seen after the rest was read, but for a name that leads on.
+    let is_seen = folder.is_new && found == ALLOWED;
+    if folder.is_whole() && (is_seen || Changes::now() == basis.changes) { found } else { UNKNOWN }
 }
 
-/// The labels of a place, one step from where the rules stand at its folder; `None` where no work area is free.
+/// The labels of a place, one step from where the rules stand at its folder, for [`labels_by_folder`].
 #[inline(always)]
-fn by_step(
-    tag: &Tag,
-    place: &Place,
-    generation: u32,
-    folder: Folder,
-) -> Option<(LabelId, LabelId)> {
-    let area = scratch::acquire()?;
+fn by_step(tag: &Tag, place: &Place, generation: u32, folder: Folder) -> u64 {
+    let Some(area) = scratch::acquire() else { return UNKNOWN };
     // SAFETY: the area is ours until it is released.
     let s = unsafe { &mut *area };
     folder.positions(&mut s.positions);
@@ -261,9 +296,9 @@ fn by_step(
     matching::descend(area);
     // SAFETY: as above; borrowed anew after the loop wrote.
     let s = unsafe { &*area };
-    let labels = (LabelId(s.positions[0].here), LabelId(s.positions[1].here));
+    let labels = Labels::new(LabelId(s.positions[0].here), LabelId(s.positions[1].here));
     scratch::release(area);
-    Some(labels)
+    labels.0
 }
 
 /// Refuses because no work area is free, and counts the event that can't be made.

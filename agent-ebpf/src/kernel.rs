@@ -288,18 +288,20 @@ impl Place {
     /// From a mount, and a dentry that the verifier has typed.
     #[inline(always)]
     pub fn of_dentry(mount: u64, dentry: *const c_void) -> Self {
-        // A dentry that was unlinked has no place any more: what was found before does not answer for it.
-        if member!(u64, dentry, dentry_hash_pprev) == 0 {
-            return Self::at(mount, dentry as u64);
-        }
-        Self {
+        let mut place = Self {
             mount,
             dentry: dentry as u64,
             parent: member!(dentry, dentry_parent),
             // Two loads: 6.1 knows the two only apart.
             name: u64::from(member!(u32, dentry, dentry_name))
                 | u64::from(member!(u32, dentry, dentry_name_len)) << 32,
+        };
+        // A dentry that was unlinked has no place any more: what was found before does not answer for it.
+        if member!(u64, dentry, dentry_hash_pprev) == 0 {
+            place.parent = 0;
+            place.name = 0;
         }
+        place
     }
 
     /// From addresses alone: what is decided there is not kept.

@@ -10,7 +10,7 @@ use agent_common::{
     id::Tag,
     limits::{
         AFFIXES, EDGES, ENDPOINTS_KEPT, FILES_KEPT, FOLDERS_KEPT, GIVEN, LABELS, NETWORK_RULES,
-        POLICY_SLOTS, PORTS, RING_BYTES, SHARED_OBJECTS, SLOTS, TASKS,
+        POLICY_SLOTS, PORTS, RING_BYTES, SHARED_OBJECTS, SLOTS, SOCKETS_KEPT, TASKS,
     },
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
 };
@@ -22,7 +22,7 @@ use aya_ebpf::{
 
 use crate::{
     scratch::{SCRATCHES, Scratch},
-    socket_owner::{Owner, SocketStorage},
+    socket_owner::{KeptOwner, Owner, SocketStorage},
     task_storage::TaskStorage,
 };
 
@@ -149,8 +149,12 @@ pub static FOLDERS: Entries<CachedFolder, FOLDERS_KEPT> = Entries::new();
 #[unsafe(link_section = ".bss.endpoints")]
 pub static ENDPOINTS: Entries<CachedEndpoint, ENDPOINTS_KEPT> = Entries::new();
 
-/// Socket → the session that made it, and what it is used for. A connection that a listening socket accepts
-/// starts with a copy of the listener's. Written by the kernel side.
+/// A socket's cookie → the session that made it, and what it is used for. Written by the kernel side.
+#[unsafe(link_section = ".bss.sockets")]
+pub static SOCKETS: Entries<KeptOwner, SOCKETS_KEPT> = Entries::new();
+
+/// Socket → the same, where [`SOCKETS`] had no place for it. A connection that a listening socket accepts
+/// starts with a copy of what is here for the listener. Written by the kernel side.
 #[btf_map]
 pub static SOCKET_OWNERS: SocketStorage<Owner> = SocketStorage::new();
 

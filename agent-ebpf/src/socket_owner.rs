@@ -1,5 +1,9 @@
-//! Whose a socket is, and what it is used for. (aya-ebpf's socket storage takes the context of another
-//! program type, and has no copies.)
+//! Whose a socket is, and what it is used for.
+//!
+//! Making a socket's own storage takes as long as deciding some five connections, so a new socket's owner lies in an
+//! array, at a place that follows from the socket's cookie. That is a number which the kernel gives a socket once, and
+//! never to another one. Only where the place is taken by a socket that is alive is storage made. (aya-ebpf's socket
+//! storage takes the context of another program type, and has no copies.)
 
 use core::{ffi::c_void, ptr};
 
@@ -9,10 +13,16 @@ use aya_ebpf::{
         BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE,
         bpf_map_type::BPF_MAP_TYPE_SK_STORAGE,
     },
-    helpers::generated::bpf_sk_storage_get,
+    helpers::generated::{bpf_get_socket_cookie, bpf_sk_storage_get},
 };
 
-use crate::{check::Address, maps::SOCKET_OWNERS};
+use crate::{
+    atomic,
+    check::Address,
+    kernel,
+    maps::{SOCKET_OWNERS, SOCKETS},
+    member, offset,
+};
 
 /// The definition as the loader finds it in the object's BTF: never read by the program itself. What a
 /// listening socket has is copied for each connection that it accepts.
@@ -75,21 +85,76 @@ impl Owner {
     }
 }
 
+/// The owner of the socket whose cookie that is.
+#[repr(C)]
+pub struct KeptOwner {
+    /// The socket's cookie; [`TAKEN`] while somebody writes; zero where nobody did.
+    cookie: u64,
+    /// The socket's address.
+    sock: u64,
+    owner: Owner,
+}
+
+/// No socket's cookie: they are counted up, from one.
+const TAKEN: u64 = u64::MAX;
+
 /// The owner of the socket, which is a pointer that the verifier has typed, or null.
 #[inline(always)]
 pub fn of(sock: *const c_void) -> Option<&'static mut Owner> {
     if sock.is_null() {
         return None;
     }
+    if let Some(kept) = kept(sock) {
+        // SAFETY: a map's value is valid, and the entry is this socket's as long as it lives.
+        return Some(unsafe { &mut (*kept).owner });
+    }
     // SAFETY: a socket's storage lives as long as the socket, which the operation keeps.
     unsafe { storage(sock, ptr::null_mut(), 0).as_mut() }
 }
 
-/// Writes down the owner of a socket that has none. When memory is short it stays without one, and is then
+/// The entry of the socket, if it has one.
+#[inline(always)]
+fn kept(sock: *const c_void) -> Option<*mut KeptOwner> {
+    let cookie: u64 = member!(sock, sock_cookie);
+    let kept = SOCKETS.at(cookie as u32);
+    // SAFETY: a map's value is valid.
+    (cookie != 0 && unsafe { (&raw const (*kept).cookie).read_volatile() } == cookie)
+        .then_some(kept)
+}
+
+/// Writes down the session that made a new socket. When memory is short it stays without an owner, and is then
 /// a stranger to its own session.
 #[inline(always)]
-pub fn set(sock: *const c_void, owner: &mut Owner) {
-    storage(sock, owner, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE));
+pub fn set(sock: *const c_void, tag: &Tag) {
+    // SAFETY: the socket is a pointer that the verifier has typed.
+    let cookie = unsafe { bpf_get_socket_cookie(sock.cast_mut()) };
+    let kept = SOCKETS.at(cookie as u32);
+    // SAFETY: a map's value is valid.
+    let before = unsafe { (&raw const (*kept).cookie).read_volatile() };
+    // SAFETY: as above.
+    let sock_before = unsafe { (&raw const (*kept).sock).read_volatile() };
+    // SAFETY: as above.
+    let word = unsafe { &raw mut (*kept).cookie };
+    if cookie == 0 || is_alive(sock_before, before) || !atomic::replace_long(word, before, TAKEN) {
+        storage(sock, &mut Owner::new(tag), u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE));
+        return;
+    }
+    // SAFETY: the entry is ours until it has a cookie again.
+    unsafe {
+        (&raw mut (*kept).sock).write_volatile(sock as u64);
+        (&raw mut (*kept).owner).write_volatile(Owner::new(tag));
+        word.write_volatile(cookie);
+    }
+}
+
+/// Whether the socket that had this cookie at that address may still be there. What lies at the address of one that
+/// is gone has no references, or is another socket, which has another cookie.
+#[inline(always)]
+fn is_alive(sock: u64, cookie: u64) -> bool {
+    cookie == TAKEN
+        || (cookie != 0
+            && kernel::word(sock + offset!(sock_cookie)) == cookie
+            && kernel::word(sock + offset!(sock_references)) as u32 != 0)
 }
 
 /// Adds a role to a socket that the session made; another's is judged without.
@@ -102,6 +167,26 @@ pub fn add_role(sock: *const c_void, tag: &Tag, role: u32) {
         owner.roles |= role;
         owner.stamp = 0;
     }
+}
+
+/// Writes down that a socket that the session made is bound or listens, so that connections which it accepts have
+/// an owner from the first.
+#[inline(always)]
+pub fn note_listening(sock: *const c_void, tag: &Tag) {
+    if sock.is_null() {
+        return;
+    }
+    if let Some(kept) = kept(sock) {
+        // SAFETY: as in `of`.
+        let mut owner = unsafe { (&raw const (*kept).owner).read_volatile() };
+        if owner.tag.session == tag.session && owner.roles & LISTENS == 0 {
+            // Only storage is copied for what a socket accepts. The socket itself goes on with its entry.
+            owner.roles |= LISTENS;
+            owner.stamp = 0;
+            storage(sock, &mut owner, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE));
+        }
+    }
+    add_role(sock, tag, LISTENS);
 }
 
 /// Writes down where a socket that the session made is connected or sends to.

@@ -13,9 +13,12 @@ use crate::{
 /// The running task's tag; `None`, after one load, for nearly everybody on the host.
 #[inline(always)]
 pub fn current() -> Option<Tag> {
-    if is_surely_untagged() {
-        return None;
-    }
+    if is_surely_untagged() { None } else { look_up() }
+}
+
+/// As [`current`], for who saw already that the task [may have a tag](is_surely_untagged).
+#[inline(always)]
+pub fn look_up() -> Option<Tag> {
     if is_storage_lost() {
         return current_by_address().copied();
     }

@@ -168,7 +168,7 @@ pub fn socket_recvmsg(context: LsmContext) -> i32 {
 /// Not inlined, as opening a file.
 #[inline(never)]
 fn received(sock: *const c_void) -> i32 {
-    let Some(tag) = &subject::current() else { return 0 };
+    let Some(tag) = &subject::look_up() else { return 0 };
     socket(tag, sock)
 }
 

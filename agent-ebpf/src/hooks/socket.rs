@@ -14,9 +14,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use super::{held, options};
 use crate::{
     check::{self, Act, Address, EACCES, Endpoint},
-    kernel, member,
-    socket_owner::{self, LISTENS, Owner},
-    subject,
+    kernel, member, socket_owner, subject,
 };
 
 const AF_UNSPEC: u16 = 0;
@@ -83,7 +81,7 @@ pub fn socket_post_create(context: LsmContext) -> i32 {
     if sock.is_null() {
         return 0;
     }
-    socket_owner::set(sock, &mut Owner::new(tag));
+    socket_owner::set(sock, tag);
     0
 }
 
@@ -99,7 +97,7 @@ pub fn socket_connect(context: LsmContext) -> i32 {
 /// Not inlined, as opening a file.
 #[inline(never)]
 fn connect(sock: *const c_void, address: u64, len: i32) -> i32 {
-    let Some(tag) = &subject::current() else { return 0 };
+    let Some(tag) = &subject::look_up() else { return 0 };
     reach(tag, sock, address, len, Operation::NetConnect)
 }
 
@@ -114,7 +112,7 @@ pub fn socket_sendmsg(context: LsmContext) -> i32 {
 /// Not inlined, as opening a file.
 #[inline(never)]
 fn send(sock: *const c_void, message: *const c_void) -> i32 {
-    let Some(tag) = &subject::current() else { return 0 };
+    let Some(tag) = &subject::look_up() else { return 0 };
     if member!(u64, message, msghdr_control) != 0 {
         let way = options::way(message);
         if way != 0 {
@@ -207,7 +205,7 @@ fn listen(
     };
     let verdict = check::endpoint(tag, &endpoint);
     if verdict == 0 {
-        socket_owner::add_role(member!(sock, socket_sk), tag, LISTENS);
+        socket_owner::note_listening(member!(sock, socket_sk), tag);
     }
     verdict
 }

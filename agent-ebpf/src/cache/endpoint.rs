@@ -1,0 +1,47 @@
+//! The endpoints that were found to be allowed.
+
+use agent_common::{id::Tag, limits::ENDPOINTS_KEPT};
+
+use super::{begin, end, place};
+use crate::{check::Endpoint, maps::ENDPOINTS};
+
+/// Whether an entry says that the session may use an endpoint, for the policy and the state of its authority that
+/// the stamp ([`crate::check::stamp`]) stands for.
+#[inline(always)]
+pub fn allows_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) -> bool {
+    // SAFETY: a map's value is valid.
+    let entry = unsafe { &*ENDPOINTS.at(endpoint_place(tag, endpoint)) };
+    let sequence = field!(entry.sequence);
+    sequence & 1 == 0
+        && field!(entry.stamp) == stamp
+        && field!(entry.session) == tag.session
+        && field!(entry.address[0]) == endpoint.address.0[0]
+        && field!(entry.address[1]) == endpoint.address.0[1]
+        && field!(entry.port) == endpoint.port
+        && field!(entry.flow) == endpoint.flow
+        && field!(entry.sequence) == sequence
+}
+
+/// Keeps that an endpoint is allowed.
+#[inline(always)]
+pub fn keep_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) {
+    // SAFETY: a map's value is valid.
+    let entry = unsafe { &mut *ENDPOINTS.at(endpoint_place(tag, endpoint)) };
+    let Some(before) = begin(&raw mut entry.sequence) else { return };
+    write!(entry:
+        stamp = stamp;
+        session = tag.session;
+        address = endpoint.address.0;
+        port = endpoint.port;
+        flow = endpoint.flow;
+    );
+    end(&raw mut entry.sequence, before);
+}
+
+/// Where the entry for an endpoint and a session lies.
+#[inline(always)]
+fn endpoint_place(tag: &Tag, endpoint: &Endpoint) -> u32 {
+    let [high, low] = endpoint.address.0;
+    let ends = u64::from(endpoint.port) << 16 | u64::from(endpoint.flow);
+    place(high ^ low.rotate_left(32) ^ ends ^ tag.session.0, ENDPOINTS_KEPT)
+}

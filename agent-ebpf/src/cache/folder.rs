@@ -1,0 +1,264 @@
+//! Where the rules stand at folders, and the rights that were found to be allowed on whatever is in one.
+
+use core::ffi::c_void;
+
+use agent_common::{
+    access::Rights,
+    cache::{CachedFolder, InodeIdentity, NAME_WORDS, PATH_WORDS},
+    id::{Generation, LabelId, Tag},
+    limits::{COMPONENTS, FOLDERS_KEPT},
+    rule::{NO_NODE, Position},
+};
+use aya_ebpf::helpers::generated::bpf_loop;
+
+use super::{Basis, begin, end, place};
+use crate::{
+    atomic,
+    kernel::{self, Changes, Place},
+    maps::FOLDERS,
+    scratch::{Component, Scratch},
+    walk,
+};
+
+/// Where the entry for a folder and a session lies.
+#[inline(always)]
+fn folder_place(inode: &InodeIdentity, tag: &Tag) -> u32 {
+    place(inode.number ^ u64::from(inode.generation) << 32 ^ tag.session.0, FOLDERS_KEPT)
+}
+
+/// An entry for a folder as it was at a sequence number.
+#[derive(Clone, Copy)]
+pub struct Folder {
+    entry: &'static CachedFolder,
+    sequence: u32,
+    /// Whether it was found just now to hold: the kernel's counters need no second look.
+    pub is_new: bool,
+}
+
+impl Folder {
+    /// Whether a name leads on from where the rules stand.
+    #[inline(always)]
+    pub fn leads_on(self) -> bool {
+        let leads_on = |side: &Position| field!(side.alive) != 0 && field!(side.node) != NO_NODE;
+        leads_on(&self.entry.positions[0]) || leads_on(&self.entry.positions[1])
+    }
+
+    /// The label of what is in the folder, by one of the two kinds of rules, if no name leads on.
+    #[inline(always)]
+    pub fn unnamed(self, side: usize) -> LabelId {
+        let position = &self.entry.positions[side];
+        LabelId(if field!(position.alive) != 0 {
+            field!(position.below)
+        } else {
+            field!(position.here)
+        })
+    }
+
+    /// Whether a session may use whatever is in the folder so, if no name leads on.
+    #[inline(always)]
+    pub fn allows(self, rights: Rights, basis: &Basis) -> bool {
+        let entry = self.entry;
+        basis.epoch != 0
+            && field!(entry.stamp) == basis.stamp()
+            && u32::from(rights.0) & !field!(entry.rights) == 0
+    }
+
+    /// Copies where the rules stand.
+    #[inline(always)]
+    pub fn positions(self, to: &mut [Position; 2]) {
+        copy(&raw const self.entry.positions, to);
+    }
+
+    /// Whether what was read of it is whole.
+    #[inline(always)]
+    pub fn is_whole(self) -> bool {
+        let entry = self.entry;
+        field!(entry.sequence) == self.sequence
+    }
+}
+
+/// Where the rules stand at a folder, if that is known. After a rename somewhere the folder's path is compared
+/// with the one that it had.
+#[inline(always)]
+pub fn folder(place: &Place, tag: &Tag, basis: &Basis) -> Option<Folder> {
+    let inode = kernel::inode_of(place.parent);
+    // SAFETY: a map's value is valid.
+    let entry = unsafe { &*FOLDERS.at(folder_place(&inode, tag)) };
+    let sequence = field!(entry.sequence);
+    let fits = sequence & 1 == 0
+        && field!(entry.generation.0) == basis.generation
+        && field!(entry.session) == tag.session
+        && field!(entry.dentry) == place.parent
+        && field!(entry.mount) == place.mount
+        && field!(entry.mounts) == basis.changes.mounts
+        && field!(entry.inode.address) == inode.address
+        && field!(entry.inode.number) == inode.number
+        && field!(entry.inode.generation) == inode.generation;
+    if !fits {
+        return None;
+    }
+    let folder = Folder { entry, sequence, is_new: false };
+    if field!(entry.renames) != basis.changes.renames {
+        return renew(folder, place, basis);
+    }
+    Some(folder)
+}
+
+/// Makes an entry answer for the count of renames as it is now, if its path is the same and nobody wrote since
+/// the sequence number was read.
+#[inline(always)]
+fn renew(folder: Folder, place: &Place, basis: &Basis) -> Option<Folder> {
+    let Folder { entry, sequence, .. } = folder;
+    if !walk::is_same_path(place, entry) || Changes::now() != basis.changes {
+        return None;
+    }
+    let counter = (&raw const entry.sequence).cast_mut();
+    if !atomic::replace(counter, sequence, sequence + 1) {
+        return None;
+    }
+    // SAFETY: a map's value is valid, and this one is ours while its number is odd.
+    unsafe { (&raw const entry.renames).cast_mut().write_volatile(basis.changes.renames) };
+    end(counter, sequence);
+    Some(Folder { entry, sequence: sequence + 2, is_new: true })
+}
+
+/// Keeps that a session may use whatever is in the folder of a place so, together with what an entry of the same
+/// basis allows already.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn keep_rights(
+    place: *const Place,
+    tag: *const Tag,
+    basis: *const Basis,
+    rights: u32,
+) -> u32 {
+    known!(place, tag, basis; else return 0);
+    let Some(known) = folder(place, tag, basis) else { return 0 };
+    if basis.epoch == 0 || known.leads_on() {
+        return 0;
+    }
+    let Folder { entry, sequence, .. } = known;
+    let counter = (&raw const entry.sequence).cast_mut();
+    if !atomic::replace(counter, sequence, sequence + 1) {
+        return 0;
+    }
+    let stamp = basis.stamp();
+    let already = if field!(entry.stamp) == stamp { field!(entry.rights) } else { 0 };
+    // SAFETY: a map's value is valid, and this one is ours while its number is odd.
+    unsafe {
+        (&raw const entry.rights).cast_mut().write_volatile(already | rights);
+        (&raw const entry.stamp).cast_mut().write_volatile(stamp);
+    }
+    end(counter, sequence);
+    0
+}
+
+/// Keeps where the rules stand at the folder of a place, and its path, as the walk in the area found both.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn keep_folder(
+    place: *const Place,
+    tag: *const Tag,
+    basis: *const Basis,
+    area: *mut Scratch,
+) -> u32 {
+    known!(place, tag, basis; else return 0);
+    if area.is_null() {
+        return 0;
+    }
+    let inode = kernel::inode_of(place.parent);
+    // SAFETY: a map's value is valid.
+    let entry = unsafe { &mut *FOLDERS.at(folder_place(&inode, tag)) };
+    if inode.address == 0 {
+        return 0;
+    }
+    let Some(before) = begin(&raw mut entry.sequence) else { return 0 };
+    write!(entry:
+        generation = Generation(basis.generation);
+        session = tag.session;
+        inode.address = inode.address;
+        inode.number = inode.number;
+        inode.generation = inode.generation;
+        mount = place.mount;
+        dentry = place.parent;
+        renames = basis.changes.renames;
+        mounts = basis.changes.mounts;
+        stamp = 0;
+    );
+    // SAFETY: the area is ours until it is released.
+    copy(unsafe { &raw const (*area).folder_positions }, &raw mut entry.positions);
+    let entry = &raw mut *entry;
+    let path_words = keep_path(entry, area, basis);
+    // SAFETY: a map's value is valid.
+    let entry = unsafe { &mut *entry };
+    write!(entry: path_words = path_words;);
+    end(&raw mut entry.sequence, before);
+    0
+}
+
+/// Where [`keep_path`] is.
+struct Note {
+    entry: *mut CachedFolder,
+    area: *mut Scratch,
+    written: u64,
+    whole: u64,
+}
+
+/// Writes the path of the folder of the place that was walked from; how many words it has, or zero where it is
+/// too long, or may not be what the walk saw.
+#[inline(always)]
+fn keep_path(entry: *mut CachedFolder, area: *mut Scratch, basis: &Basis) -> u64 {
+    let mut note = Note { entry, area, written: 0, whole: 0 };
+    // SAFETY: the callback has the signature that the helper asks for, and the context is on the stack for as
+    // long as the helper runs.
+    unsafe { bpf_loop(PATH_WORDS as u32, keep_name as *mut c_void, (&raw mut note).cast(), 0) };
+    // SAFETY: a reference is valid; read anew, since the callback wrote.
+    let (whole, written) = unsafe {
+        ((&raw const note.whole).read_volatile(), (&raw const note.written).read_volatile())
+    };
+    if whole != 0 && Changes::now() == basis.changes { written } else { 0 }
+}
+
+/// Writes one name; non-zero after the last, or when there is no room.
+extern "C" fn keep_name(index: u64, context: *mut Note) -> i64 {
+    // SAFETY: the context is `keep_path`'s.
+    let note = unsafe { &mut *context };
+    // SAFETY: the area is ours until it is released.
+    let s = unsafe { &*note.area };
+    // The first is the object's.
+    let which = index + 1;
+    if which >= COMPONENTS as u64 || which >= s.count {
+        note.whole = 1;
+        return 1;
+    }
+    let Component { name, len, .. } = s.components[which as usize];
+    let written = note.written;
+    if written > (PATH_WORDS - 1 - NAME_WORDS) as u64 || len >= 8 * NAME_WORDS as u64 {
+        return 1;
+    }
+    // SAFETY: at least as many words follow in the entry as a name has at most.
+    let path = unsafe { (&raw mut (*note.entry).path).cast::<u64>().add(written as usize) };
+    // SAFETY: as above.
+    unsafe { path.write_volatile(len) };
+    for word in 0..NAME_WORDS as u64 {
+        if len >= word * 8 {
+            // SAFETY: as above.
+            unsafe { path.add(1 + word as usize).write_volatile(kernel::word(name + word * 8)) };
+        }
+    }
+    note.written = written + 2 + len / 8;
+    0
+}
+
+/// Copies positions that another processor may be reading or writing, word by word, so that they don't go
+/// over the stack.
+#[inline(always)]
+fn copy(from: *const [Position; 2], to: *mut [Position; 2]) {
+    for word in 0..size_of::<[Position; 2]>() / 8 {
+        // SAFETY: both are valid, and of that many words.
+        unsafe {
+            let value = from.cast::<u64>().add(word).read_volatile();
+            to.cast::<u64>().add(word).write_volatile(value);
+        }
+    }
+}
