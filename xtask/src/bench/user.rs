@@ -31,7 +31,7 @@ pub(super) fn run_all() -> Result<bool> {
     let mut passed = true;
     for name in names {
         let mut one = tests();
-        one.args(["--ignored", "--exact", "--nocapture", "--quiet", name]);
+        one.args(["--ignored", "--exact", "--nocapture", name]);
         // What is measured is not the disk.
         if Path::new(MEMORY).is_dir() {
             one.env("TMPDIR", MEMORY);
