@@ -24,18 +24,18 @@ use super::{
 /// Everything that is wrong, in the order of the files.
 pub fn check(sources: &[Source]) -> Result<Policy, Vec<Diagnostic>> {
     let mut out = Vec::new();
-    let files: Vec<_> = sources
-        .iter()
-        .enumerate()
-        .map(|(number, source)| File::parse(number, source, &mut out))
-        .collect();
+    let files: Vec<_> =
+        sources.iter().enumerate().map(|(number, source)| File::new(number, source)).collect();
     let mut draft = document::Draft::default();
+    let mut malformed = false;
     for file in &files {
-        if let Some(table) = &file.table {
-            draft.read(file, table, &mut out);
+        // One document at a time: it takes more memory than what is read of it.
+        match file.parse(&mut out) {
+            Some(table) => draft.read(file, &table, &mut out),
+            None => malformed = true,
         }
     }
-    if files.iter().all(|file| file.table.is_some()) {
+    if !malformed {
         reference::resolve(&draft, &files, &mut out);
     }
     out.sort_by_key(|(file, diagnostic)| (*file, diagnostic.span.start, diagnostic.span.end));

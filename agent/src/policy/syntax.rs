@@ -1,13 +1,15 @@
 //! From TOML to typed values, with the place of each key and value. Knows TOML and how to complain, not
 //! what a policy says.
 
+mod build;
+mod tree;
+
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
-use toml::{
-    Spanned,
-    de::{DeString, DeTable, DeValue},
-};
+use hashbrown::HashSet;
+use toml::de::DeTable;
 
+pub(super) use self::tree::{Item, Key, Table, Value};
 use super::{
     diagnostic::{Diagnostic, Lines, Severity, quote, suggest},
     model::Place,
@@ -15,10 +17,8 @@ use super::{
     value::Problem,
 };
 
-/// A key, and its place.
-pub(super) type Key<'a> = Spanned<DeString<'a>>;
-/// A value, and its place.
-pub(super) type Value<'a> = Spanned<DeValue<'a>>;
+/// Strings of an array that are compared one by one.
+const SHORT: usize = 8;
 
 /// A text of the policy, and its place.
 #[derive(Clone, Debug)]
@@ -27,47 +27,61 @@ pub(super) struct Text<'r> {
     pub(super) span: Range<usize>,
 }
 
-/// A file as TOML.
+/// A file and its lines.
 pub(super) struct File<'a> {
     pub(super) number: usize,
     pub(super) path: Arc<PathBuf>,
-    /// `None` if it is malformed.
-    pub(super) table: Option<DeTable<'a>>,
+    text: &'a str,
     lines: Lines<'a>,
 }
 
 impl<'a> File<'a> {
-    /// Parses a file; what is malformed goes to `out`.
-    pub(super) fn parse(
-        number: usize,
-        source: &'a Source,
-        out: &mut Vec<(usize, Diagnostic)>,
-    ) -> Self {
+    /// A file that has a number.
+    pub(super) fn new(number: usize, source: &'a Source) -> Self {
         let lines = Lines::new(&source.path, &source.text);
-        let (table, errors) = DeTable::parse_recoverable(&source.text);
+        Self { number, path: Arc::new(source.path.clone()), text: &source.text, lines }
+    }
+
+    /// What it says; `None` if it is malformed, and `out` says in which way.
+    pub(super) fn parse(&self, out: &mut Vec<(usize, Diagnostic)>) -> Option<Table<'a>> {
+        if let Some(table) = build::build(self.text) {
+            return Some(table);
+        }
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        if errors.is_empty() {
+            return Some(table.into_inner().into());
+        }
         let mut last_line = 0;
-        let malformed = !errors.is_empty();
         for error in errors {
-            let end = source.text.len();
+            let end = self.text.len();
             let span = error.span().unwrap_or(end..end);
             // What follows in the same line is mostly the parser's confusion after the first error.
-            let (line, _) = lines.place(span.start);
+            let (line, _) = self.lines.place(span.start);
             if line != last_line {
                 let message = error.message().lines().next().unwrap_or("malformed TOML").to_owned();
-                let code = "policy::syntax";
-                out.push((number, lines.diagnostic(Severity::Error, code, span, message, None)));
+                out.push(self.diagnostic(
+                    Severity::Error,
+                    "policy::syntax",
+                    span,
+                    Problem::new(message),
+                ));
             }
             last_line = line;
         }
-        let table = (!malformed).then(|| table.into_inner());
-        Self { number, path: Arc::new(source.path.clone()), table, lines }
+        None
     }
 
     /// The place of a byte.
     pub(super) fn place(&self, at: usize) -> Place {
+        let (line, column) = self.line_and_column(at);
+        Place { file: self.path.clone(), line, column }
+    }
+
+    /// The line and the column of a byte.
+    pub(super) fn line_and_column(&self, at: usize) -> (u32, u32) {
         let (line, column) = self.lines.place(at);
         let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
-        Place { file: self.path.clone(), line: number(line), column: number(column) }
+        (number(line), number(column))
     }
 
     /// A diagnostic in this file, with the file's number to sort by.
@@ -109,7 +123,7 @@ impl<'r> Reader<'r, '_> {
 
     /// A key that has no meaning here.
     pub(super) fn unknown_key(&mut self, key: &Key<'_>, known: &[&str], of: &str) {
-        let written = key.get_ref();
+        let written = key.text();
         let help = suggest(written, known.iter().copied(), "the keys here are");
         let message = format!("unknown key {} in {of}", quote(written));
         self.error("policy::unknown-key", key.span(), Problem { message, help });
@@ -123,7 +137,7 @@ impl<'r> Reader<'r, '_> {
 
     /// A value of another type than the key takes.
     pub(super) fn wrong_type(&mut self, value: &Value<'_>, key: &str, due: &str) {
-        let kind = value.get_ref().type_str();
+        let kind = value.type_name();
         let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
         let problem = Problem::new(format!("`{key}` must be {due}, not {article} {kind}"));
         self.error("policy::wrong-type", value.span(), problem);
@@ -131,7 +145,7 @@ impl<'r> Reader<'r, '_> {
 
     /// A string.
     pub(super) fn string(&mut self, value: &'r Value<'_>, key: &str) -> Option<Text<'r>> {
-        let text = value.get_ref().as_str();
+        let text = value.as_str();
         if text.is_none() {
             self.wrong_type(value, key, "a string");
         }
@@ -140,7 +154,7 @@ impl<'r> Reader<'r, '_> {
 
     /// `true` or `false`.
     pub(super) fn boolean(&mut self, value: &Value<'_>, key: &str) -> Option<bool> {
-        let boolean = value.get_ref().as_bool();
+        let boolean = value.as_bool();
         if boolean.is_none() {
             self.wrong_type(value, key, "`true` or `false`");
         }
@@ -152,8 +166,8 @@ impl<'r> Reader<'r, '_> {
         &mut self,
         value: &'v Value<'b>,
         key: &str,
-    ) -> Option<&'v DeTable<'b>> {
-        let table = value.get_ref().as_table();
+    ) -> Option<&'v Table<'b>> {
+        let table = value.as_table();
         if table.is_none() {
             self.wrong_type(value, key, "a table");
         }
@@ -165,14 +179,14 @@ impl<'r> Reader<'r, '_> {
         &mut self,
         value: &'v Value<'b>,
         key: &str,
-    ) -> Vec<(&'v DeTable<'b>, Range<usize>)> {
-        let Some(array) = value.get_ref().as_array() else {
+    ) -> Vec<(&'v Table<'b>, Range<usize>)> {
+        let Some(array) = value.as_array() else {
             self.wrong_type(value, key, "an array of tables");
             return Vec::new();
         };
         let mut tables = Vec::new();
         for entry in array.iter() {
-            match entry.get_ref().as_table() {
+            match entry.as_table() {
                 Some(table) => tables.push((table, entry.span())),
                 None => self.wrong_type(entry, key, "an array of tables, each of its entries"),
             }
@@ -187,7 +201,7 @@ impl<'r> Reader<'r, '_> {
         key: &str,
         least: usize,
     ) -> Vec<Text<'r>> {
-        let Some(array) = value.get_ref().as_array() else {
+        let Some(array) = value.as_array() else {
             self.wrong_type(value, key, "an array of strings");
             return Vec::new();
         };
@@ -199,13 +213,19 @@ impl<'r> Reader<'r, '_> {
             self.error("policy::empty", value.span(), Problem::new(message));
         }
         let mut texts = Vec::with_capacity(array.len());
-        let mut seen = std::collections::HashSet::with_capacity(array.len());
+        // Most arrays are short, and a few have thousands.
+        let mut seen = HashSet::with_capacity(if array.len() > SHORT { array.len() } else { 0 });
         for entry in array.iter() {
-            let Some(text) = entry.get_ref().as_str() else {
+            let Some(text) = entry.as_str() else {
                 self.wrong_type(entry, key, "an array of strings, each of its entries");
                 continue;
             };
-            if !seen.insert(text) {
+            let twice = if array.len() > SHORT {
+                !seen.insert(text)
+            } else {
+                texts.iter().any(|other: &Text<'_>| other.text == text)
+            };
+            if twice {
                 let problem = Problem::new(format!("{} stands twice in `{key}`", quote(text)))
                     .help("once is enough");
                 self.error("policy::duplicate", entry.span(), problem);
@@ -277,3 +297,6 @@ impl<'r> Reader<'r, '_> {
         self.file.place(span.start)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use toml::de::{DeTable, DeValue};
-
 use crate::policy::{
     diagnostic::{Diagnostic, quote},
     model::{Conflict, Data, Denial, Profile, Tool},
-    syntax::{File, Key, Reader, Value},
+    syntax::{File, Item, Key, Reader, Table, Value},
     value::{self, Problem},
 };
 
@@ -57,13 +55,13 @@ impl Draft {
     pub(super) fn read(
         &mut self,
         file: &File<'_>,
-        table: &DeTable<'_>,
+        table: &Table<'_>,
         out: &mut Vec<(usize, Diagnostic)>,
     ) {
         let mut reader = Reader { file, out };
         schema(&mut reader, table);
         for (key, value) in table.iter() {
-            match &**key.get_ref() {
+            match key.text() {
                 "schema" => {}
                 "tool" => self.named(&mut reader, value, "tool", |draft, reader, key, table| {
                     let item = draft.tool(reader, key, table);
@@ -89,12 +87,12 @@ impl Draft {
         reader: &mut Reader<'r, 'a>,
         value: &'r Value<'a>,
         kind: &str,
-        mut read: impl FnMut(&mut Self, &mut Reader<'r, 'a>, &'r Key<'a>, &'r DeTable<'a>),
+        mut read: impl FnMut(&mut Self, &mut Reader<'r, 'a>, &'r Key<'a>, &'r Table<'a>),
     ) {
         let Some(tables) = reader.table(value, kind) else { return };
         for (key, value) in tables.iter() {
-            reader.accept("policy::name", key.span(), value::name(key.get_ref()));
-            if let Some(table) = reader.table(value, &format!("{kind}.{}", key.get_ref())) {
+            reader.accept("policy::name", key.span(), value::name(key.text()));
+            if let Some(table) = reader.table(value, &format!("{kind}.{}", key.text())) {
                 read(self, reader, key, table);
             }
         }
@@ -104,7 +102,7 @@ impl Draft {
         for (table, span) in reader.tables(value, "deny") {
             let (mut paths, mut access) = (None, None);
             for (key, value) in table.iter() {
-                match &**key.get_ref() {
+                match key.text() {
                     "paths" => paths = Some(reader.paths(value)),
                     "access" => access = Some(reader.access(value)),
                     "unless" => reader.not_in_force(
@@ -128,7 +126,7 @@ impl Draft {
             let (mut paths, mut sensitivity) = (None, None);
             let mut named = false;
             for (key, value) in table.iter() {
-                match &**key.get_ref() {
+                match key.text() {
                     "paths" => paths = Some(reader.paths(value)),
                     "sensitivity" => {
                         named = true;
@@ -172,7 +170,7 @@ impl Draft {
         for (table, span) in reader.tables(value, "conflict") {
             let mut tools = None;
             for (key, value) in table.iter() {
-                match &**key.get_ref() {
+                match key.text() {
                     "tools" => tools = Some(self.names(reader, value, "tools", Kind::Tool, 2)),
                     _ => reader.unknown_key(key, CONFLICT, "a conflict"),
                 }
@@ -235,8 +233,8 @@ fn define<T>(
 ) where
     T: Placed,
 {
-    let name = key.get_ref();
-    if let Some(first) = defined.get(&**name) {
+    let name = key.text();
+    if let Some(first) = defined.get(name) {
         let place = first.item.place();
         let (file, line, column) = (place.file.display(), place.line, place.column);
         let problem = Problem::new(format!("{kind} {} is defined twice", quote(name)))
@@ -245,7 +243,7 @@ fn define<T>(
         return;
     }
     let entry = Entry { item, file: reader.file.number, span: key.span() };
-    defined.insert(name.to_string(), entry);
+    defined.insert(name.to_owned(), entry);
 }
 
 /// What knows where it is defined.
@@ -267,19 +265,20 @@ impl Placed for Profile {
 }
 
 /// A file that says something says first by which rules it is to be read.
-fn schema(reader: &mut Reader<'_, '_>, table: &DeTable<'_>) {
+fn schema(reader: &mut Reader<'_, '_>, table: &Table<'_>) {
     const HELP: &str = "`schema = 1` is what this version reads";
-    let Some((_, value)) = table.iter().find(|(key, _)| key.get_ref() == "schema") else {
-        if let Some(first) = table.keys().map(|key| key.span()).min_by_key(|span| span.start) {
+    let Some((_, value)) = table.iter().find(|(key, _)| key.text() == "schema") else {
+        let first = table.iter().map(|(key, _)| key.span()).min_by_key(|span| span.start);
+        if let Some(first) = first {
             let problem = Problem::new("the file has no `schema`")
                 .help("begin it with `schema = 1`, before the first table");
             reader.error("policy::schema", first, problem);
         }
         return;
     };
-    match value.get_ref() {
-        DeValue::Integer(number) if number.as_str() == "1" => {}
-        DeValue::Integer(number) => {
+    match value.item() {
+        Item::Integer(number) if matches!(&**number, "1" | "0x1" | "0o1" | "0b1") => {}
+        Item::Integer(number) => {
             let problem = Problem::new(format!("unknown schema `{number}`")).help(HELP);
             reader.error("policy::schema", value.span(), problem);
         }

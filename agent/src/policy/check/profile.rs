@@ -3,13 +3,12 @@
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
 use agent_common::authority::Mode;
-use toml::de::DeTable;
 
 use super::document::{Draft, Kind};
 use crate::policy::{
     model::{Approval, MayStart, Profile, Request, When},
     pattern::PathPattern,
-    syntax::{Key, Reader, Value},
+    syntax::{Key, Reader, Table, Value},
     value::{self, Problem},
 };
 
@@ -39,7 +38,7 @@ impl Draft {
         &mut self,
         reader: &mut Reader<'r, '_>,
         key: &Key<'_>,
-        table: &'r DeTable<'_>,
+        table: &'r Table<'_>,
     ) -> Profile {
         let mut profile = Profile {
             place: reader.place(&key.span()),
@@ -54,7 +53,7 @@ impl Draft {
             variables: BTreeSet::new(),
         };
         for (key, value) in table.iter() {
-            match &**key.get_ref() {
+            match key.text() {
                 "mode" => {
                     let words = [("enforce", Mode::Enforce), ("audit", Mode::Audit)];
                     profile.mode = reader.choice(value, "mode", &words).unwrap_or(Mode::Enforce);
@@ -74,7 +73,7 @@ impl Draft {
                 "may_start" => profile.may_start = may_start(reader, value),
                 "when" => profile.when = self.when(reader, value),
                 "may_delegate" => {
-                    if value.get_ref().is_array() {
+                    if value.as_array().is_some() {
                         self.names(reader, value, "may_delegate", Kind::Profile, 0);
                     }
                     let instead = "an agent's children stay in its own session";
@@ -95,7 +94,7 @@ impl Draft {
     ) {
         let Some(table) = reader.table(value, "request") else { return };
         for (key, value) in table.iter() {
-            let tool = key.get_ref();
+            let tool = key.text();
             self.refer(reader, Kind::Tool, tool, key.span());
             reader.not_in_force(
                 key.span(),
@@ -104,7 +103,7 @@ impl Draft {
             );
             let Some(table) = reader.table(value, &format!("request.{tool}")) else { continue };
             if let Some(request) = request(reader, key, table) {
-                profile.requests.insert(tool.to_string(), request);
+                profile.requests.insert(tool.to_owned(), request);
             }
         }
     }
@@ -114,7 +113,7 @@ impl Draft {
         for (table, span) in reader.tables(value, "when") {
             let (mut tainted, mut lose) = (None, None);
             for (key, value) in table.iter() {
-                match &**key.get_ref() {
+                match key.text() {
                     "tainted" => {
                         let text = reader.string(value, "tainted");
                         tainted = Some(text.as_ref().map_or("", |text| text.text).to_owned());
@@ -141,14 +140,14 @@ impl Draft {
 fn request<'r>(
     reader: &mut Reader<'r, '_>,
     key: &Key<'_>,
-    table: &'r DeTable<'_>,
+    table: &'r Table<'_>,
 ) -> Option<Request> {
     let mut max_ttl = None;
     let mut given = None;
     let mut approval = Approval::default();
     let mut reason_required = false;
     for (key, value) in table.iter() {
-        match &**key.get_ref() {
+        match key.text() {
             "max_ttl" => {
                 given = Some(());
                 max_ttl = reader.parsed(value, "max_ttl", "policy::duration", value::duration);
@@ -172,7 +171,7 @@ fn may_start<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> MayStart 
     let mut may_start = MayStart::default();
     let Some(table) = reader.table(value, "may_start") else { return may_start };
     for (key, value) in table.iter() {
-        match &**key.get_ref() {
+        match key.text() {
             "users" => may_start.users = accounts(reader, value, "users"),
             "groups" => may_start.groups = accounts(reader, value, "groups"),
             _ => reader.unknown_key(key, MAY_START, "`may_start`"),
@@ -209,7 +208,7 @@ fn match_exe<'r>(
     let mut exe = None;
     let mut given = None;
     for (key, value) in table.iter() {
-        match &**key.get_ref() {
+        match key.text() {
             "exe" => {
                 given = Some(());
                 exe = program(reader, value);

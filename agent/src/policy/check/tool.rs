@@ -2,17 +2,15 @@
 
 use std::ops::Range;
 
-use agent_common::access::{Right, Rights};
-use toml::de::{DeTable, DeValue};
-
 use super::{document::Draft, hazard::hazard};
 use crate::policy::{
     diagnostic::quote,
     model::{Cidr, Direction, FileRule, NetworkRule, OnRevoke, Protocol, Recall, Tool},
     pattern::{PathPattern, remark},
-    syntax::{Key, Reader, Text, Value},
+    syntax::{Item, Key, Reader, Table, Text, Value},
     value::{self, Host, PortRange, Problem},
 };
+use agent_common::access::{Right, Rights};
 
 const TOOL: &[&str] = &["description", "files", "network", "on_revoke", "setid", "recall"];
 const FILES: &[&str] = &["paths", "access"];
@@ -34,7 +32,7 @@ impl Draft {
         &mut self,
         reader: &mut Reader<'r, '_>,
         key: &Key<'_>,
-        table: &'r DeTable<'_>,
+        table: &'r Table<'_>,
     ) -> Tool {
         let mut tool = Tool {
             place: reader.place(&key.span()),
@@ -46,7 +44,7 @@ impl Draft {
             setid: false,
         };
         for (key, value) in table.iter() {
-            match &**key.get_ref() {
+            match key.text() {
                 "description" => {
                     tool.description =
                         reader.string(value, "description").map(|text| text.text.to_owned());
@@ -112,7 +110,7 @@ fn files<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<FileRule>
     for (table, span) in reader.tables(value, "files") {
         let (mut paths, mut access) = (None, None);
         for (key, value) in table.iter() {
-            match &**key.get_ref() {
+            match key.text() {
                 "paths" => paths = Some((reader.paths(value), value)),
                 "access" => access = Some(reader.access(value)),
                 _ => reader.unknown_key(key, FILES, "a tool's `files`"),
@@ -122,8 +120,8 @@ fn files<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<FileRule>
         reader.need(&paths, &span, "paths", of, "paths = [\"/usr/**\"]");
         reader.need(&access, &span, "access", of, "access = [\"read\"]");
         if let (Some((paths, value)), Some(access)) = (paths, access) {
-            for entry in value.get_ref().as_array().into_iter().flatten() {
-                let problem = entry.get_ref().as_str().and_then(|text| hazard(text, access));
+            for entry in value.as_array().into_iter().flatten() {
+                let problem = entry.as_str().and_then(|text| hazard(text, access));
                 if let Some(problem) = problem {
                     reader.warn("policy::hazard", entry.span(), problem);
                 }
@@ -146,7 +144,7 @@ fn network<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<Network
         };
         let mut object = None;
         for (key, value) in table.iter() {
-            match &**key.get_ref() {
+            match key.text() {
                 "cidrs" => {
                     object = Some(());
                     rule.cidrs = cidrs(reader, value);
@@ -199,7 +197,7 @@ fn hosts<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<Host> {
 
 /// Numbers, and ranges as strings.
 fn ports(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Vec<PortRange> {
-    let Some(array) = value.get_ref().as_array() else {
+    let Some(array) = value.as_array() else {
         reader.wrong_type(value, "ports", "an array of numbers and ranges");
         return Vec::new();
     };
@@ -210,11 +208,11 @@ fn ports(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Vec<PortRange> {
     let mut ranges = Vec::with_capacity(array.len());
     let mut seen = std::collections::HashSet::new();
     for entry in array.iter() {
-        let range = match entry.get_ref() {
-            DeValue::Integer(number) => {
-                value::port(&number.to_string()).map(|port| PortRange { first: port, last: port })
+        let range = match entry.item() {
+            Item::Integer(number) => {
+                value::port(number).map(|port| PortRange { first: port, last: port })
             }
-            DeValue::String(text) => value::ports(text),
+            Item::String(text) => value::ports(text),
             _ => {
                 reader.wrong_type(entry, "ports", "an array of numbers and ranges, each entry");
                 continue;

@@ -231,6 +231,13 @@ fn duplicates_are_refused_with_both_places() {
              is unique",
         ]
     );
+    let many: Vec<_> = (0..12).map(|number| format!("\"/f{}\"", number % 11)).collect();
+    let text =
+        format!("[tool.t]\nfiles = [{{ access = [\"read\"], paths = [\n{}] }}]", many.join("\n,"));
+    assert_eq!(
+        refuse(&body(&text)),
+        ["15:2 duplicate [\"/f0\"] `/f0` stands twice in `paths` | once is enough"]
+    );
     table(&[
         (
             "[tool.t];[profile.p];tools = [\"t\", \"t\"]",

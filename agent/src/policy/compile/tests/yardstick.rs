@@ -21,11 +21,11 @@ fn time(work: impl FnOnce()) -> Duration {
     begin.elapsed()
 }
 
-/// The document of a hundred thousand tables takes most of the memory, and has to be there whole.
+/// A hundred thousand tables: as much as TOML can be made to be.
 #[test]
 #[ignore = "takes an optimized build: `cargo xtask bench --user`"]
 fn yardstick_policy_of_many_rules_takes_less_than_three_times_its_toml() {
-    held("100,000 rules with a path each", &text_of_many_rules(PATH_RULES), 3.0, 320);
+    held("100,000 rules with a path each", &text_of_many_rules(PATH_RULES), 3.0, 120);
 }
 
 /// Long arrays of strings are what TOML is fastest with, while the automaton costs the same.
