@@ -4,6 +4,7 @@
 //! This module knows nothing of the policy format.
 
 use std::{
+    cell::Cell,
     fmt,
     ops::Range,
     path::{Path, PathBuf},
@@ -167,27 +168,35 @@ pub(crate) struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,
     ascii: bool,
+    /// The byte that was asked for last, and its line and column: the next is mostly a little further on.
+    last: Cell<(usize, usize, usize)>,
 }
 
 impl<'a> Lines<'a> {
     /// The lines of a file.
     pub(crate) fn new(path: &'a Path, text: &'a str) -> Self {
-        let starts = std::iter::once(0)
-            .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1))
-            .collect();
-        Self { path, text, starts, ascii: text.is_ascii() }
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        let starts = std::iter::once(0).chain(ends).collect();
+        Self { path, text, starts, ascii: text.is_ascii(), last: Cell::new((0, 1, 1)) }
     }
 
     /// Line and column of a byte, both from 1.
     pub(crate) fn place(&self, at: usize) -> (usize, usize) {
-        let line = self.starts.partition_point(|start| *start <= at).max(1);
-        let start = self.starts.get(line - 1).copied().unwrap_or(0);
-        let column = if self.ascii {
-            at.saturating_sub(start)
+        let (last, line, column) = self.last.get();
+        let end = self.starts.get(line).copied().unwrap_or(usize::MAX);
+        let (from, line, column) = if (last..end).contains(&at) {
+            (last, line, column)
         } else {
-            self.text.get(start..at).map_or(0, |before| before.chars().count())
+            let line = self.starts.partition_point(|start| *start <= at).max(1);
+            (self.starts.get(line - 1).copied().unwrap_or(0), line, 1)
         };
-        (line, column + 1)
+        let characters = if self.ascii {
+            at - from
+        } else {
+            self.text.get(from..at).map_or(0, |before| before.chars().count())
+        };
+        self.last.set((at, line, column + characters));
+        (line, column + characters)
     }
 
     /// A diagnostic at a span.
@@ -247,6 +256,23 @@ mod tests {
             show(text, 5..9, None),
             "p.toml:1:5: error: it is `wrong`\n 1 | ä = \"ö\"\n   |     ^^^"
         );
+    }
+
+    #[test]
+    fn place_asked_for_in_any_order_is_counted_from_the_lines_beginning() {
+        for text in
+            ["", "\n", "a = 1\n\nbcd = \"x\"\n", "ä = \"öx\"\n\nß\n\u{1f600}y", "a\r\nü\r\n"]
+        {
+            let lines = Lines::new(Path::new("p.toml"), text);
+            let bytes: Vec<_> = (0..=text.len()).filter(|at| text.is_char_boundary(*at)).collect();
+            for at in bytes.iter().flat_map(|one| bytes.iter().flat_map(move |other| [one, other]))
+            {
+                let before = &text[..*at];
+                let line = before.rsplit('\n').next().unwrap_or("");
+                let expected = (before.matches('\n').count() + 1, line.chars().count() + 1);
+                assert_eq!(lines.place(*at), expected, "{text:?} {at}");
+            }
+        }
     }
 
     #[test]

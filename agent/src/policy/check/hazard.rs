@@ -87,9 +87,15 @@ const HAZARDS: &[Hazard] = &[
 
 /// What a pattern hands over with these rights, if it is more than it may seem to.
 pub(super) fn hazard(pattern: &str, rights: Rights) -> Option<Problem> {
-    let mut met = HAZARDS
-        .iter()
-        .filter(|hazard| rights.meets(hazard.rights) && overlap(pattern, hazard.path));
+    if !rights.meets(CONNECT) && !rights.meets(CHANGE) {
+        return None;
+    }
+    let head = literal_head(pattern);
+    let mut met = HAZARDS.iter().filter(|hazard| {
+        rights.meets(hazard.rights)
+            && agree(head, literal_head(hazard.path))
+            && overlap(pattern, hazard.path)
+    });
     let Hazard { path, gives, instead, rights: bad } = met.next()?;
     let more = match met.count() {
         0 => String::new(),
@@ -99,6 +105,16 @@ pub(super) fn hazard(pattern: &str, rights: Rights) -> Option<Problem> {
     let message =
         format!("{} hands over the host: `{right}` on `{path}`{more}: {gives}", quote(pattern));
     Some(Problem::new(message).help(*instead))
+}
+
+/// What every path begins with that a pattern matches; one that `/**` matches may lack the `/`.
+fn literal_head(pattern: &str) -> &[u8] {
+    pattern.split('*').next().unwrap_or(pattern).as_bytes()
+}
+
+/// Whether one beginning begins the other: if not, no path has both. Most patterns end here.
+fn agree(one: &[u8], other: &[u8]) -> bool {
+    one.iter().zip(other).all(|(one, other)| one == other)
 }
 
 /// Whether some path can match both patterns, as far as it can be told without a session's variables.
@@ -178,5 +194,37 @@ mod tests {
             let found = message(pattern, Rights::of(Right::Write));
             assert_eq!(found.is_some(), pattern == "/etc/cron.d", "{pattern}: {found:?}");
         }
+    }
+
+    #[test]
+    fn pattern_that_can_overlap_is_never_passed_over() {
+        let paths = HAZARDS.iter().map(|hazard| hazard.path);
+        let written: Vec<String> = paths
+            .flat_map(|path| {
+                let starred = path.replace("o", "*");
+                let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+                let cut = path.split_at(path.len() / 2).0;
+                [
+                    path.to_owned(),
+                    starred,
+                    format!("{parent}/**"),
+                    format!("{cut}*"),
+                    format!("{path}/**"),
+                ]
+            })
+            .chain(
+                ["/**", "/", "/*", "/*/*", "/*/**", "{workdir}/**", "/{name}/x"].map(str::to_owned),
+            )
+            .collect();
+        let mut met = 0;
+        for (pattern, hazard) in
+            written.iter().flat_map(|one| HAZARDS.iter().map(move |h| (one, h)))
+        {
+            let overlaps = overlap(pattern, hazard.path);
+            met += usize::from(overlaps);
+            let agrees = agree(literal_head(pattern), literal_head(hazard.path));
+            assert!(agrees || !overlaps, "{pattern} {}", hazard.path);
+        }
+        assert!(met > 200, "{met}");
     }
 }
