@@ -260,8 +260,8 @@ impl Active {
         for (id, label) in &rules.labels {
             self.labels.set(id.0, label, 0)?;
         }
-        for (key, bits, number) in &rules.affixes {
-            self.affixes.insert(&lpm_trie::Key::new(*bits, *key), number, 0)?;
+        for (key, bits, number) in rules.affixes.iter() {
+            self.affixes.insert(&lpm_trie::Key::new(bits, key), number, 0)?;
         }
         for (key, edge) in &rules.edges {
             self.edges.insert(key, edge, 0)?;
@@ -337,8 +337,8 @@ impl Enforcer for Kernel {
             gone(active.edges.remove(key)).map_err(failed("remove a session's rules"))?;
             active.filled = active.filled.saturating_sub(1);
         }
-        for (key, bits, _) in &rules.affixes {
-            let key = lpm_trie::Key::new(*bits, *key);
+        for (key, bits, _) in rules.affixes.iter() {
+            let key = lpm_trie::Key::new(bits, key);
             gone(active.affixes.remove(&key)).map_err(failed("remove a session's rules"))?;
         }
         Ok(())

@@ -52,11 +52,11 @@ pub fn check(sources: &[Source]) -> Result<Policy, Vec<Diagnostic>> {
 /// Puts the pieces together, with what only the whole shows.
 fn finish(draft: document::Draft, warnings: Vec<Diagnostic>, digest: String) -> Policy {
     let document::Draft { tools, mut profiles, denials, data, conflicts, .. } = draft;
-    let always = denials.iter().flat_map(|denial| &denial.paths);
-    let always: Vec<_> = always.chain(data.iter().flat_map(|data| &data.paths)).collect();
+    let always = denials.iter().flat_map(|denial| &*denial.paths);
+    let always: Vec<_> = always.chain(data.iter().flat_map(|data| &*data.paths)).collect();
     let tools: BTreeMap<_, _> = tools.into_iter().map(|(name, entry)| (name, entry.item)).collect();
     let paths_of = |tool: &String| {
-        tools.get(tool).into_iter().flat_map(|tool| tool.files.iter().flat_map(|rule| &rule.paths))
+        tools.get(tool).into_iter().flat_map(|tool| tool.files.iter().flat_map(|rule| &*rule.paths))
     };
     for entry in profiles.values_mut() {
         let profile = &mut entry.item;

@@ -12,19 +12,23 @@ mod network;
 mod trie;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter::repeat,
+    sync::Arc,
+};
 
 use agent_common::{
     access::Rights,
     authority::ToolSet,
-    id::{LabelId, Slot},
+    id::{LabelId, Slot, ToolBit},
     limits::PATH_RULES,
     rule::{SESSION_ROOT, SHARED_ROOT},
 };
 
 use self::{
     automaton::Automaton,
-    mixer::{Effect, MixId, Mixer},
+    mixer::{Effect, Mixer},
     trie::Trie,
 };
 pub use self::{
@@ -33,7 +37,7 @@ pub use self::{
 };
 use super::{
     model::{NetworkRule, Place, Policy},
-    pattern::{Expanded, PathPattern},
+    pattern::{ExpandError, Expanded, PathPattern},
     tables::{Rules, Tables},
     tools::ToolBits,
     value::Problem,
@@ -49,12 +53,10 @@ pub struct Builtin {
     pub always: Vec<(String, Rights)>,
 }
 
-/// A path and what is said of it.
+/// Paths and what is said of them. Whose rule it is and which rights it is about is read off its effect.
 #[derive(Clone)]
-struct PathRule {
-    path: PathPattern,
-    owner: RuleOwner,
-    rights: Rights,
+struct PathRules {
+    paths: Arc<[PathPattern]>,
     effect: Effect,
 }
 
@@ -75,10 +77,12 @@ struct Own {
 /// A compiled policy.
 #[derive(Clone)]
 pub struct Compiled {
-    /// Paths without variables.
-    shared: Vec<PathRule>,
-    /// Paths with variables.
-    templates: Vec<PathRule>,
+    /// All paths, as the policy has them.
+    rules: Vec<PathRules>,
+    /// Those with variables.
+    templates: Vec<(PathPattern, Effect)>,
+    /// The tools' names, by bit.
+    tools: BTreeMap<ToolBit, String>,
     endpoints: Vec<Endpoint>,
     mixer: Mixer,
     /// The shared tables, without labels.
@@ -101,15 +105,10 @@ impl Compiled {
         if tools > agent_common::limits::TOOLS {
             return Err(LimitError::Tools { named: tools });
         }
-        let mut rules = path_rules(policy, bits)?;
-        if rules.len() > PATH_RULES {
-            return Err(LimitError::PathRules { named: rules.len() });
-        }
-        builtin_rules(builtin, &mut rules)?;
-        let (templates, shared) = rules.into_iter().partition(|rule| rule.path.has_variables());
         let mut compiled = Self {
-            shared,
-            templates,
+            rules: Vec::new(),
+            templates: Vec::new(),
+            tools: BTreeMap::new(),
             endpoints: Vec::new(),
             mixer: Mixer::new(),
             tables: Tables::default(),
@@ -117,6 +116,8 @@ impl Compiled {
             next: SHARED_ROOT + 1,
             sessions: BTreeMap::new(),
         };
+        compiled.path_rules(policy, bits)?;
+        compiled.builtin_rules(builtin)?;
         compiled.compile_shared()?;
         compiled.compile_network(policy, bits)?;
         let with = policy.tools.iter().filter(|(_, tool)| tool.setid);
@@ -125,16 +126,56 @@ impl Compiled {
         Ok(compiled)
     }
 
-    fn compile_shared(&mut self) -> Result<(), LimitError> {
-        let none = BTreeMap::new();
-        let mut patterns = Vec::with_capacity(self.shared.len());
-        for rule in &self.shared {
-            // Without variables nothing can fail.
-            if let Ok(Some(expanded)) = rule.path.expand(&none) {
-                patterns.push((expanded, self.mixer.of(rule.effect)));
+    /// Every path that a policy names.
+    fn path_rules(&mut self, policy: &Policy, bits: &ToolBits) -> Result<(), LimitError> {
+        for (name, tool) in &policy.tools {
+            let bit = bits.bit(name).ok_or_else(|| LimitError::NoBit { tool: name.clone() })?;
+            self.tools.insert(bit, name.clone());
+            for file in &tool.files {
+                self.say(&file.paths, Effect::Grant(bit, file.access));
             }
         }
-        let trie = Trie::new(patterns, &mut self.mixer);
+        for denial in &policy.denials {
+            self.say(&denial.paths, Effect::Deny(denial.access));
+        }
+        for data in &policy.data {
+            let bit = policy.sensitivities.iter().position(|name| *name == data.sensitivity);
+            self.say(&data.paths, Effect::Sensitive(bit.map_or(u32::MAX, |bit| bit as u32)));
+        }
+        match self.rules.iter().map(|rule| rule.paths.len()).sum() {
+            named if named > PATH_RULES => Err(LimitError::PathRules { named }),
+            _ => Ok(()),
+        }
+    }
+
+    fn say(&mut self, paths: &Arc<[PathPattern]>, effect: Effect) {
+        let templates = paths.iter().filter(|path| path.has_variables());
+        self.templates.extend(templates.map(|path| (path.clone(), effect)));
+        self.rules.push(PathRules { paths: paths.clone(), effect });
+    }
+
+    /// Remit's own paths.
+    fn builtin_rules(&mut self, builtin: &Builtin) -> Result<(), LimitError> {
+        let place = Place { file: Arc::default(), line: 0, column: 0 };
+        let deny = builtin.deny.iter().map(|(path, rights)| (path, Effect::Guard(*rights)));
+        let always = builtin.always.iter().map(|(path, rights)| (path, Effect::Always(*rights)));
+        for (text, effect) in deny.chain(always) {
+            let wrong = |Problem { message, .. }| LimitError::Builtin { problem: message };
+            let path = PathPattern::parse(text, place.clone()).map_err(wrong)?;
+            if path.has_variables() {
+                return Err(LimitError::Builtin { problem: format!("`{text}` has variables") });
+            }
+            self.rules.push(PathRules { paths: [path].into(), effect });
+        }
+        Ok(())
+    }
+
+    fn compile_shared(&mut self) -> Result<(), LimitError> {
+        // Without variables nothing can fail.
+        let paths =
+            || self.rules.iter().flat_map(|rule| rule.paths.iter().zip(repeat(rule.effect)));
+        let (count, none) = (paths().count(), BTreeMap::new());
+        let trie = trie(paths(), count, &none, &mut self.mixer).unwrap_or_default();
         self.tables.rules =
             Automaton::compile(&trie, &mut self.mixer, &mut self.next, SHARED_ROOT, (0, 0))?;
         Ok(())
@@ -172,13 +213,8 @@ impl Compiled {
                 return Err(InstantiateError::Name { name: name.clone() });
             }
         }
-        let mut patterns: Vec<(Expanded<'_>, MixId)> = Vec::with_capacity(self.templates.len());
-        for rule in &self.templates {
-            if let Some(expanded) = rule.path.expand(variables)? {
-                patterns.push((expanded, self.mixer.of(rule.effect)));
-            }
-        }
-        let trie = Trie::new(patterns, &mut self.mixer);
+        let paths = self.templates.iter().map(|(path, effect)| (path, *effect));
+        let trie = trie(paths, self.templates.len(), variables, &mut self.mixer)?;
         let mut rules = Rules::default();
         if !trie.is_empty() {
             let root = SESSION_ROOT.saturating_add(slot.0);
@@ -212,7 +248,7 @@ impl Compiled {
         let mut tables = self.tables.clone();
         for rules in live {
             tables.rules.edges.extend_from_slice(&rules.edges);
-            tables.rules.affixes.extend_from_slice(&rules.affixes);
+            tables.rules.affixes.extend(&rules.affixes);
         }
         tables.rules.labels = self.mixer.labels().collect();
         tables
@@ -231,51 +267,23 @@ fn used<'s>(
     })
 }
 
-/// Every path that a policy names.
-fn path_rules(policy: &Policy, bits: &ToolBits) -> Result<Vec<PathRule>, LimitError> {
-    let mut rules = Vec::new();
-    for (name, tool) in &policy.tools {
-        let bit = bits.bit(name).ok_or_else(|| LimitError::NoBit { tool: name.clone() })?;
-        for (path, rights) in
-            tool.files.iter().flat_map(|file| file.paths.iter().map(|path| (path, file.access)))
-        {
-            let (path, owner) = (path.clone(), RuleOwner::Tool(name.clone()));
-            rules.push(PathRule { path, owner, rights, effect: Effect::Grant(bit, rights) });
+/// The trie of so many paths, their variables filled in. One whose variables are not all given is left out.
+fn trie<'p>(
+    paths: impl Iterator<Item = (&'p PathPattern, Effect)>,
+    count: usize,
+    variables: &'p BTreeMap<String, String>,
+    mixer: &mut Mixer,
+) -> Result<Trie, ExpandError> {
+    let mut builder = trie::Builder::new(count);
+    for (path, effect) in paths {
+        let mix = mixer.of(effect);
+        if let Some((components, below)) = path.plain_components() {
+            builder.add(components, below, mix, mixer);
+        } else if let Some(Expanded { components, below }) = path.expand(variables)? {
+            builder.add(components.into_iter(), below, mix, mixer);
         }
     }
-    for denial in &policy.denials {
-        for path in &denial.paths {
-            let (path, rights) = (path.clone(), denial.access);
-            let effect = Effect::Deny(rights);
-            rules.push(PathRule { path, owner: RuleOwner::Deny, rights, effect });
-        }
-    }
-    for data in &policy.data {
-        let bit = policy.sensitivities.iter().position(|name| *name == data.sensitivity);
-        let effect = Effect::Sensitive(bit.map_or(u32::MAX, |bit| bit as u32));
-        for path in &data.paths {
-            let path = path.clone();
-            rules.push(PathRule { path, owner: RuleOwner::Data, rights: Rights::NONE, effect });
-        }
-    }
-    Ok(rules)
-}
-
-/// Remit's own paths.
-fn builtin_rules(builtin: &Builtin, rules: &mut Vec<PathRule>) -> Result<(), LimitError> {
-    let place = Place { file: std::sync::Arc::default(), line: 0, column: 0 };
-    let deny = builtin.deny.iter().map(|(path, rights)| (path, *rights, Effect::Guard(*rights)));
-    let always =
-        builtin.always.iter().map(|(path, rights)| (path, *rights, Effect::Always(*rights)));
-    for (text, rights, effect) in deny.chain(always) {
-        let wrong = |Problem { message, .. }| LimitError::Builtin { problem: message };
-        let path = PathPattern::parse(text, place.clone()).map_err(wrong)?;
-        if path.has_variables() {
-            return Err(LimitError::Builtin { problem: format!("`{text}` has variables") });
-        }
-        rules.push(PathRule { path, owner: RuleOwner::Builtin, rights, effect });
-    }
-    Ok(())
+    Ok(builder.finish())
 }
 
 #[cfg(test)]

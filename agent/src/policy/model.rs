@@ -91,7 +91,7 @@ pub enum Recall {
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileRule {
     /// The paths.
-    pub paths: Vec<PathPattern>,
+    pub paths: Arc<[PathPattern]>,
     /// The rights on each.
     pub access: Rights,
 }
@@ -146,7 +146,7 @@ pub struct Denial {
     /// Where its table is.
     pub place: Place,
     /// The paths.
-    pub paths: Vec<PathPattern>,
+    pub paths: Arc<[PathPattern]>,
     /// The rights that are denied.
     pub access: Rights,
 }
@@ -157,7 +157,7 @@ pub struct Data {
     /// Where its table is.
     pub place: Place,
     /// The paths.
-    pub paths: Vec<PathPattern>,
+    pub paths: Arc<[PathPattern]>,
     /// One of [`Policy::sensitivities`].
     pub sensitivity: String,
 }

@@ -9,6 +9,8 @@ mod form;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -16,25 +18,91 @@ use agent_common::limits::{AFFIX_BYTES, NAME_BYTES, PATH_BYTES};
 
 pub use self::form::is_variable_name;
 pub(super) use self::form::remark;
-use self::form::{Piece, head, pieces};
+use self::form::{Piece, head, is_own_process, pieces};
 use super::{diagnostic::quote, model::Place, value::Problem};
 
-/// A checked path pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A checked path pattern. Those of one rule share their file's name and one string with all their texts:
+/// there may be a hundred thousand.
+#[derive(Clone)]
 pub struct PathPattern {
-    /// What the user wrote.
-    pub text: Arc<str>,
-    /// Where it stands.
-    pub place: Place,
+    rule: Arc<Rule>,
+    start: u32,
+    end: u32,
+    line: u32,
+    column: u32,
 }
 
-/// One component of a pattern, its variables filled in. The order is that of the path trie's children.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Rule {
+    file: Arc<PathBuf>,
+    texts: String,
+}
+
+impl PartialEq for PathPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text() && self.place() == other.place()
+    }
+}
+
+impl Eq for PathPattern {}
+
+impl fmt::Debug for PathPattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.place();
+        formatter
+            .debug_struct("PathPattern")
+            .field("text", &self.text())
+            .field("place", &place)
+            .finish()
+    }
+}
+
+/// A rule's patterns, one after the other.
+pub(super) struct Patterns {
+    rule: Rule,
+    /// Start and end of each in the rule's texts, its line and its column.
+    list: Vec<[u32; 4]>,
+}
+
+impl Patterns {
+    /// None yet. `bytes` is how many their texts will have.
+    pub(super) fn new(file: Arc<PathBuf>, bytes: usize) -> Self {
+        Self { rule: Rule { file, texts: String::with_capacity(bytes) }, list: Vec::new() }
+    }
+
+    /// Adds the pattern that a text is, and where it stands.
+    ///
+    /// # Errors
+    /// What is wrong with it. It is left out then.
+    pub(super) fn push(&mut self, text: &str, line: u32, column: u32) -> Result<(), Problem> {
+        form::check(text)?;
+        let texts = &mut self.rule.texts;
+        let start = texts.len() as u32;
+        texts.push_str(text);
+        self.list.push([start, texts.len() as u32, line, column]);
+        Ok(())
+    }
+
+    /// All of them.
+    pub(super) fn finish(self) -> Arc<[PathPattern]> {
+        let rule = Arc::new(self.rule);
+        let pattern = |[start, end, line, column]: [u32; 4]| PathPattern {
+            rule: rule.clone(),
+            start,
+            end,
+            line,
+            column,
+        };
+        self.list.into_iter().map(pattern).collect()
+    }
+}
+
+/// One component of a pattern, its variables filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Component<'a> {
     /// This name.
-    Literal(Cow<'a, str>),
+    Literal(Cow<'a, [u8]>),
     /// Any name that begins and ends so, without the two overlapping.
-    Affixes(Cow<'a, str>, Cow<'a, str>),
+    Affixes(Cow<'a, [u8]>, Cow<'a, [u8]>),
     /// The procfs folder of a process of the own session. Such a folder is known by what it is, before
     /// its name is looked at: beside this only `*` means it too, and no pattern that tells numbers apart.
     OwnProcess,
@@ -44,9 +112,8 @@ impl Component<'_> {
     /// Whether a name, or the fact that it is a folder of an own process, fits.
     pub fn matches(&self, name: &[u8], own_process: bool) -> bool {
         match self {
-            Self::Literal(literal) => literal.as_bytes() == name,
+            Self::Literal(literal) => **literal == *name,
             Self::Affixes(prefix, suffix) => {
-                let (prefix, suffix) = (prefix.as_bytes(), suffix.as_bytes());
                 name.len() >= prefix.len() + suffix.len()
                     && name.starts_with(prefix)
                     && name.ends_with(suffix)
@@ -57,7 +124,7 @@ impl Component<'_> {
 }
 
 /// A pattern with its variables filled in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expanded<'a> {
     /// The components from the root down.
     pub components: Vec<Component<'a>>,
@@ -105,13 +172,25 @@ impl PathPattern {
     /// What is wrong with it.
     pub fn parse(text: &str, place: Place) -> Result<Self, Problem> {
         form::check(text)?;
-        Ok(Self { text: text.into(), place })
+        let Place { file, line, column } = place;
+        let rule = Arc::new(Rule { file, texts: text.to_owned() });
+        Ok(Self { rule, start: 0, end: text.len() as u32, line, column })
+    }
+
+    /// What the user wrote.
+    pub fn text(&self) -> &str {
+        self.rule.texts.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        Place { file: self.rule.file.clone(), line: self.line, column: self.column }
     }
 
     /// The variables that it uses.
     pub fn variables(&self) -> BTreeSet<&str> {
         let mut names = BTreeSet::new();
-        for component in self.text.split('/') {
+        for component in self.text().split('/') {
             names.extend(pieces(component).into_iter().flatten().filter_map(|piece| match piece {
                 Piece::Variable(name) => Some(name),
                 Piece::Text(_) => None,
@@ -122,7 +201,7 @@ impl PathPattern {
 
     /// Whether it uses a variable.
     pub fn has_variables(&self) -> bool {
-        self.text.contains('{')
+        self.text().contains('{')
     }
 
     /// Fills in the variables. `None` if one is not given.
@@ -133,7 +212,7 @@ impl PathPattern {
         &'a self,
         values: &'a BTreeMap<String, String>,
     ) -> Result<Option<Expanded<'a>>, ExpandError> {
-        let text = &*self.text;
+        let text = self.text();
         if self.has_variables() && self.variables().iter().any(|name| !values.contains_key(*name)) {
             return Ok(None);
         }
@@ -143,23 +222,25 @@ impl PathPattern {
             let value = values.get(name).map_or("", String::as_str);
             absolute(value).map_err(|problem| self.error(name, value, problem))?;
             let parts = value.split('/').filter(|part| !part.is_empty());
-            components.extend(parts.map(|part| Component::Literal(part.into())));
+            components.extend(parts.map(|part| Component::Literal(part.as_bytes().into())));
             rest = after;
         }
-        let mut parts: Vec<_> = rest.split('/').skip(1).filter(|part| !part.is_empty()).collect();
-        let below = parts.last() == Some(&"**");
-        if below {
-            parts.pop();
-        }
-        for part in parts {
+        let (rest, below) = rest.strip_suffix("/**").map_or((rest, false), |rest| (rest, true));
+        for part in rest.split('/').skip(1).filter(|part| !part.is_empty()) {
             components.push(self.component(part, values)?);
         }
-        if (text.starts_with("/proc/self/") || text == "/proc/self")
+        if is_own_process(text)
             && let Some(second) = components.get_mut(1)
         {
             *second = Component::OwnProcess;
         }
         Ok(Some(Expanded { components, below }))
+    }
+
+    /// What `expand` says, without storing it, if there is nothing to fill in and the pattern does not mean
+    /// an own process. Most are so.
+    pub(super) fn plain_components(&self) -> Option<(impl Iterator<Item = Component<'_>>, bool)> {
+        form::plain_components(self.text())
     }
 
     /// One component, its variables filled in.
@@ -170,7 +251,7 @@ impl PathPattern {
     ) -> Result<Component<'a>, ExpandError> {
         let Some((prefix, suffix)) = part.split_once('*') else {
             let name = self.fill(part, values)?;
-            if matches!(&*name, "." | "..") {
+            if matches!(&*name, b"." | b"..") {
                 return Err(self.blame(part, values, "the name would be `.` or `..`"));
             }
             return Ok(Component::Literal(name));
@@ -186,9 +267,9 @@ impl PathPattern {
         &self,
         part: &'a str,
         values: &BTreeMap<String, String>,
-    ) -> Result<Cow<'a, str>, ExpandError> {
+    ) -> Result<Cow<'a, [u8]>, ExpandError> {
         if !part.contains('{') {
-            return Ok(part.into());
+            return Ok(part.as_bytes().into());
         }
         let mut filled = String::new();
         for piece in pieces(part).unwrap_or_default() {
@@ -204,7 +285,7 @@ impl PathPattern {
         if filled.len() > NAME_BYTES {
             return Err(self.blame(part, values, "the name gets longer than 255 bytes"));
         }
-        Ok(filled.into())
+        Ok(filled.into_bytes().into())
     }
 
     /// The error of a component, with the first variable in it.
@@ -226,7 +307,7 @@ impl PathPattern {
         ExpandError {
             name: name.to_owned(),
             value: value.to_owned(),
-            pattern: self.text.to_string(),
+            pattern: self.text().to_owned(),
             problem,
         }
     }

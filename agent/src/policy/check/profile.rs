@@ -227,10 +227,10 @@ fn program<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Option<Stri
     let place = reader.place(&text.span);
     let path =
         reader.accept("policy::path", text.span.clone(), PathPattern::parse(text.text, place))?;
-    if path.has_variables() || path.text.contains('*') {
+    if path.has_variables() || path.text().contains('*') {
         let problem = Problem::new("`exe` must be one program's path, without `*` and variables");
         reader.error("policy::path", text.span, problem);
         return None;
     }
-    Some(path.text.to_string())
+    Some(path.text().to_owned())
 }

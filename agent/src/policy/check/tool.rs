@@ -1,12 +1,12 @@
 //! `[tool.NAME]`: files and endpoints.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use super::{document::Draft, hazard::hazard};
 use crate::policy::{
     diagnostic::quote,
     model::{Cidr, Direction, FileRule, NetworkRule, OnRevoke, Protocol, Recall, Tool},
-    pattern::{PathPattern, remark},
+    pattern::{PathPattern, Patterns, remark},
     syntax::{Item, Key, Reader, Table, Text, Value},
     value::{self, Host, PortRange, Problem},
 };
@@ -69,17 +69,18 @@ impl Draft {
 
 impl<'r> Reader<'r, '_> {
     /// A list of path patterns.
-    pub(super) fn paths(&mut self, value: &'r Value<'_>) -> Vec<PathPattern> {
+    pub(super) fn paths(&mut self, value: &'r Value<'_>) -> Arc<[PathPattern]> {
         let texts = self.strings(value, "paths", 1);
-        let mut paths = Vec::with_capacity(texts.len());
+        let bytes = texts.iter().map(|text| text.text.len()).sum();
+        let mut paths = Patterns::new(self.file.path.clone(), bytes);
         for Text { text, span } in texts {
-            let place = self.place(&span);
+            let (line, column) = self.file.line_and_column(span.start);
             if let Some(problem) = remark(text) {
                 self.warn("policy::path-remark", span.clone(), problem);
             }
-            paths.extend(self.accept("policy::path", span, PathPattern::parse(text, place)));
+            self.accept("policy::path", span, paths.push(text, line, column));
         }
-        paths
+        paths.finish()
     }
 
     /// A list of access rights.

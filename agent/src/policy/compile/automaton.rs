@@ -3,23 +3,27 @@
 //! A state is a set of trie nodes and what holds for everything below by what was passed on the way.
 //! Without patterns the sets have one member, and the automaton is the trie.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, VecDeque},
+};
 
 use agent_common::{
-    limits::{AFFIX_BYTES, AFFIXES, CHUNK_BYTES, EDGES},
+    limits::{AFFIXES, CHUNK_BYTES, EDGES},
     rule::{
-        AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, AffixKey, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST,
-        Edge, EdgeKey, NO_NODE, NODE_OWN_PROCESS, NODE_PATTERNS,
+        AFFIX_PREFIX, AFFIX_SUFFIX, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST, Edge, EdgeKey, NO_NODE,
     },
 };
+use hashbrown::HashMap;
 
 use super::{
     LimitError,
     mixer::{MixId, Mixer},
     names::Names,
-    trie::Trie,
+    trie::{Node, Step, Trie},
+    walk::edge_order,
 };
-use crate::policy::{pattern::Component, tables::Rules};
+use crate::policy::tables::Rules;
 
 /// Node numbers of this half belong to roots.
 const LAST_NODE: u32 = agent_common::rule::SESSION_ROOT - 1;
@@ -47,6 +51,10 @@ impl Set {
             Self::Many(members) => members,
         }
     }
+
+    fn nodes<'t>(&self, trie: &'t Trie) -> impl Iterator<Item = &'t Node> + Clone {
+        self.members().iter().filter_map(|member| trie.node(*member))
+    }
 }
 
 /// A state, as edges lead to it.
@@ -66,8 +74,8 @@ struct Pending {
 }
 
 /// Turns one trie into edges and affixes.
-pub(super) struct Automaton<'t, 'a> {
-    trie: &'t Trie<'a>,
+pub(super) struct Automaton<'t> {
+    trie: &'t Trie,
     mixer: &'t mut Mixer,
     /// The next node number that is free.
     next: &'t mut u32,
@@ -76,16 +84,18 @@ pub(super) struct Automaton<'t, 'a> {
     states: HashMap<(Set, MixId), (u32, u32)>,
     pending: VecDeque<Pending>,
     chunks: HashMap<(u32, [u8; CHUNK_BYTES]), u32>,
+    /// The patterns of the state whose edges are made.
+    names: Names<'t>,
     rules: Rules,
 }
 
-impl<'t, 'a> Automaton<'t, 'a> {
+impl<'t> Automaton<'t> {
     /// Compiles a trie from a root node on. `used` are the edges and affixes that there are already.
     ///
     /// # Errors
     /// The tables can't hold it.
     pub(super) fn compile(
-        trie: &'t Trie<'a>,
+        trie: &'t Trie,
         mixer: &'t mut Mixer,
         next: &'t mut u32,
         root: u32,
@@ -100,7 +110,8 @@ impl<'t, 'a> Automaton<'t, 'a> {
             states: HashMap::new(),
             pending: VecDeque::new(),
             chunks: HashMap::new(),
-            rules: Rules::default(),
+            names: Names::default(),
+            rules: Rules { edges: Vec::with_capacity(trie.len()), ..Rules::default() },
         };
         let set = Set::One(Trie::ROOT);
         let mut target = automaton.labels(&set, MixId::NONE);
@@ -109,44 +120,37 @@ impl<'t, 'a> Automaton<'t, 'a> {
         automaton.edge(EdgeKey::root(root), target)?;
         automaton.pending.push_back(Pending { node: root, set, below: target.below });
         while let Some(state) = automaton.pending.pop_front() {
+            let made = automaton.rules.edges.len();
             automaton.expand(&state)?;
+            let own = automaton.rules.edges.get_mut(made..).unwrap_or_default();
+            own.sort_unstable_by(edge_order);
         }
+        // States follow each other by number: but for the root's edges and those of long names, all are in
+        // order, which this sort makes use of.
         let mut rules = automaton.rules;
-        rules.edges.sort_unstable_by(|(one, _), (other, _)| super::walk::edge_order(one, other));
-        rules.affixes.sort_unstable_by(super::walk::affix_order);
+        rules.edges.sort_by(edge_order);
+        rules.affixes.sort();
         Ok(rules)
     }
 
     /// What a set of trie nodes says.
     fn labels(&mut self, set: &Set, above: MixId) -> Target {
         let (mut here, mut below) = (MixId::NONE, above);
-        for member in set.members() {
-            if let Some(node) = self.trie.node(*member) {
-                here = self.mixer.join(here, node.here);
-                below = self.mixer.join(below, node.below);
-            }
+        for node in set.nodes(self.trie) {
+            here = self.mixer.join(here, node.here);
+            below = self.mixer.join(below, node.below);
         }
         Target { node: NO_NODE, flags: 0, here: self.mixer.join(here, below), below }
     }
 
     fn flags(&self, set: &Set) -> u32 {
-        let nodes = set.members().iter().filter_map(|member| self.trie.node(*member));
-        nodes.flat_map(|node| &node.children).fold(0, |flags, (component, _)| match component {
-            Component::Literal(_) => flags,
-            Component::Affixes(..) => flags | NODE_PATTERNS,
-            Component::OwnProcess => flags | NODE_OWN_PROCESS,
-        })
-    }
-
-    fn has_children(&self, set: &Set) -> bool {
-        let mut nodes = set.members().iter().filter_map(|member| self.trie.node(*member));
-        nodes.any(|node| !node.children.is_empty())
+        set.nodes(self.trie).fold(0, |flags, node| flags | node.flags)
     }
 
     /// The state of a set, below a state.
     fn target(&mut self, set: Set, above: MixId) -> Result<Target, LimitError> {
         let mut target = self.labels(&set, above);
-        if !self.has_children(&set) {
+        if !set.nodes(self.trie).any(Node::leads_on) {
             return Ok(target);
         }
         let key = (set, target.below);
@@ -174,35 +178,34 @@ impl<'t, 'a> Automaton<'t, 'a> {
     /// Makes a state's edges.
     fn expand(&mut self, state: &Pending) -> Result<(), LimitError> {
         let trie = self.trie;
-        let nodes = || state.set.members().iter().filter_map(|member| trie.node(*member));
-        let children = || nodes().flat_map(|node| &node.children);
+        let children = || state.set.nodes(trie).flat_map(|node| trie.children(node));
         if let (Set::One(_), 0) = (&state.set, self.flags(&state.set)) {
-            for (component, child) in children() {
-                if let Component::Literal(name) = component {
-                    let target = self.target(Set::One(*child), state.below)?;
-                    self.literal(state, name.as_bytes(), target, false)?;
+            for (step, child) in children() {
+                if let Step::Literal(name) = step {
+                    let target = self.target(Set::One(child), state.below)?;
+                    self.literal(state, name, target, false)?;
                 }
             }
             return Ok(());
         }
-        let mut literals: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
+        let mut literals: BTreeMap<Cow<'t, [u8]>, Vec<u32>> = BTreeMap::new();
         let mut own = Vec::new();
-        for (component, child) in children() {
-            match component {
-                Component::Literal(name) => {
-                    literals.entry(name.as_bytes().to_vec()).or_default().push(*child);
-                }
-                Component::Affixes(..) => {}
-                Component::OwnProcess => own.push(*child),
+        for (step, child) in children() {
+            match step {
+                Step::Literal(name) => literals.entry(name.into()).or_default().push(child),
+                Step::Affixes(..) => {}
+                Step::OwnProcess => own.push(child),
             }
         }
-        let names = Names::new(children().filter_map(|(component, child)| match component {
-            Component::Affixes(prefix, suffix) => Some((&**prefix, &**suffix, *child)),
+        // Taken out, so that they can be asked while edges are made.
+        let mut names = std::mem::take(&mut self.names);
+        names.fill(children().filter_map(|(step, child)| match step {
+            Step::Affixes(prefix, suffix) => Some((prefix, suffix, child)),
             _ => None,
         }));
         if !own.is_empty() {
             // Whatever its number is, the patterns that match every name match it.
-            own.extend(names.matching(b""));
+            names.matching(b"", &mut own);
             let target = self.target(Set::new(own), state.below)?;
             self.edge(EdgeKey::own_process(state.node), target)?;
         }
@@ -210,10 +213,11 @@ impl<'t, 'a> Automaton<'t, 'a> {
             self.patterns(state, &names, &mut literals)?;
         }
         for (name, mut members) in literals {
-            members.extend(names.matching(&name));
+            names.matching(&name, &mut members);
             let target = self.target(Set::new(members), state.below)?;
             self.literal(state, &name, target, !names.is_empty())?;
         }
+        self.names = names;
         Ok(())
     }
 
@@ -222,8 +226,8 @@ impl<'t, 'a> Automaton<'t, 'a> {
     fn patterns(
         &mut self,
         state: &Pending,
-        names: &Names,
-        literals: &mut BTreeMap<Vec<u8>, Vec<u32>>,
+        names: &Names<'_>,
+        literals: &mut BTreeMap<Cow<'t, [u8]>, Vec<u32>>,
     ) -> Result<(), LimitError> {
         for (kind, affixes) in [(AFFIX_PREFIX, &names.prefixes), (AFFIX_SUFFIX, &names.suffixes)] {
             for (affix, number) in affixes.texts().iter().zip(0..) {
@@ -236,8 +240,10 @@ impl<'t, 'a> Automaton<'t, 'a> {
         for pair in names.pairs() {
             let set = Set::new(names.pair(pair));
             for name in names.overlaps(pair) {
-                if Set::new(names.matching(&name)) != set {
-                    literals.entry(name).or_default();
+                let mut members = Vec::new();
+                names.matching(&name, &mut members);
+                if Set::new(members) != set {
+                    literals.entry(name.into()).or_default();
                 }
             }
             if literals.len() > self.room.0 {
@@ -319,12 +325,7 @@ impl<'t, 'a> Automaton<'t, 'a> {
         if self.rules.affixes.len() >= self.room.1 {
             return Err(LimitError::Affixes);
         }
-        let mut bytes = [0; AFFIX_BYTES];
-        for (to, from) in bytes.iter_mut().zip(text) {
-            *to = *from;
-        }
-        let bits = AFFIX_HEAD_BITS + 8 * text.len() as u32;
-        self.rules.affixes.push((AffixKey { node, kind, bytes }, bits, number));
+        self.rules.affixes.push(node, kind, text, number);
         Ok(())
     }
 }

@@ -10,12 +10,12 @@ use agent_common::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Compiled, PathRule,
+    Compiled,
     mixer::Effect,
     network::{flow as flow_of, mapped},
     walk,
 };
-use crate::policy::model::Place;
+use crate::policy::{model::Place, pattern::PathPattern};
 
 /// Whose a rule is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,11 +92,13 @@ impl Compiled {
             self.mixer.label(walk::path(&own.rules, root, &names, own_process))
         });
         let labels = [self.mixer.label(shared), of_session];
-        let relevant = |rule: &&PathRule| rule.rights.is_empty() || rule.rights.meets(rights);
+        let relevant = |effect: Effect| {
+            let own = effect.rights();
+            own.is_empty() || own.meets(rights)
+        };
         let rules = self
-            .matching(path, own_process, session)
-            .filter(relevant)
-            .map(PathRule::reference)
+            .matching(path, own_process, session, relevant)
+            .map(|(path, effect)| self.reference(path, effect))
             .collect();
         let denied = Rights(labels.iter().fold(0, |denied, label| denied | label.denied));
         let denial = if denied.meets(rights) {
@@ -116,46 +118,48 @@ impl Compiled {
         session: Option<Slot>,
     ) -> Option<RuleRef> {
         let own_process = own_process || is_self(&walk::components(path));
-        let denies = |rule: &&PathRule| {
-            matches!(rule.effect, Effect::Deny(_) | Effect::Guard(_)) && rule.rights.meets(rights)
-        };
+        let denies = |effect: Effect| matches!(effect, Effect::Deny(denied) | Effect::Guard(denied) if denied.meets(rights));
         let mut guard = None;
-        for rule in self.matching_if(path, own_process, session, denies) {
-            if matches!(rule.effect, Effect::Deny(_)) {
-                return Some(rule.reference());
+        for (path, effect) in self.matching(path, own_process, session, denies) {
+            if matches!(effect, Effect::Deny(_)) {
+                return Some(self.reference(path, effect));
             }
-            guard = guard.or_else(|| Some(rule.reference()));
+            guard = guard.or_else(|| Some(self.reference(path, effect)));
         }
         guard
     }
 
-    /// The rules that match a path.
+    /// The rules that match a path, among those with some effects.
     fn matching<'c>(
         &'c self,
         path: &'c str,
         own_process: bool,
         session: Option<Slot>,
-    ) -> impl Iterator<Item = &'c PathRule> {
-        self.matching_if(path, own_process, session, |_| true)
-    }
-
-    /// The rules that match a path, among some.
-    fn matching_if<'c>(
-        &'c self,
-        path: &'c str,
-        own_process: bool,
-        session: Option<Slot>,
-        wanted: impl Fn(&&'c PathRule) -> bool + 'c,
-    ) -> impl Iterator<Item = &'c PathRule> {
+        wanted: impl Fn(Effect) -> bool + 'c,
+    ) -> impl Iterator<Item = (&'c PathPattern, Effect)> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         let names = walk::components(path);
         let variables =
             session.and_then(|slot| self.sessions.get(&slot)).map_or(&NONE, |own| &own.variables);
-        self.shared.iter().chain(&self.templates).filter(wanted).filter(move |rule| {
-            could_match(&rule.path.text, path)
-                && matches!(rule.path.expand(variables),
+        let rules = self.rules.iter().filter(move |rule| wanted(rule.effect));
+        let paths = rules.flat_map(|rule| rule.paths.iter().map(|pattern| (pattern, rule.effect)));
+        paths.filter(move |(pattern, _)| {
+            could_match(pattern.text(), path)
+                && matches!(pattern.expand(variables),
                     Ok(Some(expanded)) if expanded.matches(&names, own_process))
         })
+    }
+
+    fn reference(&self, path: &PathPattern, effect: Effect) -> RuleRef {
+        let owner = match effect {
+            Effect::Grant(bit, _) => {
+                RuleOwner::Tool(self.tools.get(&bit).cloned().unwrap_or_default())
+            }
+            Effect::Deny(_) => RuleOwner::Deny,
+            Effect::Sensitive(_) => RuleOwner::Data,
+            Effect::Guard(_) | Effect::Always(_) => RuleOwner::Builtin,
+        };
+        RuleRef::new(&path.place(), owner, path.text().to_owned())
     }
 
     /// What is said of an endpoint; `flow` is a `FLOW_` constant.
@@ -176,12 +180,6 @@ impl Compiled {
             }
         }
         EndpointExplanation { label: self.mixer.label(number), rules }
-    }
-}
-
-impl PathRule {
-    fn reference(&self) -> RuleRef {
-        RuleRef::new(&self.path.place, self.owner.clone(), self.path.text.to_string())
     }
 }
 

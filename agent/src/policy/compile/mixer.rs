@@ -3,14 +3,13 @@
 //! Inside, a sum is a [`MixId`]; a number in the kernel's label table is given only to the sums that
 //! some table names.
 
-use std::collections::HashMap;
-
 use agent_common::{
     access::Rights,
     id::{LabelId, ToolBit},
     limits::LABELS,
     rule::Label,
 };
+use hashbrown::HashMap;
 
 use super::LimitError;
 
@@ -29,6 +28,19 @@ pub(super) enum Effect {
     Always(Rights),
 }
 
+impl Effect {
+    /// The rights that it is about.
+    pub(super) const fn rights(self) -> Rights {
+        match self {
+            Self::Grant(_, rights)
+            | Self::Deny(rights)
+            | Self::Guard(rights)
+            | Self::Always(rights) => rights,
+            Self::Sensitive(_) => Rights::NONE,
+        }
+    }
+}
+
 /// A sum of effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct MixId(u32);
@@ -36,6 +48,12 @@ pub(super) struct MixId(u32);
 impl MixId {
     /// No effect.
     pub(super) const NONE: Self = Self(0);
+}
+
+impl Default for MixId {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,6 +105,8 @@ pub(super) struct Mixer {
     mixes: Vec<Mix>,
     index: HashMap<Mix, MixId>,
     effects: HashMap<Effect, MixId>,
+    /// The effect that was asked for last: many rules in a row have the same.
+    last: Option<(Effect, MixId)>,
     joins: HashMap<(MixId, MixId), MixId>,
     numbers: Vec<Option<LabelId>>,
     labels: Vec<Label>,
@@ -100,6 +120,7 @@ impl Mixer {
             mixes: vec![Mix::NONE],
             index: HashMap::from([(Mix::NONE, MixId::NONE)]),
             effects: HashMap::new(),
+            last: None,
             joins: HashMap::new(),
             numbers: vec![Some(LabelId::NONE)],
             labels: vec![Label::NONE],
@@ -109,13 +130,21 @@ impl Mixer {
 
     /// The sum of one effect.
     pub(super) fn of(&mut self, effect: Effect) -> MixId {
-        if let Some(id) = self.effects.get(&effect) {
-            return *id;
+        if let Some((last, id)) = self.last
+            && last == effect
+        {
+            return id;
         }
-        let mut mix = Mix::NONE;
-        mix.add(effect);
-        let id = self.intern(mix);
+        let id = match self.effects.get(&effect) {
+            Some(id) => *id,
+            None => {
+                let mut mix = Mix::NONE;
+                mix.add(effect);
+                self.intern(mix)
+            }
+        };
         self.effects.insert(effect, id);
+        self.last = Some((effect, id));
         id
     }
 

@@ -1,74 +1,285 @@
 //! The nondeterministic trie of patterns: a node for each beginning of a pattern.
+//!
+//! A policy may have a hundred thousand paths, so a node is a few numbers, and its text lies with all
+//! others' in one string of bytes. Children lie side by side: they are gone through in a row.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hasher as _};
+
+use agent_common::rule::{NODE_OWN_PROCESS, NODE_PATTERNS};
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::mixer::{MixId, Mixer};
-use crate::policy::pattern::{Component, Expanded};
+use crate::policy::pattern::Component;
+
+/// What leads from a node to a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step<'t> {
+    /// This name.
+    Literal(&'t [u8]),
+    /// Names that begin with the first and end with the second, which stands here last byte first.
+    Affixes(&'t [u8], &'t [u8]),
+    /// The procfs folder of a process of the own session.
+    OwnProcess,
+}
+
+/// What kind of step a node is reached by, as a number: with affixes, this and the bytes of the prefix.
+type Kind = u16;
+const LITERAL: Kind = 0;
+const OWN_PROCESS: Kind = 1;
+const AFFIXES: Kind = 2;
+
+/// The step to a node: its kind, and where among all texts its own is.
+#[derive(Clone, Copy, Debug)]
+struct Text {
+    start: u32,
+    len: u16,
+    kind: Kind,
+}
+
+impl Text {
+    fn of(self, texts: &[u8]) -> &[u8] {
+        let start = self.start as usize;
+        texts.get(start..start + usize::from(self.len)).unwrap_or_default()
+    }
+}
 
 /// A node: a beginning of some patterns.
-#[derive(Default)]
-pub(super) struct Node<'a> {
-    /// What comes next, in the order of [`Component`]: literals first.
-    pub(super) children: Vec<(Component<'a>, u32)>,
+#[derive(Debug)]
+pub(super) struct Node {
     /// What the patterns that end here say of the path itself.
     pub(super) here: MixId,
     /// What those say that go on for everything below.
     pub(super) below: MixId,
+    /// The `NODE_` flags that its children make.
+    pub(super) flags: u32,
+    /// The first of its children, and the number after the last.
+    children: (u32, u32),
+    text: Text,
 }
 
-impl Default for MixId {
-    fn default() -> Self {
-        Self::NONE
+impl Node {
+    /// Whether any pattern goes on from here.
+    pub(super) fn leads_on(&self) -> bool {
+        self.children.0 != self.children.1
     }
 }
 
 /// The trie. Node 0 is the root folder.
-pub(super) struct Trie<'a> {
-    nodes: Vec<Node<'a>>,
+#[derive(Default)]
+pub(super) struct Trie {
+    nodes: Vec<Node>,
+    texts: Vec<u8>,
 }
 
-impl<'a> Trie<'a> {
+impl Trie {
     /// The root's number.
     pub(super) const ROOT: u32 = 0;
 
-    /// The trie of patterns with what each says.
-    pub(super) fn new(patterns: Vec<(Expanded<'a>, MixId)>, mixer: &mut Mixer) -> Self {
-        let mut nodes = vec![Node::default()];
-        let mut places: HashMap<(u32, Component<'a>), u32> = HashMap::new();
-        for (pattern, mix) in patterns {
-            let mut at = Self::ROOT;
-            for component in pattern.components {
-                let next = nodes.len() as u32;
-                let at_next = *places.entry((at, component)).or_insert(next);
-                if at_next == next {
-                    nodes.push(Node::default());
-                }
-                at = at_next;
-            }
-            if let Some(node) = nodes.get_mut(at as usize) {
-                let place = if pattern.below { &mut node.below } else { &mut node.here };
-                *place = mixer.join(*place, mix);
-            }
-        }
-        for ((parent, component), child) in places {
-            if let Some(node) = nodes.get_mut(parent as usize) {
-                node.children.push((component, child));
-            }
-        }
-        for node in &mut nodes {
-            node.children.sort_unstable();
-        }
-        Self { nodes }
+    /// How many nodes there are.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
     }
 
     /// A node.
-    pub(super) fn node(&self, number: u32) -> Option<&Node<'a>> {
+    pub(super) fn node(&self, number: u32) -> Option<&Node> {
         self.nodes.get(number as usize)
+    }
+
+    /// The children of a node, and the step to each.
+    pub(super) fn children<'t>(
+        &'t self,
+        node: &Node,
+    ) -> impl Iterator<Item = (Step<'t>, u32)> + Clone + use<'t> {
+        let (first, end) = node.children;
+        let nodes = self.nodes.get(first as usize..end as usize).unwrap_or_default();
+        nodes.iter().zip(first..).map(|(node, number)| (self.step(node), number))
+    }
+
+    fn step(&self, node: &Node) -> Step<'_> {
+        let text = node.text.of(&self.texts);
+        match node.text.kind {
+            LITERAL => Step::Literal(text),
+            OWN_PROCESS => Step::OwnProcess,
+            kind => {
+                let prefix = usize::from(kind - AFFIXES);
+                let (prefix, suffix) = text.split_at_checked(prefix).unwrap_or_default();
+                Step::Affixes(prefix, suffix)
+            }
+        }
     }
 
     /// Whether it is the root alone, with nothing to say.
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.len() == 1
             && self.nodes.iter().all(|n| n.here == MixId::NONE && n.below == MixId::NONE)
+    }
+}
+
+/// A node while there may come more.
+struct Draft {
+    parent: u32,
+    text: Text,
+    /// The first bytes of the text. Most names have no more, so to look one up takes a node and nothing else.
+    head: u64,
+    here: MixId,
+    below: MixId,
+    flags: u32,
+}
+
+/// Bytes of a head.
+const HEAD: usize = 8;
+
+fn head(text: &[u8]) -> u64 {
+    match text.first_chunk() {
+        Some(head) => u64::from_le_bytes(*head),
+        None => text.iter().rev().fold(0, |head, byte| head << 8 | u64::from(*byte)),
+    }
+}
+
+/// A trie that patterns are added to.
+pub(super) struct Builder {
+    /// In the order of their coming.
+    nodes: Vec<Draft>,
+    texts: Vec<u8>,
+    /// The nodes by parent and step.
+    places: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    /// The text of a step that is looked up.
+    text: Vec<u8>,
+}
+
+impl Builder {
+    /// The root alone. `patterns` is how many are expected.
+    pub(super) fn new(patterns: usize) -> Self {
+        // Most patterns bring one name of their own, and some a folder.
+        let most = patterns + patterns / 2;
+        let mut builder = Self {
+            nodes: Vec::with_capacity(most + 1),
+            texts: Vec::new(),
+            places: HashTable::with_capacity(most),
+            hasher: DefaultHashBuilder::default(),
+            text: Vec::new(),
+        };
+        builder.push(Trie::ROOT, LITERAL, &[], 0);
+        builder
+    }
+
+    /// Adds a pattern and what it says, of everything below too or not.
+    pub(super) fn add<'c>(
+        &mut self,
+        components: impl Iterator<Item = Component<'c>>,
+        below: bool,
+        mix: MixId,
+        mixer: &mut Mixer,
+    ) {
+        let at = components.fold(Trie::ROOT, |at, component| self.child(at, &component));
+        if let Some(node) = self.nodes.get_mut(at as usize) {
+            let place = if below { &mut node.below } else { &mut node.here };
+            *place = mixer.join(*place, mix);
+        }
+    }
+
+    /// The child that a component leads to, made if it is not there.
+    fn child(&mut self, parent: u32, component: &Component<'_>) -> u32 {
+        match component {
+            Component::Literal(name) => self.place(parent, LITERAL, name),
+            Component::OwnProcess => self.place(parent, OWN_PROCESS, &[]),
+            Component::Affixes(prefix, suffix) => {
+                let mut text = std::mem::take(&mut self.text);
+                text.clear();
+                text.extend_from_slice(prefix);
+                text.extend(suffix.iter().rev());
+                // No prefix is longer than an affix of the tables.
+                let place = self.place(parent, AFFIXES + prefix.len() as Kind, &text);
+                self.text = text;
+                place
+            }
+        }
+    }
+
+    fn place(&mut self, parent: u32, kind: Kind, text: &[u8]) -> u32 {
+        let Self { nodes, texts, places, hasher, .. } = self;
+        let hash = |parent: u32, kind: Kind, head: u64, text: &[u8]| {
+            let mut hasher = hasher.build_hasher();
+            hasher.write_u64(u64::from(parent) << 32 | u64::from(kind) << 16 | text.len() as u64);
+            hasher.write_u64(head);
+            if text.len() > HEAD {
+                hasher.write(text);
+            }
+            hasher.finish()
+        };
+        let (number, own_head) = (nodes.len() as u32, head(text));
+        let own_hash = hash(parent, kind, own_head, text);
+        let same = |number: &u32| {
+            nodes.get(*number as usize).is_some_and(|node| {
+                node.parent == parent
+                    && node.head == own_head
+                    && node.text.kind == kind
+                    && usize::from(node.text.len) == text.len()
+                    && (text.len() <= HEAD || node.text.of(texts) == text)
+            })
+        };
+        if let Some(number) = places.find(own_hash, same) {
+            return *number;
+        }
+        places.insert_unique(own_hash, number, |number| {
+            nodes
+                .get(*number as usize)
+                .map_or(0, |node| hash(node.parent, node.text.kind, node.head, node.text.of(texts)))
+        });
+        self.push(parent, kind, text, own_head);
+        number
+    }
+
+    fn push(&mut self, parent: u32, kind: Kind, text: &[u8], head: u64) {
+        let flags = match kind {
+            LITERAL => 0,
+            OWN_PROCESS => NODE_OWN_PROCESS,
+            _ => NODE_PATTERNS,
+        };
+        if let Some(parent) = self.nodes.get_mut(parent as usize) {
+            parent.flags |= flags;
+        }
+        let (start, len) = (self.texts.len() as u32, text.len() as u16);
+        self.texts.extend_from_slice(text);
+        let (here, below) = (MixId::NONE, MixId::NONE);
+        let text = Text { start, len, kind };
+        self.nodes.push(Draft { parent, text, head, here, below, flags: 0 });
+    }
+
+    /// The trie, its nodes in the order of their parents.
+    pub(super) fn finish(self) -> Trie {
+        let Self { nodes, texts, places, .. } = self;
+        drop(places);
+        // The root is nobody's child, and first. After it come its children, then those of the next node.
+        let mut starts = vec![0_u32; nodes.len()];
+        for node in nodes.iter().skip(1) {
+            if let Some(count) = starts.get_mut(node.parent as usize) {
+                *count += 1;
+            }
+        }
+        let mut next = 1;
+        for start in &mut starts {
+            next += std::mem::replace(start, next);
+        }
+        let mut ends = starts.clone();
+        let mut order = vec![Trie::ROOT; nodes.len()];
+        for (node, number) in nodes.iter().zip(0..).skip(1) {
+            if let Some(end) = ends.get_mut(node.parent as usize) {
+                if let Some(place) = order.get_mut(*end as usize) {
+                    *place = number;
+                }
+                *end += 1;
+            }
+        }
+        let placed = |old: u32| {
+            let old = old as usize;
+            let Draft { text, here, below, flags, .. } = *nodes.get(old)?;
+            let children = (*starts.get(old)?, *ends.get(old)?);
+            Some(Node { here, below, flags, children, text })
+        };
+        let mut sorted = Vec::with_capacity(nodes.len());
+        sorted.extend(order.into_iter().filter_map(placed));
+        Trie { nodes: sorted, texts }
     }
 }

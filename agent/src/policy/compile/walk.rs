@@ -6,35 +6,26 @@ use agent_common::{
     id::LabelId,
     limits::{AFFIX_BYTES, CHUNK_BYTES},
     rule::{
-        AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, AffixKey, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST,
-        Edge, EdgeKey, NODE_OWN_PROCESS, NODE_PATTERNS, PORT_HEAD_BITS, PortKey,
+        AFFIX_PREFIX, AFFIX_SUFFIX, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST, Edge, EdgeKey,
+        NODE_OWN_PROCESS, NODE_PATTERNS, PORT_HEAD_BITS, PortKey,
     },
 };
 
 use crate::policy::tables::{Rules, Tables};
 
 /// The order of edges in [`Rules`].
-pub(super) fn edge_order(one: &EdgeKey, other: &EdgeKey) -> Ordering {
-    let head = |key: &EdgeKey| (key.node, key.kind, key.len);
-    // As numbers: a hundred thousand edges are sorted, and each comparison of bytes would be a call.
-    let number = |key: &EdgeKey| {
-        let mut words = [0; CHUNK_BYTES / 8];
-        for (word, bytes) in words.iter_mut().zip(key.bytes.as_chunks().0) {
-            *word = u64::from_be_bytes(*bytes);
-        }
-        words
-    };
-    head(one).cmp(&head(other)).then_with(|| number(one).cmp(&number(other)))
+pub(super) fn edge_order((one, _): &(EdgeKey, Edge), (other, _): &(EdgeKey, Edge)) -> Ordering {
+    key_order(one, other)
 }
 
-/// The order of affixes in [`Rules`].
-pub(super) fn affix_order(one: &(AffixKey, u32, u32), other: &(AffixKey, u32, u32)) -> Ordering {
-    (one.0.node, one.0.kind, one.1, &one.0.bytes).cmp(&(
-        other.0.node,
-        other.0.kind,
-        other.1,
-        &other.0.bytes,
-    ))
+fn key_order(one: &EdgeKey, other: &EdgeKey) -> Ordering {
+    // As numbers: a hundred thousand edges are sorted, and each comparison of bytes would be a call.
+    let head =
+        |key: &EdgeKey| u64::from(key.node) << 32 | u64::from(key.kind) << 8 | u64::from(key.len);
+    let (words, others) = (one.bytes.as_chunks::<8>().0, other.bytes.as_chunks::<8>().0);
+    words.iter().zip(others).fold(head(one).cmp(&head(other)), |order, (word, other)| {
+        order.then_with(|| u64::from_be_bytes(*word).cmp(&u64::from_be_bytes(*other)))
+    })
 }
 
 /// The components of a path.
@@ -43,7 +34,7 @@ pub(super) fn components(path: &str) -> Vec<&[u8]> {
 }
 
 fn edge(rules: &Rules, key: &EdgeKey) -> Option<Edge> {
-    let at = rules.edges.binary_search_by(|(other, _)| edge_order(other, key)).ok()?;
+    let at = rules.edges.binary_search_by(|(other, _)| key_order(other, key)).ok()?;
     rules.edges.get(at).map(|(_, edge)| *edge)
 }
 
@@ -101,15 +92,9 @@ fn key(node: u32, kind: u8, piece: &[u8]) -> EdgeKey {
 
 /// The number of the longest affix of a node that the text begins with.
 fn longest(rules: &Rules, node: u32, kind: u32, text: &[u8]) -> Option<u32> {
-    (0..=text.len().min(AFFIX_BYTES)).rev().find_map(|len| {
-        let mut bytes = [0; AFFIX_BYTES];
-        for (to, from) in bytes.iter_mut().zip(text.get(..len)?) {
-            *to = *from;
-        }
-        let wanted = (AffixKey { node, kind, bytes }, AFFIX_HEAD_BITS + 8 * len as u32, 0);
-        let at = rules.affixes.binary_search_by(|other| affix_order(other, &wanted)).ok()?;
-        rules.affixes.get(at).map(|(.., number)| *number)
-    })
+    (0..=text.len().min(AFFIX_BYTES))
+        .rev()
+        .find_map(|len| rules.affixes.number(node, kind, text.get(..len)?))
 }
 
 /// The label of an endpoint. The address is IPv6, or IPv4 mapped into it.

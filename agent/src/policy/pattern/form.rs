@@ -1,9 +1,10 @@
 //! The form of a path pattern: what may be written, and what is said of the rest.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use agent_common::limits::{AFFIX_BYTES, NAME_BYTES, PATH_BYTES};
 
+use super::Component;
 use crate::policy::{diagnostic::quote, value::Problem};
 
 /// A stretch of a component.
@@ -82,6 +83,31 @@ fn is_plain(text: &str) -> bool {
 /// Whether something holds of any of some; all are looked at, so that several can be at once.
 fn any<T>(all: impl Iterator<Item = T>, holds: impl Fn(T) -> bool) -> bool {
     all.fold(false, |any, one| any | holds(one))
+}
+
+/// The components of a right pattern that has no variables and does not mean an own process, and whether
+/// it is for everything below too.
+pub(super) fn plain_components(text: &str) -> Option<(impl Iterator<Item = Component<'_>>, bool)> {
+    let (path, below) = text.strip_suffix("/**").map_or((text, false), |path| (path, true));
+    let star = any(path.bytes(), |byte| byte == b'*');
+    let component = move |name| match if star { split_at_star(name) } else { None } {
+        Some((prefix, suffix)) => Component::Affixes(prefix.into(), suffix.into()),
+        None => Component::Literal(Cow::Borrowed(name)),
+    };
+    let names = path.as_bytes().split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+    let special = any(path.bytes(), |byte| byte == b'{') || is_own_process(path);
+    (!special).then(|| (names.map(component), below))
+}
+
+/// What stands before and after the `*` of a component.
+pub(super) fn split_at_star(part: &[u8]) -> Option<(&[u8], &[u8])> {
+    let star = part.iter().position(|byte| *byte == b'*')?;
+    Some((part.get(..star)?, part.get(star + 1..)?))
+}
+
+/// Whether a pattern means the procfs folder of a process of the own session, or what is in it.
+pub(super) fn is_own_process(text: &str) -> bool {
+    text.strip_prefix("/proc/self").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn check_closely(text: &str) -> Result<(), Problem> {

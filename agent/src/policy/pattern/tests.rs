@@ -17,9 +17,9 @@ fn values() -> BTreeMap<String, String> {
 
 #[test]
 fn pattern_expanded_has_these_components() {
-    let literal = |text: &'static str| Component::Literal(text.into());
+    let literal = |text: &'static str| Component::Literal(text.as_bytes().into());
     let affixes = |prefix: &'static str, suffix: &'static str| {
-        Component::Affixes(prefix.into(), suffix.into())
+        Component::Affixes(prefix.as_bytes().into(), suffix.as_bytes().into())
     };
     for (text, components, below) in [
         ("/", vec![], false),
@@ -44,6 +44,12 @@ fn pattern_expanded_has_these_components() {
         ("/proc/selfish", vec![literal("proc"), literal("selfish")], false),
     ] {
         let (pattern, values) = (pattern(text), values());
+        let plain = pattern.plain_components();
+        if let Some((plain, plain_below)) = plain {
+            assert_eq!((plain.collect(), plain_below), (components.clone(), below), "{text}");
+        } else {
+            assert!(text.contains('{') || text.contains("self"), "{text}");
+        }
         let expanded = pattern.expand(&values).unwrap().unwrap();
         assert_eq!(expanded, Expanded { components, below }, "{text}");
     }

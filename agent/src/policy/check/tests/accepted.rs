@@ -25,7 +25,7 @@ fn sample_of_the_design_says_what_it_means() {
     assert_eq!(base.description.as_deref(), Some("System libraries and programs"));
     assert_eq!(base.files[0].access, Rights::of(Right::Read).with(Right::Exec));
     assert_eq!(base.files.len(), 3);
-    let place = &base.files[1].paths[3].place;
+    let place = base.files[1].paths[3].place();
     assert_eq!((place.line, place.column), (7, 74));
 
     let github = &policy.tools["github"].network[0];
