@@ -4,6 +4,7 @@
 //! there and puts the policy in force), log, control socket, readiness. A part that can't start stops
 //! the start. Stop: the socket, then the log; the kernel goes on enforcing by itself.
 
+mod apart;
 mod builtin;
 mod canary;
 mod context;

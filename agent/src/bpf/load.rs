@@ -21,6 +21,7 @@ use aya::{
         links::FdLink,
     },
 };
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -106,7 +107,7 @@ pub enum LoadError {
 }
 
 /// What a start found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Start {
     /// Nothing was pinned: everything was loaded anew, and no session is live.
     Fresh,
@@ -118,7 +119,7 @@ pub enum Start {
 
 /// What tells one loading from another: the object and what it was told of the kernel. Kept beside the
 /// sessions' state, since the pins can hold no text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Fingerprint(pub String);
 
 /// The names of the hooks that the object attaches to, in the order of its programs.

@@ -4,6 +4,7 @@ use std::{fs, io, os::fd::OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
+use super::apart::{ApartError, apart};
 use crate::{
     bpf::{
         self, Enforcer,
@@ -29,7 +30,13 @@ pub(super) struct Kernel {
 /// Why the kernel side does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The programs are not in force.
+    /// The programs are not in force: what the process that loads them said.
+    #[error("{0}")]
+    Refused(String),
+    /// The process that loads them said nothing.
+    #[error("can't load the kernel programs: {0}")]
+    Apart(#[from] ApartError),
+    /// What is loaded can't be used.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// What was loaded can't be written down.
@@ -59,7 +66,9 @@ pub(super) fn start(settings: &Settings) -> Result<Kernel, StartError> {
     let known: Option<Loaded> =
         fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let fingerprint = known.as_ref().map(|known| Fingerprint(known.fingerprint.clone()));
-    let (start, fingerprint) = bpf::load::start(&pins, fingerprint.as_ref())?;
+    // The kernel's types and the loader take tens of megabytes.
+    let load = || bpf::load::start(&pins, fingerprint.as_ref()).map_err(|error| error.to_string());
+    let (start, fingerprint) = apart(load)?.map_err(StartError::Refused)?;
     let epoch = match known {
         Some(known) if start != Start::Fresh => known.epoch,
         _ => ulid::Ulid::new().to_string(),
