@@ -1,11 +1,12 @@
 //! The ring buffer's user side. aya's takes a record out as it is read; this one leaves it until the log
-//! has it, so that a daemon that is killed between loses nothing.
+//! has it, so that a daemon that is killed between loses nothing. And of the ring it maps what is pending, while it
+//! is read: a mapping of all of it counts twice over as the daemon's memory, for as long as it is there.
 
 use std::{
     io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd},
     ptr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use agent_common::{
@@ -65,7 +66,8 @@ pub struct Events {
     lost: Array<MapData, u64>,
     /// The page that holds the position up to which records were taken out.
     consumer: Mapping,
-    /// The page that holds the position up to which records were put in, then the ring, twice over.
+    /// The page that holds the position up to which records were put in. The ring follows it in the file, twice
+    /// over.
     producer: Mapping,
     page: usize,
     /// Where the records that the last `peek` saw end, from the first on.
@@ -84,7 +86,7 @@ impl Events {
         let page = rustix::param::page_size();
         let fd = map.fd().as_fd();
         let consumer = Mapping::new(fd, page, 0, true)?;
-        let producer = Mapping::new(fd, page + 2 * RING_BYTES, page, false)?;
+        let producer = Mapping::new(fd, page, page, false)?;
         Ok(Self { map, lost, consumer, producer, page, seen: Vec::new() })
     }
 
@@ -102,11 +104,50 @@ impl Events {
         unsafe { AtomicU64::from_ptr(mapping.address.cast()) }
     }
 
-    /// The address of a byte of the ring.
+    /// Maps what is pending.
+    fn pending(&self, position: u64, end: u64) -> io::Result<Pending> {
+        let Window { offset, len, skip } = Window::new(position, end, self.page);
+        let mapping = Mapping::new(self.map.fd().as_fd(), len, 2 * self.page + offset, false)?;
+        Ok(Pending { mapping, skip, position })
+    }
+}
+
+/// What of the ring has to be mapped: whole pages.
+#[derive(Debug, PartialEq, Eq)]
+struct Window {
+    /// From where on, in the ring.
+    offset: usize,
+    /// How much.
+    len: usize,
+    /// Where in it the first record begins.
+    skip: usize,
+}
+
+impl Window {
+    /// From one position to another, which are no further apart than the ring is long. It may go on beyond the
+    /// ring's end, into its second image.
+    const fn new(position: u64, end: u64, page: usize) -> Self {
+        let begin = position as usize & (RING_BYTES - 1);
+        let skip = begin & (page - 1);
+        let len = (skip + (end - position) as usize).next_multiple_of(page);
+        Self { offset: begin - skip, len, skip }
+    }
+}
+
+/// Records that wait, mapped.
+struct Pending {
+    mapping: Mapping,
+    /// Where in the mapping the first begins.
+    skip: usize,
+    /// Its position.
+    position: u64,
+}
+
+impl Pending {
+    /// The address of a byte at a position of those that were mapped.
     fn at(&self, position: u64) -> *const u8 {
-        let offset = self.page + (position as usize & (RING_BYTES - 1));
-        // SAFETY: the mapping is the page and twice the ring.
-        unsafe { self.producer.address.add(offset) }
+        // SAFETY: the mapping goes from before the first position to the last.
+        unsafe { self.mapping.address.add(self.skip + (position - self.position) as usize) }
     }
 }
 
@@ -115,20 +156,28 @@ impl EventSource for Events {
         self.seen.clear();
         let mut position = Self::position(&self.consumer).load(Ordering::Acquire);
         let end = Self::position(&self.producer).load(Ordering::Acquire);
+        if position >= end {
+            return 0;
+        }
+        let pending = match self.pending(position, end) {
+            Ok(pending) => pending,
+            Err(error) => {
+                tracing::error!("can't map the events' ring: {error}; refusals wait in the kernel");
+                return 0;
+            }
+        };
         while position < end {
             // SAFETY: records begin aligned to eight bytes; the kernel clears the busy bit last.
-            let head = unsafe {
-                (*self.at(position).cast::<std::sync::atomic::AtomicU32>()).load(Ordering::Acquire)
-            };
+            let head =
+                unsafe { (*pending.at(position).cast::<AtomicU32>()).load(Ordering::Acquire) };
             if head & BUSY != 0 {
                 break;
             }
             let len = head & !DISCARDED;
             if head & DISCARDED == 0 {
-                // SAFETY: the record lies whole in the mapping, which holds the ring twice over, and
-                // stays as it is until it is released.
+                // SAFETY: the record lies whole in the mapping and stays as it is until it is released.
                 let record = unsafe {
-                    std::slice::from_raw_parts(self.at(position + RECORD_HEAD), len as usize)
+                    std::slice::from_raw_parts(pending.at(position + RECORD_HEAD), len as usize)
                 };
                 sink(record);
             }
@@ -161,5 +210,31 @@ impl EventSource for Events {
         let taken = Self::position(&self.consumer).load(Ordering::Acquire);
         let end = Self::position(&self.producer).load(Ordering::Acquire);
         ((end.saturating_sub(taken)) * 100 / RING_BYTES as u64).min(100) as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 4096;
+    const RING: u64 = RING_BYTES as u64;
+
+    #[test]
+    fn window_is_the_pages_of_what_is_pending() {
+        let window = |position, end| {
+            let Window { offset, len, skip } = Window::new(position, end, PAGE);
+            (offset, len, skip)
+        };
+        assert_eq!(window(0, 8), (0, PAGE, 0));
+        assert_eq!(window(8, 4096), (0, PAGE, 8));
+        assert_eq!(window(8, 4104), (0, 2 * PAGE, 8));
+        assert_eq!(window(5000, 5008), (PAGE, PAGE, 904));
+        // A later round, over the ring's end, and a ring that is full.
+        assert_eq!(window(3 * RING + 16, 3 * RING + 24), (0, PAGE, 16));
+        assert_eq!(window(RING - 8, RING + 8), (RING_BYTES - PAGE, 2 * PAGE, PAGE - 8));
+        let (offset, len, skip) = window(2 * RING - 8, 3 * RING - 8);
+        assert_eq!((offset, len, skip), (RING_BYTES - PAGE, RING_BYTES + PAGE, PAGE - 8));
+        assert!(offset + len <= 2 * RING_BYTES);
     }
 }
