@@ -45,6 +45,9 @@ pub const POLICY_SLOTS: usize = 4;
 pub const ANCESTORS: usize = 8;
 /// Bytes of the ring buffer that carries events.
 pub const RING_BYTES: usize = 4 << 20;
+/// Bytes of the ring buffer that tells the daemon of sessions without tasks: a page, the least. One that is full
+/// tells as much: all are looked at.
+pub const VACANCY_BYTES: usize = 4096;
 /// Decisions on files that are kept, over all sessions; a power of two.
 pub const FILES_KEPT: usize = 16_384;
 /// Folders of which it is kept where the rules stand, over all sessions; a power of two.

@@ -9,15 +9,18 @@ use agent_common::{
     id::{Generation, Slot, Tag},
     limits::{ANCESTORS, COMPONENTS, NAME_BYTES, PATH_BYTES},
 };
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ringbuf_output,
+use aya_ebpf::{
+    bindings::BPF_RB_FORCE_WAKEUP,
+    helpers::generated::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ringbuf_output,
+    },
 };
 
 use crate::{
     atomic,
     check::{ARRIVING, Act, Endpoint, FileRequest, Found, SET_ID, audited},
     kernel::{self, Place, peek},
-    maps::{EVENTS, LOST_EVENTS, SEQUENCE},
+    maps::{EVENTS, LOST_EVENTS, SEQUENCE, VACANCIES},
     offset,
     scratch::{self, EVENT_BYTES, Scratch},
     walk,
@@ -157,6 +160,16 @@ fn finish(tag: &Tag, area: *mut Scratch) {
     let sent = unsafe { bpf_ringbuf_output(map, (&raw mut s.event).cast(), size, 0) };
     if sent != 0 {
         lost(tag);
+    }
+}
+
+/// Tells the daemon that no task of the slot's session is left. Wakes it each time, whatever it has read so far. The
+/// canary's is waited for by who started it.
+#[inline(always)]
+pub fn deserted(tag: &Tag) {
+    if tag.slot.0 != Slot::CANARY.0 {
+        // Where there is no room, the daemon has yet to look at all of them.
+        let _ = VACANCIES.output(tag.slot.0, u64::from(BPF_RB_FORCE_WAKEUP));
     }
 }
 

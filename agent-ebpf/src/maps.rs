@@ -10,7 +10,7 @@ use agent_common::{
     id::Tag,
     limits::{
         AFFIXES, EDGES, ENDPOINTS_KEPT, FILES_KEPT, FOLDERS_KEPT, GIVEN, LABELS, NETWORK_RULES,
-        POLICY_SLOTS, PORTS, RING_BYTES, SHARED_OBJECTS, SLOTS, SOCKETS_KEPT, TASKS,
+        POLICY_SLOTS, PORTS, RING_BYTES, SHARED_OBJECTS, SLOTS, SOCKETS_KEPT, TASKS, VACANCY_BYTES,
     },
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
 };
@@ -179,3 +179,7 @@ pub static SCRATCH: Array<Scratch, SCRATCHES> = Array::new();
 /// Refusals on their way to the daemon. Written by the kernel side.
 #[btf_map]
 pub static EVENTS: RingBuf<u8, RING_BYTES> = RingBuf::new();
+
+/// Slots whose session's last task ended, for the daemon, which then looks at the counts. Written by the kernel side.
+#[btf_map]
+pub static VACANCIES: RingBuf<u32, VACANCY_BYTES> = RingBuf::new();

@@ -11,6 +11,7 @@ mod offsets;
 mod patch;
 pub mod pins;
 mod sys;
+mod vacancies;
 
 use std::os::fd::BorrowedFd;
 
@@ -19,7 +20,7 @@ use agent_common::{
     id::{Generation, SessionId, Slot, Tag},
 };
 
-pub use self::{attachment::Need, kernel::Kernel};
+pub use self::{attachment::Need, kernel::Kernel, vacancies::Vacancies};
 use crate::policy::tables::{Rules, Tables};
 
 /// What the session registry and the policy store ask of the kernel. The real one writes BPF maps; a

@@ -4,6 +4,7 @@
 //! there and puts the policy in force), log, control socket, readiness. A part that can't start stops
 //! the start. Stop: the socket, then the log; the kernel goes on enforcing by itself.
 
+mod alarm;
 mod apart;
 mod builtin;
 mod canary;
@@ -35,6 +36,7 @@ use self::{
 };
 use crate::{
     api::server::{self, Server, SocketError, users},
+    bpf::Vacancies,
     incident::{Journal, JournalError, Options},
     policy::{self, Diagnostic, Policy, ReadError},
     session::{self, Registry, Sessions, clock, policy_dir::PolicyDir, registry::Parts},
@@ -144,7 +146,7 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     allow_descriptors();
     let lock = Lock::take(&settings.state_dir)?;
     let policy = read_policy(&settings.policy_dir)?;
-    let Kernel { enforcer, events, wake, epoch } = kernel::start(&settings)?;
+    let Kernel { enforcer, events, wake, vacancies, epoch } = kernel::start(&settings)?;
     let (log, mail) = log::mailbox().map_err(DaemonError::system("make an event counter"))?;
     let parts = Parts {
         enforcer,
@@ -165,7 +167,7 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     let context = DaemonContext::new(host(), sessions.clone(), bell.clone());
     let writer = Writer::new(events, wake, context, journal, mail, Arc::clone(&vitals)).spawn();
     let writer = writer.map_err(DaemonError::system("start the log's thread"))?;
-    let served = serve(&settings, sessions, &log, vitals, (bell.clone(), letters));
+    let served = serve(&settings, sessions, vacancies, &log, vitals, (bell.clone(), letters));
     // It may be in the middle of a run: that is given up.
     let _ = bell.send(canary::Letter::Stop);
     log.stop();
@@ -210,6 +212,7 @@ fn read_policy(dir: &Path) -> Result<Policy, DaemonError> {
 fn serve(
     settings: &Settings,
     sessions: Sessions,
+    vacancies: Vacancies,
     log: &LogHandle,
     vitals: Arc<Vitals>,
     (bell, letters): (Sender<canary::Letter>, Receiver<canary::Letter>),
@@ -248,7 +251,7 @@ fn serve(
             served = server::serve(listener, server) => {
                 served.map_err(DaemonError::system("accept connections"))
             }
-            stopped = work::until_stopped(sessions, policy) => {
+            stopped = work::until_stopped(sessions, policy, vacancies) => {
                 stopped.map_err(DaemonError::system("wait for signals"))
             }
         }

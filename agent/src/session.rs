@@ -21,7 +21,7 @@ pub mod witness;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 pub use error::Error;
 pub use id::Id;
@@ -45,6 +45,15 @@ impl Sessions {
     /// the kernel before it is remembered, or taken back.
     pub fn lock(&self) -> MutexGuard<'_, Registry> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The registry, unless somebody has it.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, Registry>> {
+        match self.0.try_lock() {
+            Ok(registry) => Some(registry),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Deals with what is left of authority that was lost, beside being refused: connections are reset, and

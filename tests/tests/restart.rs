@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::{Counts, Interactive, Outcome, bed, layout, words};
+use tests::{Counts, Interactive, Outcome, bed, layout, outcome::eventually, words};
 
 const POLICY: &str = r#"
 [tool.data]
@@ -159,12 +159,39 @@ fn expiry_holds_with_the_daemon_dead() {
         assert_eq!(bed().incident(session, |found| found.path() == path).reason, "expired");
     }
     let state = |name: &str| bed().remit(["session", "show", name, "--json"]).expect(0).json();
-    tests::outcome::eventually("the sessions to be tidied", Duration::from_secs(10), || {
+    eventually("the sessions to be tidied", Duration::from_secs(10), || {
         (state(&brief.name)["state"] == "ended").then_some(())
     });
     let shown = state(&long.name);
     assert_eq!(shown["tools"].as_array().map(Vec::len), Some(2), "{shown}");
     assert_eq!(shown["history"][0]["how"], "expired", "{shown}");
+}
+
+#[test]
+fn session_whose_last_process_ends_while_no_daemon_runs_ends_with_the_next_start() {
+    prepare();
+    let begin = || {
+        let running = bed().session("p").spawn(["sleep", "1000"]);
+        (running.name.clone(), running)
+    };
+    let ((missed, last), (live, lasting)) = (begin(), begin());
+    bed().kill();
+    last.signal(libc::SIGKILL);
+    last.wait();
+    bed().start();
+    let shown = |name: &str| bed().remit(["session", "show", name, "--json"]).expect(0).json();
+    let reason = eventually("the session to end", Duration::from_secs(1), || {
+        let shown = shown(&missed);
+        (shown["state"] == "ended").then(|| shown["ended"]["reason"].clone())
+    });
+    assert_eq!(reason, "its last process ended");
+    assert_eq!(shown(&live)["state"], "active", "a process of it lives");
+    // The new daemon hears of the next one.
+    lasting.signal(libc::SIGKILL);
+    lasting.wait();
+    eventually("the other session to end", Duration::from_secs(1), || {
+        (shown(&live)["state"] == "ended").then_some(())
+    });
 }
 
 /// `remitd` with settings of its own, which ends by itself.

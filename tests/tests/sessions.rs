@@ -1,6 +1,6 @@
 //! Sessions from start to end: names, what they show, what the command gets, who may start one.
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, thread, time::Duration};
 
 use tests::{Builder, bed, outcome::eventually, untagged, words};
 
@@ -98,17 +98,46 @@ fn end_with_kill_leaves_no_process() {
 #[test]
 fn session_ends_with_its_last_process_and_not_before() {
     prepare();
-    let finished = bed().session("p").script("sleep 6 > /dev/null 2>&1 & exit 0").expect(0);
+    let finished = bed().session("p").script("sleep 6 > /dev/null 2>&1 & echo $!").expect(0);
+    let last = PathBuf::from(format!("/proc/{}", finished.outcome.stdout.trim()));
     let state = || {
         let shown = bed().remit(["session", "show", &finished.name, "--json"]).expect(0).json();
         (shown["state"].as_str().unwrap().to_owned(), shown["ended"]["reason"].clone())
     };
     assert_eq!(state().0, "active", "a process of it lives");
-    let reason = eventually("the session to end", Duration::from_secs(30), || {
+    eventually("its last process to end", Duration::from_secs(30), || {
+        (!last.exists()).then_some(())
+    });
+    // The kernel says so, by itself and at once: what takes time is asking.
+    let reason = eventually("the session to end", Duration::from_secs(1), || {
         let (state, reason) = state();
         (state == "ended").then_some(reason)
     });
     assert_eq!(reason, "its last process ended");
+}
+
+/// How often the daemon's threads went to sleep so far.
+fn sleeps() -> u64 {
+    let threads = format!("/proc/{}/task", bed().daemon_pid().unwrap());
+    let status = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("status"));
+    let statuses = fs::read_dir(threads).unwrap().filter_map(|thread| status(thread.unwrap()).ok());
+    let count = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    statuses.map(count).sum()
+}
+
+#[test]
+fn daemon_sleeps_while_nothing_happens() {
+    prepare();
+    let _session = bed().session("p").interactive();
+    // What served the last requests ends some seconds later, and the canary has its turn.
+    eventually("some seconds of sleep", Duration::from_secs(60), || {
+        let before = sleeps();
+        thread::sleep(Duration::from_secs(5));
+        (sleeps() == before).then_some(())
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use agent_common::id::Tag;
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    atomic,
+    atomic, emit,
     kernel::Task,
     maps::{SESSIONS_BY_SLOT, TASK_COUNTS},
     subject,
@@ -33,19 +33,19 @@ pub fn task_alloc(context: LsmContext) -> i32 {
 pub fn task_free(context: LsmContext) -> i32 {
     let task = Task(context.arg::<*const c_void>(0));
     if let Some(tag) = subject::of(task) {
-        count(tag, u64::MAX);
+        // One less than none: the first ended before the daemon counted it.
+        if count(tag, u64::MAX).is_some_and(|before| before.cast_signed() <= 1) {
+            emit::deserted(tag);
+        }
         subject::forget(task);
     }
     0
 }
 
-/// Adds to the count of the slot's tasks, wrapping, as long as the slot is the tag's session's.
+/// Adds to the count of the slot's tasks, wrapping, as long as the slot is the tag's session's. Returns how many
+/// there were: of several that end at once, one finds itself the last.
 #[inline(always)]
-fn count(tag: &Tag, more: u64) {
-    if SESSIONS_BY_SLOT.get(tag.slot.0).is_none_or(|session| session.id != tag.session) {
-        return;
-    }
-    if let Some(counter) = TASK_COUNTS.get_ptr_mut(tag.slot.0) {
-        atomic::add(counter, more);
-    }
+fn count(tag: &Tag, more: u64) -> Option<u64> {
+    SESSIONS_BY_SLOT.get(tag.slot.0).filter(|session| session.id == tag.session)?;
+    TASK_COUNTS.get_ptr_mut(tag.slot.0).map(|counter| atomic::add(counter, more))
 }

@@ -25,6 +25,7 @@ use super::{
     load::{self, LoadError},
     pins::Pins,
     sys,
+    vacancies::Vacancies,
 };
 use crate::policy::tables::{Rules, Tables};
 
@@ -166,6 +167,14 @@ impl Kernel {
             name: "EVENTS".to_owned(),
             reason: error.to_string(),
         })
+    }
+
+    /// The kernel's word of sessions without tasks.
+    ///
+    /// # Errors
+    /// When the ring can't be mapped.
+    pub fn vacancies(pins: &Pins) -> Result<Vacancies, LoadError> {
+        Ok(Vacancies::new(open!(pins, "VACANCIES", RingBuf)))
     }
 
     /// The generation of the policy in force; zero for none.

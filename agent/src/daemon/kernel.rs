@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::apart::{ApartError, apart};
 use crate::{
     bpf::{
-        self, Enforcer,
+        self, Enforcer, Vacancies,
         load::{Fingerprint, LoadError, Start},
         pins::Pins,
     },
@@ -23,6 +23,8 @@ pub(super) struct Kernel {
     pub(super) events: Box<dyn EventSource + Send>,
     /// Readable when the ring buffer has something.
     pub(super) wake: Option<OwnedFd>,
+    /// Readable when a session has no task any more.
+    pub(super) vacancies: Vacancies,
     /// Which load of the programs counts the events.
     pub(super) epoch: String,
 }
@@ -93,6 +95,7 @@ pub(super) fn start(settings: &Settings) -> Result<Kernel, StartError> {
         enforcer: Box::new(bpf::Kernel::open(&pins)?),
         events: Box::new(events),
         wake,
+        vacancies: bpf::Kernel::vacancies(&pins)?,
         epoch,
     })
 }

@@ -101,6 +101,8 @@ pub struct Registry {
     lost: Vec<Lost>,
     /// Whether a session lost something since connections were reset.
     has_shrunk: bool,
+    /// Whether something changed since it was looked what that left behind.
+    is_unsettled: bool,
     /// What the kernel looks at.
     watch: Watch,
     /// Rung when what a session may do changed, and with it what runs out next.
@@ -138,6 +140,7 @@ impl Registry {
             ended: BTreeMap::new(),
             lingering: Vec::new(),
             lost: Vec::new(),
+            is_unsettled: false,
             watch: Watch::new(linger),
             has_shrunk: false,
             bell: Arc::default(),
@@ -263,6 +266,7 @@ impl Registry {
 
     /// Writes a session's entry into the kernel.
     fn write_kernel(&mut self, session: &Session) -> Result<(), KernelError> {
+        self.is_unsettled = true;
         self.bell.notify_one();
         let (entry, expiries) = entry(session, |grant| self.is_kept(grant));
         self.enforcer.write_session(session.slot(), &entry, &expiries)

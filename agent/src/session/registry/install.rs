@@ -104,6 +104,8 @@ impl Registry {
             self.tell(control);
         }
         self.rewrite_kept();
+        self.is_unsettled = true;
+        self.bell.notify_one();
         Ok(report)
     }
 

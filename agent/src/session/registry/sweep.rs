@@ -31,11 +31,6 @@ impl Registry {
         expiry.into_iter().chain(self.until_unwatched()).min()
     }
 
-    /// Whether there are sessions that are swept when their processes end.
-    pub fn has_processes(&self) -> bool {
-        !self.live.is_empty() || !self.lingering.is_empty()
-    }
-
     /// Takes out what has run out.
     pub fn sweep_expired(&mut self) {
         self.settle_watch();
@@ -66,9 +61,10 @@ impl Registry {
         }
     }
 
-    /// Ends the sessions that had processes and have none left, and forgets what is not needed any more.
+    /// Ends the sessions that had processes and have none left. Those that ended before may have left something
+    /// behind that can go now.
     pub fn sweep_deserted(&mut self) {
-        self.settle();
+        self.is_unsettled |= !self.lingering.is_empty();
         let deserted: Vec<Session> = self
             .live
             .values()

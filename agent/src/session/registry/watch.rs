@@ -160,8 +160,14 @@ impl Registry {
         self.lingering.push((session.id, session.slot()));
     }
 
+    /// Whether something changed, so that there may be something to let go of.
+    pub fn is_unsettled(&self) -> bool {
+        self.is_unsettled
+    }
+
     /// Lets go of what no session needs any more: what ended sessions were given, and what is looked at for them.
-    pub(super) fn settle(&mut self) {
+    pub fn settle(&mut self) {
+        self.is_unsettled = false;
         let lingering = std::mem::take(&mut self.lingering);
         let (left, gone): (Vec<_>, Vec<_>) = lingering.into_iter().partition(|(_, slot)| {
             // A slot that another session has counts that one's processes.

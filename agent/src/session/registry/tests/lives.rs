@@ -107,9 +107,11 @@ fn session_without_a_process_ends() {
     coder(&mut registry);
     registry.sweep_deserted();
     assert_eq!(registry.live().count(), 1);
+    registry.settle();
     world.kernel.state().tags.clear();
     registry.sweep_deserted();
     assert_eq!(registry.live().count(), 0);
+    assert!(registry.is_unsettled(), "it left something behind");
     assert_eq!(world.memory.acts().last().unwrap(), "End ");
     assert!(registry.find_live("coder-1").unwrap_err().to_string().contains("has ended"));
 }

@@ -164,10 +164,14 @@ fn kernel_programs_are_attached_for_sessions_and_taken_off_a_while_after_the_las
     // Its processes live on.
     registry.end(&first.name, "test", &root()).unwrap();
     world.clock.pass(1_000);
-    registry.sweep_deserted();
+    assert!(registry.is_unsettled(), "it may have been the last");
+    registry.settle();
+    assert!(!registry.is_unsettled());
     assert_eq!((attached(), registry.until_expiry()), (Some(Need::Uses), None));
     world.kernel.state().tags.clear();
     registry.sweep_deserted();
+    assert!(registry.is_unsettled(), "they are gone");
+    registry.settle();
     assert_eq!(attached(), Some(Need::Acts), "not at once");
     assert_eq!(registry.until_expiry(), Some(Duration::from_secs(60)));
     // Another one comes, and the time begins anew.
@@ -175,7 +179,7 @@ fn kernel_programs_are_attached_for_sessions_and_taken_off_a_while_after_the_las
     let second = coder(&mut registry);
     registry.end(&second.name, "test", &root()).unwrap();
     world.kernel.state().tags.clear();
-    registry.sweep_deserted();
+    registry.settle();
     world.clock.pass(59);
     registry.sweep_expired();
     assert_eq!(attached(), Some(Need::Acts));
@@ -202,7 +206,8 @@ fn session_does_not_start_where_a_program_can_not_be_attached() {
     assert!(start(&mut registry, request("coder")).is_err());
     assert_eq!(registry.live().count(), 0);
     // What was attached all the same is taken off.
-    registry.sweep_deserted();
+    assert!(registry.is_unsettled());
+    registry.settle();
     world.clock.pass(60);
     registry.sweep_expired();
     assert_eq!(world.kernel.state().attached, Some(Need::Nothing));
