@@ -173,11 +173,15 @@ pub fn deserted(tag: &Tag) {
     }
 }
 
-/// Counts an event that could not be delivered.
+/// Counts an event that could not be delivered, and has the daemon look at the counts: a ring that is not full may
+/// have nothing else in it.
 #[inline(always)]
 pub fn lost(tag: &Tag) {
     if let Some(counter) = LOST_EVENTS.get_ptr_mut(tag.slot.0) {
         atomic::add(counter, 1);
+    }
+    if let Some(nothing) = EVENTS.reserve(0) {
+        nothing.discard(0);
     }
 }
 

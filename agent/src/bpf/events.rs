@@ -186,6 +186,9 @@ impl EventSource for Events {
                 self.seen.push(position);
             } else if let Some(last) = self.seen.last_mut() {
                 *last = position;
+            } else {
+                // Nothing that the log has to have: it only says that something was lost.
+                Self::position(&self.consumer).store(position, Ordering::Release);
             }
         }
         self.seen.len()

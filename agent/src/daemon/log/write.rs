@@ -21,9 +21,7 @@ use crate::{
     vitals::Vitals,
 };
 
-/// How long the thread sleeps when nothing happens; losses are looked for this often at least, too.
-const IDLE: Duration = Duration::from_secs(60);
-/// The same where the ring can't wake it.
+/// How long the thread sleeps at most where the ring can't wake it.
 const UNWOKEN: Duration = Duration::from_secs(1);
 /// How often it looks how full the ring is while it waits for repeats to come.
 const STEP: Duration = Duration::from_millis(20);
@@ -130,16 +128,18 @@ impl Writer {
         let pause = self.pause();
         let time = match &self.wake {
             // A ring with something in it would end every sleep at once.
-            Some(_) if self.pending => pause.min(STEP),
+            Some(_) if self.pending => Some(pause.min(STEP)),
             Some(wake) => {
                 fds.push(PollFd::new(wake, PollFlags::IN));
-                IDLE
+                None
             }
-            None => pause.max(UNWOKEN),
+            None => Some(pause.max(UNWOKEN)),
         };
-        let time =
-            Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
-        match poll(&mut fds, Some(&time)) {
+        let time = time.map(|time| Timespec {
+            tv_sec: time.as_secs().cast_signed(),
+            tv_nsec: time.subsec_nanos().into(),
+        });
+        match poll(&mut fds, time.as_ref()) {
             // No letter: the time is over, or the ring has something.
             Ok(_) => {
                 self.pending |= !fds[0].revents().contains(PollFlags::IN)
