@@ -241,14 +241,17 @@ pub(super) struct Idle {
 
 /// The most memory that the daemon may have, in KiB.
 const RESIDENT: u64 = 15 * 1024;
+/// How often it may wake in a minute, without a watchdog and a canary.
+const WAKEUPS: u64 = 0;
 
 impl Real {
     /// The targets that are not met, in words.
     pub(super) fn missed(&self) -> Vec<String> {
-        let Idle { sessions, resident_kib, .. } = self.idle;
-        let is_more = resident_kib >= RESIDENT;
-        let entry = || format!("{resident_kib} KiB with {sessions} sessions, below {RESIDENT}");
-        is_more.then(entry).into_iter().collect()
+        let Idle { sessions, resident_kib, wakeups_per_minute: wakeups, .. } = self.idle;
+        let resident = format!("{resident_kib} KiB with {sessions} sessions, below {RESIDENT}");
+        let wakeups = (wakeups > WAKEUPS)
+            .then(|| format!("{wakeups} wake-ups a minute with {sessions} sessions, {WAKEUPS}"));
+        (resident_kib >= RESIDENT).then_some(resident).into_iter().chain(wakeups).collect()
     }
 }
 

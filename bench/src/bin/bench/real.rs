@@ -5,6 +5,8 @@
 //! their files lie in memory. Also what the daemon takes while nothing happens.
 
 use std::{
+    collections::HashMap,
+    ffi::OsString,
     fs,
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
@@ -137,6 +139,8 @@ const FOLDER: &str = "/srv/real";
 const ROUNDS: u32 = 2;
 /// How many sessions the daemon has while it is at rest.
 const SESSIONS: u32 = 100;
+/// How long until the threads have ended that served what was asked.
+const SERVED: Duration = Duration::from_secs(15);
 /// How long it is watched.
 const WATCH: Duration = Duration::from_secs(60);
 
@@ -278,16 +282,17 @@ fn spent() -> Result<u64> {
 fn idle(remit: &Remit) -> Result<Idle> {
     let mut crowd = Crowd::default();
     crowd.start(SESSIONS)?;
-    remit::rest();
+    thread::sleep(SERVED);
     say("watching the daemon at rest");
-    let (wakeups, instructions) = (wakeups(remit.pid())?, runtime(remit.pid())?);
+    let before = threads(remit.pid())?;
     thread::sleep(WATCH);
     let seconds = WATCH.as_secs();
+    let spent = spent_since(&before, &threads(remit.pid())?);
     let found = Idle {
         sessions: SESSIONS,
         resident_kib: resident(remit.pid())?,
-        wakeups_per_minute: (self::wakeups(remit.pid())? - wakeups) * 60 / seconds,
-        instructions_per_second: (runtime(remit.pid())? - instructions) / seconds,
+        wakeups_per_minute: spent.sleeps * 60 / seconds,
+        instructions_per_second: spent.instructions / seconds,
     };
     drop(crowd);
     remit::rest();
@@ -298,25 +303,42 @@ fn resident(pid: u32) -> Result<u64> {
     status_field(Path::new(&format!("/proc/{pid}/status")), "VmRSS:")
 }
 
-/// How often the daemon's threads went to sleep, which is how often they woke.
-fn wakeups(pid: u32) -> Result<u64> {
-    let mut sum = 0;
-    for entry in fs::read_dir(format!("/proc/{pid}/task")).context("the daemon is gone")? {
-        // A thread that ends meanwhile counts no more.
-        sum += status_field(&entry?.path().join("status"), "voluntary_ctxt_switches:").unwrap_or(0);
-    }
-    Ok(sum)
+/// What a thread did.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    /// How often it went to sleep, which is how often it woke.
+    sleeps: u64,
+    /// Nanoseconds, and so instructions, that it ran.
+    instructions: u64,
 }
 
-/// Nanoseconds that the daemon's threads ran.
-fn runtime(pid: u32) -> Result<u64> {
-    let mut sum = 0;
+/// What each thread of the daemon did so far.
+fn threads(pid: u32) -> Result<HashMap<OsString, Spent>> {
+    let mut threads = HashMap::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task")).context("the daemon is gone")? {
-        let text = fs::read_to_string(entry?.path().join("schedstat")).unwrap_or_default();
-        let first = text.split_ascii_whitespace().next().and_then(|word| word.parse::<u64>().ok());
-        sum += first.unwrap_or(0);
+        let entry = entry?;
+        // A thread that ends meanwhile counts no more.
+        let Ok(sleeps) = status_field(&entry.path().join("status"), "voluntary_ctxt_switches:")
+        else {
+            continue;
+        };
+        let text = fs::read_to_string(entry.path().join("schedstat")).unwrap_or_default();
+        let first = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+        let spent = Spent { sleeps, instructions: first.unwrap_or(0) };
+        threads.insert(entry.file_name(), spent);
     }
-    Ok(sum)
+    Ok(threads)
+}
+
+/// What all threads did meanwhile that are still there.
+fn spent_since(before: &HashMap<OsString, Spent>, now: &HashMap<OsString, Spent>) -> Spent {
+    let mut sum = Spent::default();
+    for (thread, now) in now {
+        let before = before.get(thread).copied().unwrap_or_default();
+        sum.sleeps += now.sleeps.saturating_sub(before.sleeps);
+        sum.instructions += now.instructions.saturating_sub(before.instructions);
+    }
+    sum
 }
 
 fn status_field(path: &Path, name: &str) -> Result<u64> {
