@@ -5,6 +5,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::Duration,
 };
 
 use tests::{Interactive, Outcome, bed, words};
@@ -182,6 +184,56 @@ fn answer_follows_grant_and_revocation() {
     let incidents = probe.incidents();
     let first = incidents.iter().find(|incident| incident.access == ["read"]).unwrap();
     assert_eq!(first.would_allow, ["out"]);
+}
+
+#[test]
+fn what_is_known_of_a_folder_follows_grant_revocation_and_expiry() {
+    lay_out();
+    let mut probe = bed().session("p").interactive();
+    let (one, other, apart) = (path("in/one"), path("in/other"), path("out/one"));
+    let acts = [
+        words!["create", one],
+        words!["rename", one, other],
+        words!["rename", other, one],
+        words!["unlink", one],
+        words!["mkdir", one],
+        words!["rename", one, other],
+        words!["rmdir", other],
+    ];
+    let all = |probe: &mut Interactive| {
+        for act in &acts {
+            assert_eq!(probe.ask(act).error(), "", "{act:?}");
+        }
+    };
+    let none = |probe: &mut Interactive| {
+        for act in [
+            words!["create", one],
+            words!["mkdir", one],
+            words!["rename", path("in/file"), other],
+            words!["unlink", path("in/file")],
+        ] {
+            assert_eq!(probe.ask(&act).error(), "EACCES", "{act:?}");
+        }
+    };
+    for _ in 0..3 {
+        all(&mut probe);
+        probe.revoke("t");
+        none(&mut probe);
+        probe.grant("t");
+    }
+    all(&mut probe);
+    probe.revoke("t");
+    bed().remit(["grant", &probe.name, "t", "--ttl", "5s", "--reason", "test"]).expect(0);
+    all(&mut probe);
+    thread::sleep(Duration::from_secs(6));
+    none(&mut probe);
+    probe.grant("t");
+    // What is known of one folder says nothing of another, nor of a right that nobody asked for.
+    assert_eq!(probe.ask(words!["create", one]).error(), "");
+    assert_eq!(probe.ask(words!["rename", one, apart]).error(), "EACCES");
+    assert_eq!(probe.ask(words!["rename", path("out/file"), other]).error(), "EACCES");
+    assert_eq!(probe.ask(words!["unlink", path("out/file")]).error(), "EACCES");
+    assert_eq!(probe.ask(words!["unlink", one]).error(), "");
 }
 
 #[test]

@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tests::{bed, layout, words};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use tests::{Interactive, bed, layout, words};
 
-use crate::held::{all, outcomes, session};
+use crate::held::{all, outcomes, prepare, session};
 
 #[test]
 fn connections_are_usable_only_while_the_tool_is_held() {
@@ -162,16 +163,33 @@ fn listening_sockets_stop_accepting() {
 
 #[test]
 fn connection_is_not_passed_off_as_one_that_was_accepted() {
-    let mut probe = session();
+    is_not_passed_off(&mut session());
+}
+
+#[test]
+fn sockets_that_are_more_than_places_are_judged_alike() {
+    prepare();
+    // Twice as many as there are places for a socket's owner (`SOCKETS_KEPT` of `agent_common::limits`).
+    let many = 16_384;
+    let limit = Rlimit { current: Some(many + 256), maximum: Some(many + 256) };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let mut probe = bed().session("p").interactive();
+    assert_eq!(probe.ask(words!["hold-sockets", many.to_string()]).error(), "");
+    is_not_passed_off(&mut probe);
+}
+
+/// A session that may listen on a port, and lost what it took to connect from it, uses the connection no more.
+#[track_caller]
+fn is_not_passed_off(probe: &mut Interactive) {
     let _server = TcpListener::bind("127.0.0.1:7401").unwrap();
     for tool in ["server", "port"] {
         probe.grant(tool);
     }
-    all(&mut probe, &[&["hold-tcp-from", "tcp", "127.0.0.1:7403", "127.0.0.1:7401"]], "");
-    all(&mut probe, &[&["held-send", "tcp"], &["held-recv", "tcp"]], "");
+    all(probe, &[&["hold-tcp-from", "tcp", "127.0.0.1:7403", "127.0.0.1:7401"]], "");
+    all(probe, &[&["held-send", "tcp"], &["held-recv", "tcp"]], "");
     probe.revoke("server");
     // It may still listen on the port that the connection comes from.
-    all(&mut probe, &[&["held-send", "tcp"], &["held-recv", "tcp"]], "EACCES");
+    all(probe, &[&["held-send", "tcp"], &["held-recv", "tcp"]], "EACCES");
     assert_ne!(probe.ask(words!["held-listen", "tcp"]).error(), "");
-    all(&mut probe, &[&["held-send", "tcp"], &["held-recv", "tcp"]], "EACCES");
+    all(probe, &[&["held-send", "tcp"], &["held-recv", "tcp"]], "EACCES");
 }

@@ -35,6 +35,7 @@ pub(crate) fn run(state: &mut State, name: &str, words: Words<'_>) -> Option<Ans
         ("hold-udp", [key, to]) => keep(state, key, udp(address(to), true)),
         ("hold-udp-unconnected", [key, to]) => keep(state, key, udp(address(to), false)),
         ("hold-udp-bound", [key, at]) => hold(state, key, UdpSocket::bind(address(at))),
+        ("hold-sockets", [many]) => sockets(number(many)),
         ("hold-unix", [key, path]) => hold(state, key, UnixStream::connect(path)),
         ("hold-unix-listen", [key, path]) => hold(state, key, UnixListener::bind(path)),
         ("hold-pair", [one, other]) => pair(state, one, other),
@@ -122,6 +123,15 @@ fn address(word: &OsStr) -> SocketAddr {
 fn hold<T: Into<OwnedFd>>(state: &mut State, key: &OsStr, made: std::io::Result<T>) -> Answer {
     let made = made.map(Into::into).map_err(Errno::from);
     keep(state, key, made)
+}
+
+/// So many sockets, which stay open as long as the process.
+fn sockets(many: u32) -> Answer {
+    for _ in 0..many {
+        // SAFETY: the call takes numbers only.
+        done(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
+    }
+    Ok(String::new())
 }
 
 fn pair(state: &mut State, one: &OsStr, other: &OsStr) -> Answer {
