@@ -13,8 +13,9 @@ use agent_common::{
     id::Slot,
     limits::{RING_BYTES, SESSIONS},
 };
-use aya::maps::{Array, MapData};
+use aya::maps::MapData;
 
+use super::sys;
 use crate::incident::EventSource;
 
 /// Set in a record's length while it is being written (`BPF_RINGBUF_BUSY_BIT`,
@@ -63,7 +64,7 @@ impl Drop for Mapping {
 /// The events that wait in the kernel, and the counts of those that found no room.
 pub struct Events {
     map: MapData,
-    lost: Array<MapData, u64>,
+    lost: MapData,
     /// The page that holds the position up to which records were taken out.
     consumer: Mapping,
     /// The page that holds the position up to which records were put in. The ring follows it in the file, twice
@@ -82,7 +83,7 @@ impl Events {
     ///
     /// # Errors
     /// When the ring can't be mapped.
-    pub fn new(map: MapData, lost: Array<MapData, u64>) -> io::Result<Self> {
+    pub fn new(map: MapData, lost: MapData) -> io::Result<Self> {
         let page = rustix::param::page_size();
         let fd = map.fd().as_fd();
         let consumer = Mapping::new(fd, page, 0, true)?;
@@ -201,12 +202,9 @@ impl EventSource for Events {
     }
 
     fn lost(&mut self) -> Vec<(Slot, u64)> {
-        (0..SESSIONS as u32)
-            .filter_map(|slot| {
-                let count = self.lost.get(&slot, 0).ok()?;
-                (count > 0).then_some((Slot(slot), count))
-            })
-            .collect()
+        // In one call: they are asked for each time that something waits.
+        let counts = sys::values(self.lost.fd().as_fd(), SESSIONS).unwrap_or_default();
+        (0..).map(Slot).zip(counts).filter(|(_, count)| *count > 0).collect()
     }
 
     fn fill(&self) -> u8 {

@@ -162,8 +162,7 @@ impl Kernel {
     /// # Errors
     /// When the ring can't be mapped.
     pub fn events(pins: &Pins) -> Result<Events, LoadError> {
-        let lost = open!(pins, "LOST_EVENTS", Array);
-        Events::new(pins.map("EVENTS")?, lost).map_err(|error| LoadError::Pin {
+        Events::new(pins.map("EVENTS")?, pins.map("LOST_EVENTS")?).map_err(|error| LoadError::Pin {
             name: "EVENTS".to_owned(),
             reason: error.to_string(),
         })

@@ -1,4 +1,4 @@
-//! What aya has no call for: values of task storage, by pidfd, and maps of maps.
+//! What aya has no call for: values of task storage, by pidfd, many values at once, and maps of maps.
 
 use std::{
     ffi::CString,
@@ -16,6 +16,7 @@ use agent_common::id::Tag;
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
 const MAP_DELETE_ELEM: libc::c_int = 3;
+const MAP_LOOKUP_BATCH: libc::c_int = 24;
 
 const MAP_CREATE: libc::c_int = 0;
 const OBJ_PIN: libc::c_int = 6;
@@ -94,6 +95,39 @@ fn element<K, V>(
         flags: 0,
     };
     bpf(command, &attributes).map(drop)
+}
+
+/// The member of `union bpf_attr` for operations on many elements.
+#[repr(C)]
+struct Batch {
+    from: u64,
+    reached: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+/// The values of an array, the first so many, by one call.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn values(map: BorrowedFd<'_>, many: usize) -> io::Result<Vec<u64>> {
+    let (mut keys, mut values, mut reached) = (vec![0_u32; many], vec![0_u64; many], 0_u32);
+    let attributes = Batch {
+        from: 0,
+        reached: (&raw mut reached) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: many as u32,
+        map: map.as_raw_fd().cast_unsigned(),
+        element_flags: 0,
+        flags: 0,
+    };
+    bpf(MAP_LOOKUP_BATCH, &attributes)?;
+    Ok(values)
 }
 
 /// Puts a map into a place of an array of maps, and waits for every program that runs.
