@@ -55,7 +55,7 @@ impl Context for DaemonContext {
     }
 
     fn session_at(&self, slot: Slot) -> Option<incident::Session> {
-        self.sessions.lock().by_slot(slot).map(named)
+        self.sessions.lock().last_in(slot).map(named)
     }
 
     fn explain(&self, event: &Event) -> Explanation {

@@ -27,7 +27,7 @@ pub trait Context {
     /// The session with this identity in this slot, ended ones too as long as they are remembered.
     fn session(&self, slot: Slot, id: SessionId) -> Option<Session>;
 
-    /// The session that has the slot now.
+    /// The session that has the slot now, or had it last.
     fn session_at(&self, slot: Slot) -> Option<Session>;
 
     /// What the policy says of the refusal.

@@ -206,6 +206,12 @@ impl Registry {
         self.live.values().find(|session| session.slot() == slot)
     }
 
+    /// The session in that slot, or the last one that was.
+    pub fn last_in(&self, slot: Slot) -> Option<&Session> {
+        let ended = || self.ended.values().rev().find(|session| session.slot() == slot);
+        self.by_slot(slot).or_else(ended)
+    }
+
     /// The session of that name or id: a live one before one that ended, of those the last.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use agent_common::{
     authority::State,
     decision::Reason,
-    id::{BootNanos, SessionId},
+    id::{BootNanos, SessionId, Slot},
 };
 
 use super::*;
@@ -112,6 +112,8 @@ fn session_without_a_process_ends() {
     registry.sweep_deserted();
     assert_eq!(registry.live().count(), 0);
     assert!(registry.is_unsettled(), "it left something behind");
+    // Its losses may be read later.
+    assert_eq!(registry.last_in(Slot(0)).unwrap().name, "coder-1");
     assert_eq!(world.memory.acts().last().unwrap(), "End ");
     assert!(registry.find_live("coder-1").unwrap_err().to_string().contains("has ended"));
 }
