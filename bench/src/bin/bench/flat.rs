@@ -16,7 +16,7 @@ use crate::{
     kernel,
     process::say,
     remit::{self, Remit},
-    rows::{POLICY, Row, SCENES},
+    rows::{OPENS, Row, SCENES},
 };
 
 /// What is measured at each size.
@@ -51,12 +51,13 @@ struct Axis {
     policy: fn(u32) -> String,
 }
 
-/// The paths of [`POLICY`] that are patterns, and its pairs of ranges of addresses and ports.
+/// The tools of [`OPENS`], its paths that are patterns, and its pairs of ranges of addresses and ports.
+const OWN_TOOLS: u32 = 1;
 const OWN_PATTERNS: u32 = 7;
 const OWN_PAIRS: u32 = 3;
 
 const AXES: &[Axis] = &[
-    Axis { of: "tools", sizes: [10, 256], own: 1, policy: tools },
+    Axis { of: "tools", sizes: [10, 256], own: OWN_TOOLS, policy: tools },
     Axis { of: "path rules", sizes: [10, 100_000], own: OWN_PATTERNS, policy: paths },
     Axis { of: "network rules", sizes: [10, 10_000], own: OWN_PAIRS, policy: network },
 ];
@@ -69,7 +70,7 @@ const SESSIONS: [u32; 2] = [1, 1024];
 /// # Errors
 /// When a policy is refused, a session does not start, or a loop fails.
 pub(crate) fn measure() -> Result<Flat> {
-    let remit = Remit::start(POLICY)?;
+    let remit = Remit::start(OPENS)?;
     let mut rows = Vec::new();
     let small = column(&remit, "1 session")?;
     let mut crowd = Crowd::default();
@@ -79,7 +80,7 @@ pub(crate) fn measure() -> Result<Flat> {
     add(&mut rows, "sessions", SESSIONS, &small, &large)?;
     for axis in AXES {
         // A tool's bit is free again when a policy without the tool was in force.
-        remit.policy(POLICY)?;
+        remit.policy(OPENS)?;
         let mut columns = Vec::new();
         for size in axis.sizes {
             let added = (axis.policy)(size - axis.own);
@@ -154,7 +155,7 @@ fn network(more: u32) -> String {
 fn with(more: &str, names: &[String]) -> String {
     let own = "tools = [\"bench\"]";
     let held = format!("tools = [\"bench\", {}]", names.join(", "));
-    POLICY.replace(own, &held) + "\n" + more
+    OPENS.replace(own, &held) + "\n" + more
 }
 
 /// Many sessions of one small process each: children of this one, which stays outside of them.

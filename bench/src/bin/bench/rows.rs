@@ -71,8 +71,10 @@ pub(crate) const SCENES: &[Scene] = &[
 /// How often a row that needs new files is measured; the least counts.
 pub(crate) const REPEATS: u32 = 5;
 
-/// The policy.
-pub(crate) const POLICY: &str = r#"
+/// A tool that leaves open what was opened, and its profile.
+macro_rules! opens {
+    () => {
+        r#"
 schema = 1
 
 [tool.bench]
@@ -89,6 +91,19 @@ network = [
   { cidrs = ["127.0.0.1/32"], ports = [7077], direction = "listen" },
 ]
 
+[profile.bench]
+tools = ["bench"]
+"#
+    };
+}
+
+/// The part of the policy that is needed where nothing is recalled.
+pub(crate) const OPENS: &str = opens!();
+
+/// The policy.
+pub(crate) const POLICY: &str = concat!(
+    opens!(),
+    r#"
 [tool.recallable]
 files = [
   { paths = ["/usr/**", "/run/remit-bench/bin/**"], access = ["read", "exec"] },
@@ -97,12 +112,10 @@ files = [
   { paths = ["{workdir}/**"], access = ["read", "write", "create", "delete"] },
 ]
 
-[profile.bench]
-tools = ["bench"]
-
 [profile.recallable]
 tools = ["recallable"]
-"#;
+"#
+);
 
 /// The same as [`POLICY`] for AppArmor.
 pub(crate) const APPARMOR: &str = "
