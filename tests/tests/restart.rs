@@ -168,6 +168,22 @@ fn expiry_holds_with_the_daemon_dead() {
 }
 
 #[test]
+fn refusals_that_the_ring_has_no_room_for_are_counted_for_their_session() {
+    prepare();
+    let mut probe = bed().session("p").interactive();
+    bed().kill();
+    // Some thirteen thousand fit.
+    let counts = Counts::from(probe.ask(words!["many", "16000", "read", OTHER]));
+    assert_eq!((counts.refused, counts.allowed, counts.other), (16_000, 0, 0), "{counts:?}");
+    bed().start();
+    let (told, lost) = eventually("the log to have them", Duration::from_secs(10), || {
+        let found = refusals(&probe.name, OTHER);
+        (found.0 + found.1 == counts.refused).then_some(found)
+    });
+    assert!(told > 1_000 && lost > 1_000, "{told} in the log, {lost} lost");
+}
+
+#[test]
 fn session_whose_last_process_ends_while_no_daemon_runs_ends_with_the_next_start() {
     prepare();
     let begin = || {
