@@ -16,22 +16,11 @@ pub fn exchange(word: *mut u32, new: u32) -> u32 {
     unsafe { atomic_xchg::<u32, { AtomicOrdering::SeqCst }>(word, new) }
 }
 
-/// Writes `new` where `old` is; whether it was. The pointer is a map's value, aligned.
+/// Writes `new` where `old` is; whether it was. The pointer is a map's value, an integer of 32 or 64 bits, aligned.
 #[inline(always)]
-pub fn replace(word: *mut u32, old: u32, new: u32) -> bool {
+pub fn replace<T: Copy>(word: *mut T, old: T, new: T) -> bool {
     // SAFETY: as in `add`.
     unsafe {
-        atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new)
-            .1
-    }
-}
-
-/// As [`replace`], of 64 bits.
-#[inline(always)]
-pub fn replace_long(word: *mut u64, old: u64, new: u64) -> bool {
-    // SAFETY: as in `add`.
-    unsafe {
-        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new)
-            .1
+        atomic_cxchg::<T, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new).1
     }
 }

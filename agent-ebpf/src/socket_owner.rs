@@ -135,7 +135,7 @@ pub fn set(sock: *const c_void, tag: &Tag) {
     let sock_before = unsafe { (&raw const (*kept).sock).read_volatile() };
     // SAFETY: as above.
     let word = unsafe { &raw mut (*kept).cookie };
-    if cookie == 0 || is_alive(sock_before, before) || !atomic::replace_long(word, before, TAKEN) {
+    if cookie == 0 || is_alive(sock_before, before) || !atomic::replace(word, before, TAKEN) {
         storage(sock, &mut Owner::new(tag), u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE));
         return;
     }
