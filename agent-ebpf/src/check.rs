@@ -90,17 +90,19 @@ fn generation() -> u32 {
     maps::active() as u32
 }
 
+/// The epoch of the task's session, if what is kept of its authority answers: not past the nearest expiry of its tools
+/// or its own, nor where the slot is another session's.
+#[inline(always)]
+fn live_epoch(tag: &Tag) -> Option<u32> {
+    let session = SESSIONS_BY_SLOT.get(tag.slot.0)?;
+    let epoch = cache::epoch(session);
+    (session.id == tag.session && expiry::is_to_come(session, epoch)).then_some(epoch)
+}
+
 /// What a decision for a session rests on.
 #[inline(always)]
 fn basis(tag: &Tag) -> Basis {
-    let epoch = match SESSIONS_BY_SLOT.get(tag.slot.0) {
-        Some(session) => {
-            let epoch = cache::epoch(session);
-            let is_live = session.id == tag.session && expiry::is_to_come(session, epoch);
-            if is_live { epoch } else { 0 }
-        }
-        None => 0,
-    };
+    let epoch = live_epoch(tag).unwrap_or(0);
     Basis { generation: generation(), epoch, changes: Changes::now() }
 }
 

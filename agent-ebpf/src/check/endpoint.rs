@@ -12,10 +12,11 @@ use aya_ebpf::btf_maps::lpm_trie::Key;
 use super::{
     EACCES, carried_out, generation,
     judge::{Labels, judge, keeps},
+    live_epoch,
 };
 use crate::{
-    cache, emit, expiry,
-    maps::{ADDRESS_TABLES, PORT_TABLES, SESSIONS_BY_SLOT},
+    cache, emit,
+    maps::{ADDRESS_TABLES, PORT_TABLES},
 };
 
 /// An IPv6 address, or an IPv4 one mapped into it: the bytes in network order, as two words.
@@ -106,12 +107,7 @@ fn found(tag: &Tag, endpoint: &Endpoint) -> Found {
 /// answer has to be found anew: an expiry is past.
 #[inline(always)]
 pub fn stamp(tag: &Tag) -> u64 {
-    let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return 0 };
-    let epoch = cache::epoch(session);
-    if session.id != tag.session || !expiry::is_to_come(session, epoch) {
-        return 0;
-    }
-    cache::stamp(generation(), epoch)
+    live_epoch(tag).map_or(0, |epoch| cache::stamp(generation(), epoch))
 }
 
 /// The label of an endpoint.
