@@ -85,6 +85,8 @@ operations! {
     ProcessIpc = 43, "process.ipc";
     /// Using a key or keyring that a process outside the session made.
     ProcessKey = 44, "process.key";
+    /// Making a process or a thread.
+    ProcessFork = 45, "process.fork";
     /// Mounting, unmounting, moving a mount, changing the root.
     PrivMount = 60, "priv.mount";
     /// The `bpf` system call.

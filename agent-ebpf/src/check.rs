@@ -464,6 +464,14 @@ pub fn refuse(tag: &Tag, act: &Act, reason: Reason, error: i32) -> i32 {
     if kernel::opaque(refuse_act(tag, act, reason as u32)) != 0 { error } else { 0 }
 }
 
+/// Refuses an act that takes no tool if the session may do nothing at all: it has ended, its time is up, or it is
+/// quarantined.
+#[inline(always)]
+pub fn refuse_without_standing(tag: &Tag, act: &Act, error: i32) -> i32 {
+    let reason = judge::standing(tag);
+    if reason != 0 && kernel::opaque(refuse_act(tag, act, reason)) != 0 { error } else { 0 }
+}
+
 /// As [`refuse`]: non-zero if it is to fail.
 #[unsafe(no_mangle)]
 #[inline(never)]

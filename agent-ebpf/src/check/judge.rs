@@ -94,6 +94,26 @@ extern "C" fn judge_rights(tag: *const Tag, generation: u32, labels: u64, rights
     }
 }
 
+/// Zero if the session may use its authority at all, else the number of the reason why it may not: it has ended, its
+/// time is up, or it is quarantined.
+#[inline(always)]
+pub(super) fn standing(tag: &Tag) -> u32 {
+    judge_standing(tag)
+}
+
+/// As [`standing`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn judge_standing(tag: *const Tag) -> u32 {
+    known!(tag; else return Reason::Expired as u32);
+    let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return Reason::Expired as u32 };
+    let now = expiry::time(session, cache::epoch(session));
+    match decision::standing(session, tag.session, now) {
+        Ok(()) => 0,
+        Err(reason) => reason as u32,
+    }
+}
+
 /// As [`judge`] for running a program, by those tools alone that let it keep its privilege.
 #[inline(never)]
 pub(super) fn judge_set_id(tag: &Tag, generation: u32, labels: Labels) -> u32 {

@@ -2,11 +2,16 @@
 
 use core::ffi::c_void;
 
-use agent_common::id::Tag;
+use agent_common::{
+    event::{OBJECT_NUMBER, Operation},
+    id::Tag,
+};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    atomic, emit,
+    atomic,
+    check::{self, Act, EPERM},
+    emit,
     kernel::Task,
     maps::{SESSIONS_BY_SLOT, TASK_COUNTS},
     subject,
@@ -16,10 +21,16 @@ use crate::{
 const ENOMEM: i32 = -12;
 
 /// `int task_alloc(struct task_struct *task, unsigned long clone_flags)`: before the child can run. Also
-/// for threads and for the workers of io_uring. A child that can't be tagged is not made.
+/// for threads and for the workers of io_uring. A child that can't be tagged is not made, and none is made in a
+/// session that has ended or is quarantined, so that killing all of its processes comes to an end.
 #[lsm(hook = "task_alloc")]
 pub fn task_alloc(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
+    let act = Act { operation: Operation::ProcessFork, object: OBJECT_NUMBER, arguments: [0; 3] };
+    let verdict = check::refuse_without_standing(tag, &act, EPERM);
+    if verdict != 0 {
+        return verdict;
+    }
     let child = Task(context.arg::<*const c_void>(0));
     if !subject::tag(child, tag) {
         return ENOMEM;

@@ -162,6 +162,7 @@ fn attempt(incident: &Incident) -> String {
         ("net.option", _) => format!("set the socket {object}"),
         ("process.ipc", _) => format!("use the System V object {object} of others"),
         ("process.key", _) => format!("use the key {object} of others"),
+        ("process.fork", _) => "make a process or a thread".to_owned(),
         (operation, _) => format!("do {operation} ({object})"),
     };
     let times = match incident.count {
