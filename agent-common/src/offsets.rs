@@ -216,9 +216,19 @@ offsets! {
     key_type = "key"."index_key.type";
     key_description = "key"."index_key.description";
     key_type_name = "key_type"."name";
+    udp_pending = "udp_sock"."pending";
+    udp_queued = "udp_sock"."reader_queue.qlen";
+    sock_queued = "sock"."sk_receive_queue.qlen";
+    sock_device = "sock"."__sk_common.skc_bound_dev_if";
+    inet_source = "inet_sock"."inet_saddr";
+    inet_device = "inet_sock"."uc_index";
+    cork_v4_address = "inet_sock"."cork.fl.u.ip4.daddr";
+    cork_v4_port = "inet_sock"."cork.fl.u.ip4.uli.ports.dport";
+    cork_v6_address = "inet_sock"."cork.fl.u.ip6.daddr";
+    cork_v6_port = "inet_sock"."cork.fl.u.ip6.uli.ports.dport";
 }
 
-assert_layout!(Offsets, 44 + 28 + 4 * 96, 8);
+assert_layout!(Offsets, 44 + 28 + 4 * 106, 8);
 
 #[cfg(test)]
 mod tests {
@@ -228,7 +238,7 @@ mod tests {
     fn members_and_fields_are_as_many() {
         let mut offsets = Offsets::default();
         offsets.set(Offsets::MEMBERS.len() - 1, 7);
-        assert_eq!(offsets.key_type_name, 7);
+        assert_eq!(offsets.cork_v6_port, 7);
         let before = offsets;
         offsets.set(Offsets::MEMBERS.len(), 9);
         assert_eq!(offsets, before);

@@ -1,12 +1,19 @@
 //! Atomic operations of the BPF instruction set, which `core::sync::atomic` leaves out for this target.
 
-use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd, atomic_xchg};
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_or, atomic_xadd, atomic_xchg};
 
-/// Adds, wrapping, and returns what was there. The pointer is a map's value, aligned.
+/// Adds, wrapping, and returns what was there. The pointer is a map's value, an integer of 32 or 64 bits, aligned.
 #[inline(always)]
-pub fn add(counter: *mut u64, more: u64) -> u64 {
+pub fn add<T: Copy>(counter: *mut T, more: T) -> T {
     // SAFETY: map values are valid; whoever else touches this one does so atomically.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(counter, more) }
+    unsafe { atomic_xadd::<T, T, { AtomicOrdering::SeqCst }>(counter, more) }
+}
+
+/// Sets bits and returns what was there. The pointer is a map's value, aligned.
+#[inline(always)]
+pub fn or(word: *mut u32, bits: u32) -> u32 {
+    // SAFETY: as in `add`.
+    unsafe { atomic_or::<u32, u32, { AtomicOrdering::SeqCst }>(word, bits) }
 }
 
 /// Writes and returns what was there. The pointer is a map's value, aligned.

@@ -446,6 +446,12 @@ pub fn is_quarantined(tag: &Tag) -> bool {
     })
 }
 
+/// Whether the session may use its authority at all: it has not ended, its time is not up, and it is not quarantined.
+#[inline(always)]
+pub fn has_standing(tag: &Tag) -> bool {
+    judge::standing(tag) == 0
+}
+
 /// An act that no session may do, or that needs no more than the session's standing.
 #[derive(Clone, Copy)]
 pub struct Act {

@@ -57,6 +57,11 @@ pub const CONNECTS: u32 = 1;
 pub const LISTENS: u32 = 2;
 /// [`Owner::roles`]: it was connected to a unix socket that is not the session's own.
 pub const REACHES: u32 = 4;
+/// The roles of [`Owner::roles`]; the bits above count changes, so that who judges a socket sees that one came
+/// meanwhile.
+pub const ROLES: u32 = 7;
+/// One change.
+const CHANGE: u32 = ROLES + 1;
 
 /// A socket's owner.
 #[repr(C)]
@@ -73,7 +78,7 @@ pub struct Owner {
     pub port: u16,
     /// The port that it was bound to when it was reset, which takes it from the socket.
     pub local_port: u16,
-    /// What it is used for; roles are only ever added, so that no race takes one away.
+    /// What it is used for; roles are only ever added, atomically, so that no race takes one away. See [`ROLES`].
     pub roles: u32,
 }
 
@@ -82,6 +87,45 @@ impl Owner {
     #[inline(always)]
     pub fn new(tag: &Tag) -> Self {
         Self { tag: *tag, stamp: 0, peer: Address([0; 2]), port: 0, local_port: 0, roles: 0 }
+    }
+
+    /// For which state of authority it was found usable, as it is now.
+    #[inline(always)]
+    pub fn stamp_now(&self) -> u64 {
+        // SAFETY: a reference is valid; volatile, so that it is read before what it answers for.
+        unsafe { (&raw const self.stamp).read_volatile() }
+    }
+
+    /// The roles and how often they changed, as they are now.
+    #[inline(always)]
+    pub fn roles_now(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (&raw const self.roles).read_volatile() }
+    }
+
+    /// Adds a role, after whatever else changes with it, so that it is judged anew.
+    #[inline(always)]
+    fn add(&mut self, role: u32) {
+        atomic::or(&raw mut self.roles, role);
+        atomic::add(&raw mut self.roles, CHANGE);
+        self.forget();
+    }
+
+    /// Keeps that the socket was found usable, by these roles, unless they changed meanwhile.
+    #[inline(always)]
+    pub fn settle(&mut self, stamp: u64, roles: u32) {
+        let before = self.stamp_now();
+        // What changes the roles forgets the stamp afterwards: either that comes after this, or the change is seen.
+        atomic::replace(&raw mut self.stamp, before, stamp);
+        if self.roles_now() != roles {
+            self.forget();
+        }
+    }
+
+    #[inline(always)]
+    fn forget(&mut self) {
+        // SAFETY: a reference is valid; volatile, so that it stays behind what comes before.
+        unsafe { (&raw mut self.stamp).write_volatile(0) };
     }
 }
 
@@ -162,10 +206,9 @@ fn is_alive(sock: u64, cookie: u64) -> bool {
 pub fn add_role(sock: *const c_void, tag: &Tag, role: u32) {
     if let Some(owner) = of(sock)
         && owner.tag.session == tag.session
-        && owner.roles & role == 0
+        && owner.roles_now() & role == 0
     {
-        owner.roles |= role;
-        owner.stamp = 0;
+        owner.add(role);
     }
 }
 
@@ -194,12 +237,11 @@ pub fn note_listening(sock: *const c_void, tag: &Tag) {
 pub fn note_peer(sock: *const c_void, tag: &Tag, peer: Address, port: u16) {
     if let Some(owner) = of(sock)
         && owner.tag.session == tag.session
-        && (owner.roles & CONNECTS == 0 || owner.peer != peer || owner.port != port)
+        && (owner.roles_now() & CONNECTS == 0 || owner.peer != peer || owner.port != port)
     {
         owner.peer = peer;
         owner.port = port;
-        owner.roles |= CONNECTS;
-        owner.stamp = 0;
+        owner.add(CONNECTS);
     }
 }
 

@@ -107,6 +107,28 @@ fn sockets() -> Vec<Attack> {
             "unix-send lent-stream",
         ),
         used(
+            "send to a name over a connection of packets that was made",
+            "socket_sendmsg",
+            "net.use",
+            "hold-seqpacket q /srv/test/sockets/lent/seqpacket",
+            "held-send-name q 01002f616e7900",
+        )
+        .anywhere(),
+        used(
+            "send without a family over a datagram socket that was connected",
+            "socket_sendmsg",
+            "net.use",
+            "all hold-socket u 10 2 and held-connect u [::1]:7303",
+            "held-send-name u 00000000000000000000000000000000000000000000000000000000",
+        ),
+        used(
+            "count what arrives over a connection that was made",
+            "file_ioctl",
+            "net.use",
+            "keep-tcp t 127.0.0.1:7303",
+            "held-count t",
+        ),
+        used(
             "receive over a connection that was made",
             "socket_recvmsg",
             "net.use",

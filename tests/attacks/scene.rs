@@ -45,7 +45,7 @@ files = [
 ]
 network = [
   { cidrs = ["127.0.0.1/32"], ports = [7303, 7314] },
-  { cidrs = ["127.0.0.1/32"], ports = [7303], protocol = "udp" },
+  { cidrs = ["127.0.0.1/32", "::1/128"], ports = [7303], protocol = "udp" },
   { cidrs = ["127.0.0.1/32"], ports = [7313, 7314], direction = "listen" },
 ]
 

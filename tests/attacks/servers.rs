@@ -53,8 +53,10 @@ pub(crate) fn start() {
     for port in [7301, 7302, 7303] {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
         thread::spawn(move || keep(listener.incoming()));
-        let socket = UdpSocket::bind(("127.0.0.1", port)).expect("the port is free");
-        thread::spawn(move || while socket.recv(&mut [0; 16]).is_ok() {});
+        for address in ["127.0.0.1", "::1"] {
+            let socket = UdpSocket::bind((address, port)).expect("the port is free");
+            thread::spawn(move || while socket.recv(&mut [0; 16]).is_ok() {});
+        }
     }
     for place in ["open", "shut", "lent"] {
         let folder = Path::new(SOCKETS).join(place);
@@ -151,12 +153,15 @@ fn processes() {
     let mut outside = Interactive::untagged();
     for (kind, name) in [
         ("seqpacket", "/srv/test/sockets/shut/seqpacket"),
+        ("seqpacket", "/srv/test/sockets/lent/seqpacket"),
         ("stream", "@outside-of-all"),
         ("dgram", "@outside-of-all-dgram"),
     ] {
         assert_eq!(outside.ask(words!["unix-bind", kind, name]).error(), "", "{name}");
     }
-    open_to_all(&Path::new(SOCKETS).join("shut/seqpacket"));
+    for place in ["shut", "lent"] {
+        open_to_all(&Path::new(SOCKETS).join(place).join("seqpacket"));
+    }
     let mut other = Interactive::untagged();
     let body = r#"{"profile":"agent","workdir":"/"}"#;
     let answer = other.ask(words!["http", layout::SOCKET, "POST", "/v1/sessions", body]);

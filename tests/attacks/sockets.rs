@@ -77,6 +77,28 @@ fn datagrams() -> Vec<Attack> {
             "udp-sendmmsg 127.0.0.1:7302 127.0.0.1:7302",
             "udp-sendmmsg 127.0.0.1:7301 127.0.0.1:7301",
         ),
+        attack(
+            "connect to the unspecified address from another",
+            "socket_connect",
+            "net.connect",
+            "all hold-socket s 2 2 and held-bind s 127.0.0.9:0 and held-connect s 0.0.0.0:7301",
+            "all hold-socket s 2 2 and held-bind s 127.0.0.1:0 and held-connect s 0.0.0.0:7301",
+        ),
+        attack(
+            "send a datagram to half an address",
+            "socket_sendmsg",
+            "net.send",
+            "all hold-socket s 2 2 and held-send-name s 02001c857f000001",
+            "all hold-socket s 2 2 and held-send-name s 02001c857f0000010000000000000000",
+        )
+        .plain("EINVAL"),
+        attack(
+            "receive datagrams on a port that the kernel chose",
+            "socket_recvmsg",
+            "net.use",
+            "all hold-udp-bound s 127.0.0.1:0 and held-recv-wait s",
+            "all hold-udp-unconnected s 127.0.0.1:7301 and held-recv-wait s",
+        ),
         send("ask a name server", "udp-sendto 127.0.0.1:53", "udp-sendto 127.0.0.1:7301"),
     ]
 }
@@ -111,6 +133,14 @@ fn local() -> Vec<Attack> {
             "listen 127.0.0.1:0",
             "listen 127.0.0.1:7311",
         ),
+        attack(
+            "say which port the kernel chooses",
+            "socket_setsockopt",
+            "net.option",
+            "sys setsockopt socket=2,2,0 0 51 x=409c409c 4",
+            "sys setsockopt socket=2,2,0 0 2 x=20000000 4",
+        )
+        .absent_on(&["6.1"], "ENOPROTOOPT", "that kernel has no such option"),
         attack(
             "bind to a port of the system's",
             "socket_bind",

@@ -25,6 +25,8 @@ mod restart;
 mod scale;
 mod sessions;
 mod set_id;
+mod sockets;
 mod swaps;
 mod tagging;
+mod udp_sockets;
 mod unix;

@@ -426,6 +426,12 @@ fn packets_are_not_sent_by_another_way() {
             no("10,2,0", "41 57 0 0", "ipv6_rthdr"),
             no("10,2,0", "41 5 0 0", "ipv6_2292rthdr"),
             no("10,2,0", "41 6 0 0", "ipv6_2292pktoptions"),
+            // A flow label brings a routing header; a range makes the kernel's choice of a port the session's own.
+            no("10,2,0", "41 32 z=64 64", "ipv6_flowlabel_mgr"),
+            no("10,1,0", "41 32 z=64 64", "ipv6_flowlabel_mgr"),
+            no("2,2,0", "0 51 x=409c409c 4", "ip_local_port_range"),
+            no("2,1,0", "0 51 x=409c409c 4", "ip_local_port_range"),
+            no("10,2,0", "0 51 x=409c409c 4", "ip_local_port_range"),
         ],
     );
     possible_untagged(&[set("2,1,0", "0 4 0 0"), set("10,2,0", "41 57 0 0")]);

@@ -62,9 +62,14 @@ pub(super) fn keeps(tag: &Tag, generation: u32, labels: Labels, rights: Rights) 
 extern "C" fn judge_kept(tag: *const Tag, generation: u32, labels: u64, rights: u64) -> u32 {
     known!(tag; else return 0);
     let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return 0 };
+    // A session whose time is up is still active to who looks at its state alone.
+    if decision::standing(session, tag.session, expiry::time(session, cache::epoch(session)))
+        .is_err()
+    {
+        return 0;
+    }
     let Some(labels) = Labels(labels).find(generation % POLICY_SLOTS as u32) else { return 0 };
-    let rights = Rights(rights as u8);
-    u32::from(session.id == tag.session && decision::keeps(rights, labels, session))
+    u32::from(decision::keeps(Rights(rights as u8), labels, session))
 }
 
 /// Zero if the session may, else the reason's number.

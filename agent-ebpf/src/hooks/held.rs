@@ -11,20 +11,20 @@ use agent_common::{
     decision::Reason,
     event::{OBJECT_SOCKET, Operation},
     id::Tag,
-    rule::{FLOW_TCP_CONNECT, FLOW_TCP_LISTEN, FLOW_UDP_CONNECT, FLOW_UDP_LISTEN},
 };
 use aya_ebpf::{helpers::generated::bpf_sock_from_file, macros::lsm, programs::LsmContext};
 
 use super::{
+    ends::{is_datagrams, is_internet, local_end, pending_end, remote_end},
     file::{FMODE_EXEC, FMODE_READ, FMODE_WRITE, O_TMPFILE, S_IFMT, is_backing},
-    socket::{AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, may_exist},
+    socket::{AF_INET, AF_UNIX, may_exist},
 };
 use crate::{
-    check::{self, Act, Address, EACCES, Endpoint, FRESH, FileRequest, USE},
+    check::{self, Act, Address, EACCES, FRESH, FileRequest, USE},
     given,
     kernel::{self, Place, parent_and_name, peek},
     member, offset,
-    socket_owner::{self, CONNECTS, LISTENS, REACHES},
+    socket_owner::{self, CONNECTS, LISTENS, REACHES, ROLES},
     subject,
 };
 
@@ -37,6 +37,9 @@ const S_IFSOCK: u16 = 0o140_000;
 /// `SOL_TCP` and `TCP_ZEROCOPY_RECEIVE` (include/uapi/linux/tcp.h): gives what arrived.
 const SOL_TCP: u32 = 6;
 const TCP_ZEROCOPY_RECEIVE: u32 = 35;
+/// `MSG_DONTWAIT` (include/linux/socket.h): also where the descriptor says not to block.
+const MSG_DONTWAIT: u32 = 0x40;
+const EAGAIN: i32 = -11;
 
 /// `int file_permission(struct file *file, int mask)`: each read and write, also by splice, sendfile,
 /// copy_file_range, io_uring and AIO; listing a folder; allocating.
@@ -90,7 +93,7 @@ fn is_socket(file: *const c_void) -> bool {
 
 /// Decides about a descriptor of a socket.
 #[inline(never)]
-fn socket_used(file: *const c_void) -> i32 {
+pub fn socket_used(file: *const c_void) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     // SAFETY: the file is a pointer that the verifier has typed.
     let sock = unsafe { bpf_sock_from_file(file.cast_mut().cast()) };
@@ -162,14 +165,46 @@ pub fn request(file: *const c_void, rights: Rights, operation: Operation) -> Fil
 /// `int socket_recvmsg(struct socket *sock, struct msghdr *msg, int size, int flags)`.
 #[lsm(hook = "socket_recvmsg")]
 pub fn socket_recvmsg(context: LsmContext) -> i32 {
-    if subject::is_surely_untagged() { 0 } else { received(context.arg(0)) }
+    if subject::is_surely_untagged() { 0 } else { received(context.arg(0), context.arg(3)) }
 }
 
 /// Not inlined, as opening a file.
 #[inline(never)]
-fn received(sock: *const c_void) -> i32 {
+fn received(sock: *const c_void, flags: u32) -> i32 {
+    let Some(tag) = &subject::look_up() else { return 0 };
+    let found = by_roles(tag, sock);
+    // Programs look for what came before they send anything. As long as nothing did, they are told what is so.
+    if found == UNSENT && flags & MSG_DONTWAIT != 0 && !check::audited(tag) && is_quiet(sock) {
+        return EAGAIN;
+    }
+    conclude(tag, sock, found)
+}
+
+/// Decides whether the running task may use a socket. Not inlined, as opening a file.
+#[inline(never)]
+pub fn used_now(sock: *const c_void) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
     socket(tag, sock)
+}
+
+/// As [`pending`], for the running task.
+#[inline(never)]
+pub fn pending_now(sock: *const c_void) -> i32 {
+    let Some(tag) = &subject::look_up() else { return 0 };
+    let sk: *const c_void = member!(sock, socket_sk);
+    if sk.is_null() {
+        return 0;
+    }
+    pending(tag, sk)
+}
+
+/// Whether no datagram waits. The kernel moves them to a second queue when somebody asks whether one does.
+#[inline(always)]
+fn is_quiet(sock: *const c_void) -> bool {
+    let sk: *const c_void = member!(sock, socket_sk);
+    !sk.is_null()
+        && member!(u32, sk, sock_queued) == 0
+        && kernel::word(sk as u64 + offset!(udp_queued)) as u32 == 0
 }
 
 /// `int socket_getsockopt(struct socket *sock, int level, int optname)`: one option receives.
@@ -197,7 +232,10 @@ pub fn socket_accept(context: LsmContext) -> i32 {
     // A unix socket with a path took the right to make that name.
     let place = Place::peek(sk as u64 + offset!(unix_path));
     let inode = inode_of(sock);
-    if place.dentry == 0 || inode.is_null() || given::is(tag, inode, Rights::NONE) {
+    if place.dentry == 0 {
+        return without_tool(tag, sk, inode, Operation::NetUse);
+    }
+    if inode.is_null() || given::is(tag, inode, Rights::NONE) {
         return 0;
     }
     let mut request = FileRequest::new(Operation::NetUse, place, Rights::of(Right::Create));
@@ -205,9 +243,32 @@ pub fn socket_accept(context: LsmContext) -> i32 {
     check::name(tag, &request, ptr::null())
 }
 
+/// Decides what is done with a socket and takes no tool: it takes a session that may do something at all, or a socket
+/// that the session was given, if its inode is known.
+#[inline(never)]
+pub fn without_tool(
+    tag: &Tag,
+    sk: *const c_void,
+    inode: *const c_void,
+    operation: Operation,
+) -> i32 {
+    if check::has_standing(tag) || (!inode.is_null() && given::is(tag, inode, Rights::NONE)) {
+        return 0;
+    }
+    check::refuse_without_standing(tag, &about(sk, operation), EACCES)
+}
+
+/// What is done with a socket, for what names no endpoint.
+#[inline(always)]
+pub fn about(sk: *const c_void, operation: Operation) -> Act {
+    let (kind, protocol) = (member!(u16, sk, sock_kind), member!(u16, sk, sock_protocol));
+    let arguments = [member!(u16, sk, sock_family), kind, protocol].map(u32::from);
+    Act { operation, object: OBJECT_SOCKET, arguments }
+}
+
 /// The inode of a socket's descriptor; null for a socket of the kernel's own, which has none.
 #[inline(always)]
-fn inode_of(sock: *const c_void) -> *const c_void {
+pub fn inode_of(sock: *const c_void) -> *const c_void {
     let file: *const c_void = member!(sock, socket_file);
     if file.is_null() { ptr::null() } else { member!(file, file_inode) }
 }
@@ -215,7 +276,13 @@ fn inode_of(sock: *const c_void) -> *const c_void {
 /// Decides whether a socket may be used. (A path's decision needs the frames that [`by_roles`] takes.)
 #[inline(always)]
 pub fn socket(tag: &Tag, sock: *const c_void) -> i32 {
-    match by_roles(tag, sock) {
+    conclude(tag, sock, by_roles(tag, sock))
+}
+
+/// The verdict on what [`by_roles`] found.
+#[inline(always)]
+fn conclude(tag: &Tag, sock: *const c_void, found: u64) -> i32 {
+    match found {
         BY_PATH => unix_peer(tag, sock),
         0 => 0,
         end => report(tag, sock, end),
@@ -230,6 +297,12 @@ const LOCAL: u64 = 2;
 const REMOTE: u64 = 3;
 /// The socket is of a kind that no session may have.
 const KIND: u64 = 4;
+/// The session may do nothing at all.
+const STANDING: u64 = 5;
+/// The end is refused that datagrams go to which wait for the rest of them.
+const PENDING: u64 = 6;
+/// The local end is refused of a datagram socket that has sent nothing yet.
+const UNSENT: u64 = 7;
 
 /// Decides by what a socket was made and connected for, if the session made it, else by where it leads.
 #[inline(never)]
@@ -243,25 +316,40 @@ fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
         Some(owner) if owner.tag.session == tag.session => owner,
         _ => return stranger(tag, sk, inode),
     };
-    let roles = owner.roles;
-    if roles == 0 {
-        return 0;
-    }
     // Read before it is decided: what changes meanwhile makes it another.
     let stamp = check::stamp(tag);
-    if stamp != 0 && owner.stamp == stamp {
+    if stamp != 0 && owner.stamp_now() == stamp {
         return 0;
     }
+    let roles = owner.roles_now();
     if roles & LISTENS != 0 && !may_listen(tag, sk) {
         return LOCAL;
     }
     if roles & CONNECTS != 0 && !may_reach(tag, sk) {
         return REMOTE;
     }
+    if is_datagrams(sk) && !may_send_pending(tag, sk) {
+        return PENDING;
+    }
     if roles & REACHES != 0 {
         return BY_PATH;
     }
-    owner.stamp = stamp;
+    if roles & ROLES == 0 {
+        if !check::has_standing(tag) {
+            return STANDING;
+        }
+        if is_datagrams(sk) {
+            // It has no port yet, and hears nobody; when it has one it is another matter.
+            if member!(u16, sk, sock_num) == 0 {
+                return 0;
+            }
+            // Everybody can send to it, as to one that was bound to a port of the session's choice.
+            if !may_listen(tag, sk) {
+                return UNSENT;
+            }
+        }
+    }
+    owner.settle(stamp, roles);
     0
 }
 
@@ -270,7 +358,7 @@ fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
 #[inline(always)]
 pub fn is_lost(sk: *const c_void) -> bool {
     let Some(owner) = socket_owner::of(sk) else { return false };
-    let (roles, tag): (u32, &Tag) = (owner.roles, &owner.tag);
+    let (roles, tag): (u32, &Tag) = (owner.roles_now(), &owner.tag);
     if member!(u16, sk, sock_dport) == 0 || check::audited(tag) || check::is_quarantined(tag) {
         return false;
     }
@@ -292,13 +380,19 @@ fn stranger(tag: &Tag, sk: *const c_void, inode: *const c_void) -> u64 {
     if !may_exist(family, member!(sk, sock_kind), u32::from(member!(u16, sk, sock_protocol))) {
         return KIND;
     }
+    if !check::has_standing(tag) {
+        return STANDING;
+    }
     if family == AF_UNIX {
         // With an address of its own it is the end of who was connected to.
         let named: u64 = peek(sk as u64 + offset!(unix_addr));
         return if named == 0 { BY_PATH } else { 0 };
     }
-    if family != AF_INET && family != AF_INET6 {
+    if !is_internet(sk) {
         return 0;
+    }
+    if is_datagrams(sk) && !may_send_pending(tag, sk) {
+        return PENDING;
     }
     let is_connected = member!(u16, sk, sock_dport) != 0;
     let is_bound = member!(u16, sk, sock_num) != 0;
@@ -332,6 +426,33 @@ fn may_reach(tag: &Tag, sk: *const c_void) -> bool {
     check::is_usable(tag, &remote_end(sk))
 }
 
+/// Whether the session may send what waits in a datagram socket, if anything does.
+#[inline(never)]
+fn may_send_pending(tag: &Tag, sk: *const c_void) -> bool {
+    pending_end(sk).is_none_or(|end| check::is_usable(tag, &end))
+}
+
+/// Decides about what waits in a datagram socket before the rest of it is added: to where the first part was sent it
+/// goes, whatever address the rest has.
+#[inline(always)]
+fn pending(tag: &Tag, sk: *const c_void) -> i32 {
+    match pending_end(sk) {
+        Some(end) => check::endpoint(tag, &end),
+        None => 0,
+    }
+}
+
+/// Decides whether what waits in a datagram socket may be sent, if anything does.
+#[inline(always)]
+pub fn flush(tag: &Tag, sock: *const c_void) -> i32 {
+    let sk: *const c_void = member!(sock, socket_sk);
+    if sk.is_null() || !is_datagrams(sk) {
+        return 0;
+    }
+    let verdict = without_tool(tag, sk, inode_of(sock), Operation::NetUse);
+    if verdict != 0 { verdict } else { pending(tag, sk) }
+}
+
 /// Reports a refusal, of what [`by_roles`] found, and gives the verdict.
 #[inline(never)]
 fn report(tag: &Tag, sock: *const c_void, end: u64) -> i32 {
@@ -344,13 +465,20 @@ fn report(tag: &Tag, sock: *const c_void, end: u64) -> i32 {
         return 0;
     }
     if end == KIND {
-        let (kind, protocol) = (member!(u16, sk, sock_kind), member!(u16, sk, sock_protocol));
-        let family: u16 = member!(sk, sock_family);
-        let arguments = [family, kind, protocol].map(u32::from);
-        let act = Act { operation: Operation::NetUse, object: OBJECT_SOCKET, arguments };
-        return check::refuse(tag, &act, Reason::NoTool, EACCES);
+        return check::refuse(tag, &about(sk, Operation::NetUse), Reason::NoTool, EACCES);
     }
-    let endpoint = if end == LOCAL { local_end(sk) } else { remote_end(sk) };
+    if end == STANDING {
+        return check::refuse_without_standing(tag, &about(sk, Operation::NetUse), EACCES);
+    }
+    let endpoint = match end {
+        LOCAL | UNSENT => local_end(sk),
+        PENDING => match pending_end(sk) {
+            Some(end) => end,
+            // It was sent meanwhile: to be tried again.
+            None => return EACCES,
+        },
+        _ => remote_end(sk),
+    };
     check::endpoint(tag, &endpoint)
 }
 
@@ -362,74 +490,11 @@ fn unix_peer(tag: &Tag, sock: *const c_void) -> i32 {
         return 0;
     }
     let other: u64 = peek(sk as u64 + offset!(unix_peer));
-    if other == 0 {
-        return 0;
-    }
-    let place = Place::peek(other + offset!(unix_path));
+    let place = if other == 0 { Place::at(0, 0) } else { Place::peek(other + offset!(unix_path)) };
     if place.dentry == 0 {
-        return 0;
+        return without_tool(tag, sk, ptr::null(), Operation::NetUse);
     }
     let mut request = FileRequest::new(Operation::NetUse, place, Rights::of(Right::Connect));
     request.flags = USE | FRESH;
     check::name(tag, &request, ptr::null())
-}
-
-/// The address that a socket is bound to.
-#[inline(always)]
-pub fn local_address(sk: *const c_void) -> Address {
-    if member!(u16, sk, sock_family) == AF_INET {
-        Address::v4(member!(sk, sock_rcv_saddr))
-    } else {
-        Address(peek(sk as u64 + offset!(sock_v6_rcv_saddr)))
-    }
-}
-
-/// A socket's local end; of one that was reset, what it was: data that came before may still wait there.
-#[inline(always)]
-fn local_end(sk: *const c_void) -> Endpoint {
-    let mut port: u16 = member!(sk, sock_num);
-    if port == 0
-        && let Some(owner) = socket_owner::of(sk)
-    {
-        port = owner.local_port;
-    }
-    end(sk, local_address(sk), port, true)
-}
-
-/// Where a socket is connected to; where it sent to last if it is not.
-#[inline(always)]
-fn remote_end(sk: *const c_void) -> Endpoint {
-    let port = u16::from_be(member!(sk, sock_dport));
-    if port == 0 {
-        return match socket_owner::of(sk) {
-            Some(owner) => end(sk, owner.peer, owner.port, false),
-            None => end(sk, Address([0; 2]), 0, false),
-        };
-    }
-    let address = if member!(u16, sk, sock_family) == AF_INET {
-        Address::v4(member!(sk, sock_daddr))
-    } else {
-        Address(peek(sk as u64 + offset!(sock_v6_daddr)))
-    };
-    end(sk, address, port, false)
-}
-
-/// An end of a socket, as the use of it is judged.
-#[inline(always)]
-fn end(sk: *const c_void, address: Address, port: u16, is_local: bool) -> Endpoint {
-    let datagrams = member!(u16, sk, sock_kind) == SOCK_DGRAM;
-    let (flow, right) = match (is_local, datagrams) {
-        (false, false) => (FLOW_TCP_CONNECT, Right::Connect),
-        (false, true) => (FLOW_UDP_CONNECT, Right::Connect),
-        (true, false) => (FLOW_TCP_LISTEN, Right::Listen),
-        (true, true) => (FLOW_UDP_LISTEN, Right::Listen),
-    };
-    Endpoint {
-        address,
-        port,
-        protocol: if datagrams { IPPROTO_UDP } else { IPPROTO_TCP } as u8,
-        operation: Operation::NetUse,
-        flow,
-        rights: Rights::of(right),
-    }
 }

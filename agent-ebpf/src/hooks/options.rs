@@ -1,4 +1,4 @@
-//! Options of sockets that send packets by another way than to the address that was decided.
+//! Options of sockets by which packets go to, or come from, elsewhere than was decided.
 
 use core::ffi::c_void;
 
@@ -9,19 +9,28 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
+use super::held;
 use crate::{
     check::{self, Act, EACCES},
     kernel::peek,
     member, subject,
 };
 
-/// `IPPROTO_IP` and its `IP_OPTIONS` (include/uapi/linux/in.h): a source route is one of them.
+/// `IPPROTO_IP` (include/uapi/linux/in.h).
 const IP: u32 = 0;
-const IP_OPTIONS: u32 = 4;
+/// Its `IP_OPTIONS`, of which a source route is one, and `IP_LOCAL_PORT_RANGE` (since 6.3), by which the port that
+/// "the kernel chooses" is one of the session's choice.
+const REFUSED: [u32; 2] = [4, 51];
 /// `IPPROTO_IPV6` and its `IPV6_RTHDR`, `IPV6_2292RTHDR` and `IPV6_2292PKTOPTIONS`, which can have the former
 /// in it (include/uapi/linux/in6.h).
 const IPV6: u32 = 41;
 const ROUTES: [u32; 3] = [57, 5, 6];
+/// `IPV6_FLOWLABEL_MGR` (include/uapi/linux/in6.h): a flow label brings its options, a routing header among them, to
+/// each packet that has it.
+const FLOW_LABEL: u32 = 32;
+/// `SOL_UDP` and its `UDP_CORK` (include/uapi/linux/udp.h): zero sends what waits.
+const UDP: u32 = 17;
+const UDP_CORK: u32 = 1;
 
 /// `int socket_setsockopt(struct socket *sock, int level, int optname)`: the value is not told, so one that
 /// would take a route away is refused too.
@@ -29,12 +38,13 @@ const ROUTES: [u32; 3] = [57, 5, 6];
 pub fn socket_setsockopt(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let (level, option) = (context.arg::<u32>(1), context.arg::<u32>(2));
-    let routes = match level {
-        IP => option == IP_OPTIONS,
-        IPV6 => ROUTES.contains(&option),
+    let is_refused = match level {
+        IP => REFUSED.contains(&option),
+        IPV6 => option == FLOW_LABEL || ROUTES.contains(&option),
+        UDP if option == UDP_CORK => return held::flush(tag, context.arg(0)),
         _ => false,
     };
-    if routes { refuse(tag, level, option) } else { 0 }
+    if is_refused { refuse(tag, level, option) } else { 0 }
 }
 
 /// `IP_RETOPTS` (include/uapi/linux/in.h): options of a single packet, in a message's control part.

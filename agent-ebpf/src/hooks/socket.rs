@@ -11,7 +11,7 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::{held, options};
+use super::{ends, held, options};
 use crate::{
     check::{self, Act, Address, EACCES, Endpoint},
     kernel, member, socket_owner, subject,
@@ -35,6 +35,10 @@ const IPPROTO_MPTCP: u32 = 262;
 const NETLINK_ROUTE: u32 = 0;
 /// Where `struct sockaddr_in6` has its address (include/uapi/linux/in6.h).
 const IN6_ADDRESS: u64 = 8;
+/// The shortest addresses that the kernel takes: `struct sockaddr_in`, and `SIN6_LEN_RFC2133` (include/uapi/linux/in.h,
+/// include/net/ipv6.h).
+const IN_LEN: i32 = 16;
+const IN6_LEN: i32 = 24;
 
 /// `int socket_create(int family, int type, int protocol, int kern)`.
 #[lsm(hook = "socket_create")]
@@ -46,11 +50,15 @@ pub fn socket_create(context: LsmContext) -> i32 {
     let family: u32 = context.arg(0);
     let kind = context.arg::<u32>(1) & SOCK_TYPE;
     let protocol: u32 = context.arg(2);
+    let arguments = [family, kind, protocol];
+    let act = Act { operation: Operation::NetSocket, object: OBJECT_SOCKET, arguments };
+    let verdict = check::refuse_without_standing(tag, &act, EACCES);
+    if verdict != 0 {
+        return verdict;
+    }
     if may_exist(family as u16, kind as u16, protocol) {
         return 0;
     }
-    let arguments = [family, kind, protocol];
-    let act = Act { operation: Operation::NetSocket, object: OBJECT_SOCKET, arguments };
     check::refuse(tag, &act, Reason::NoTool, EACCES)
 }
 
@@ -98,7 +106,7 @@ pub fn socket_connect(context: LsmContext) -> i32 {
 #[inline(never)]
 fn connect(sock: *const c_void, address: u64, len: i32) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
-    reach(tag, sock, address, len, Operation::NetConnect)
+    reach(tag, sock, Name { address, len, has_control: false }, Operation::NetConnect)
 }
 
 /// `int socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)`: where the socket leads, and an
@@ -109,25 +117,83 @@ pub fn socket_sendmsg(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() { 0 } else { send(context.arg(0), context.arg(1)) }
 }
 
-/// Not inlined, as opening a file.
-#[inline(never)]
+/// Each part has frames of its own: 6.1 has 512 bytes for those of all calls together.
+#[inline(always)]
 fn send(sock: *const c_void, message: *const c_void) -> i32 {
-    let Some(tag) = &subject::look_up() else { return 0 };
+    let mut verdict = 0;
     if member!(u64, message, msghdr_control) != 0 {
-        let way = options::way(message);
-        if way != 0 {
-            return options::refuse_way(tag, way);
-        }
+        verdict = beside(message);
     }
+    let name_use = use_of_name(sock, message);
+    if verdict == 0 && (name_use == NameUse::None || name_use == NameUse::Stream) {
+        verdict = held::used_now(sock);
+    }
+    if verdict == 0 && name_use == NameUse::Datagram {
+        verdict = held::pending_now(sock);
+    }
+    if verdict != 0 || name_use == NameUse::None || name_use == NameUse::Elsewhere {
+        return verdict;
+    }
+    named(sock, message)
+}
+
+/// Decides what stands beside a message.
+#[inline(never)]
+fn beside(message: *const c_void) -> i32 {
+    let Some(tag) = &subject::look_up() else { return 0 };
+    let way = options::way(message);
+    if way == 0 { 0 } else { options::refuse_way(tag, way) }
+}
+
+/// Decides about the address that comes with a message.
+#[inline(never)]
+fn named(sock: *const c_void, message: *const c_void) -> i32 {
+    let Some(tag) = &subject::look_up() else { return 0 };
+    let name = Name {
+        address: member!(message, msghdr_name),
+        len: member!(message, msghdr_namelen),
+        has_control: member!(u64, message, msghdr_control) != 0,
+    };
+    reach(tag, sock, name, Operation::NetSend)
+}
+
+/// What the kernel does with a name that comes with a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NameUse {
+    /// Nothing: the message goes to where the socket is connected.
+    None,
+    /// The message goes there, which `unix_may_send` decides.
+    Elsewhere,
+    /// The message goes there, unless it is the rest of one that waits.
+    Datagram,
+    /// A stream that is not connected yet is connected there, if the message says so.
+    Stream,
+}
+
+/// Whether the kernel goes by the name at all. Where that is not certain, it is taken not to.
+#[inline(always)]
+fn use_of_name(sock: *const c_void, message: *const c_void) -> NameUse {
     let address: u64 = member!(message, msghdr_name);
-    if address == 0 || member!(u16, sock, socket_type) == SOCK_STREAM {
-        let verdict = held::socket(tag, sock);
-        if address == 0 || verdict != 0 {
-            return verdict;
-        }
-    }
     let len: i32 = member!(message, msghdr_namelen);
-    reach(tag, sock, address, len, Operation::NetSend)
+    if address == 0 {
+        return NameUse::None;
+    }
+    let sk: *const c_void = member!(sock, socket_sk);
+    if sk.is_null() {
+        return NameUse::None;
+    }
+    let (family, kind): (u16, u16) = (member!(sk, sock_family), member!(sk, sock_kind));
+    // What the name says of its family; short of two bytes it says nothing.
+    let named = if len < 2 { AF_UNSPEC } else { kernel::word(address) as u16 };
+    match (family, kind) {
+        (AF_UNIX, SOCK_DGRAM) if len > 0 => NameUse::Elsewhere,
+        (AF_INET, SOCK_DGRAM) => NameUse::Datagram,
+        // Without a family it means the connected peer (`udpv6_sendmsg`, net/ipv6/udp.c).
+        (AF_INET6, SOCK_DGRAM) if named != AF_UNSPEC => NameUse::Datagram,
+        // A connection to no family is none (`tcp_sendmsg_fastopen`, net/ipv4/tcp.c).
+        (AF_INET | AF_INET6, SOCK_STREAM) if named != AF_UNSPEC => NameUse::Stream,
+        _ => NameUse::None,
+    }
 }
 
 /// `int socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)`. Port zero is a port that
@@ -136,15 +202,19 @@ fn send(sock: *const c_void, message: *const c_void) -> i32 {
 pub fn socket_bind(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let sock: *const c_void = context.arg(0);
-    let address = context.arg::<*const c_void>(1) as u64;
-    let Some((address, port)) = read_address(sock, address, context.arg(2), Operation::NetBind)
-    else {
-        return 0;
-    };
-    if port == 0 {
+    let sk: *const c_void = member!(sock, socket_sk);
+    if sk.is_null() {
         return 0;
     }
-    listen(tag, sock, address, port, Operation::NetBind)
+    let address = context.arg::<*const c_void>(1) as u64;
+    let name = Name { address, len: context.arg(2), has_control: false };
+    match read_address(sk, &name, Operation::NetBind) {
+        Read::Endpoint(address, port) if port != 0 => {
+            listen(tag, sock, address, port, Operation::NetBind)
+        }
+        Read::Unreadable => unreadable(tag, sk, &name, Operation::NetBind),
+        _ => held::without_tool(tag, sk, held::inode_of(sock), Operation::NetBind),
+    }
 }
 
 /// `int socket_listen(struct socket *sock, int backlog)`.
@@ -156,19 +226,33 @@ pub fn socket_listen(context: LsmContext) -> i32 {
     if sk.is_null() {
         return 0;
     }
-    let family: u16 = member!(sk, sock_family);
-    if family != AF_INET && family != AF_INET6 {
-        return 0;
+    match member!(u16, sk, sock_family) {
+        AF_INET | AF_INET6 => {
+            let port: u16 = member!(sk, sock_num);
+            listen(tag, sock, ends::local_address(sk), port, Operation::NetListen)
+        }
+        AF_UNIX | AF_NETLINK => {
+            held::without_tool(tag, sk, held::inode_of(sock), Operation::NetListen)
+        }
+        _ => check::refuse(tag, &held::about(sk, Operation::NetListen), Reason::NoTool, EACCES),
     }
-    let port: u16 = member!(sk, sock_num);
-    listen(tag, sock, held::local_address(sk), port, Operation::NetListen)
 }
 
 /// Decides an outgoing endpoint.
 #[inline(always)]
-fn reach(tag: &Tag, sock: *const c_void, address: u64, len: i32, operation: Operation) -> i32 {
-    let Some((address, port)) = read_address(sock, address, len, operation) else { return 0 };
-    let address = own_host_for_any(address);
+fn reach(tag: &Tag, sock: *const c_void, name: Name, operation: Operation) -> i32 {
+    let sk: *const c_void = member!(sock, socket_sk);
+    if sk.is_null() {
+        return 0;
+    }
+    let (address, port) = match read_address(sk, &name, operation) {
+        Read::Nothing => return 0,
+        Read::Endpoint(address, port) => (address, port),
+        Read::Unreadable => return unreadable(tag, sk, &name, operation),
+    };
+    let Some(address) = ends::reached(sk, address, name.has_control) else {
+        return unreadable(tag, sk, &name, operation);
+    };
     let datagrams = member!(u16, sock, socket_type) == SOCK_DGRAM;
     let endpoint = Endpoint {
         address,
@@ -183,6 +267,16 @@ fn reach(tag: &Tag, sock: *const c_void, address: u64, len: i32, operation: Oper
         socket_owner::note_peer(member!(sock, socket_sk), tag, address, port);
     }
     verdict
+}
+
+/// Refuses an address that tells nothing that could be decided.
+#[inline(never)]
+fn unreadable(tag: &Tag, sk: *const c_void, name: &Name, operation: Operation) -> i32 {
+    let mut act = held::about(sk, operation);
+    if name.len >= 2 {
+        act.arguments[0] = u32::from(kernel::word(name.address) as u16);
+    }
+    check::refuse(tag, &act, Reason::Unresolved, EACCES)
 }
 
 /// Decides a local endpoint.
@@ -210,51 +304,52 @@ fn listen(
     verdict
 }
 
-/// The kernel takes the unspecified address of a destination for the own host.
-#[inline(always)]
-fn own_host_for_any(address: Address) -> Address {
-    if address == Address([0, 0]) {
-        Address([0, 1u64.to_be()])
-    } else if address == Address::v4(0) {
-        Address::v4(0x7f00_0001u32.to_be())
-    } else {
-        address
-    }
+/// An address that a call brings.
+#[derive(Clone, Copy)]
+struct Name {
+    /// Where the kernel has its copy.
+    address: u64,
+    /// How many bytes of it there are.
+    len: i32,
+    /// Whether something beside the message says more.
+    has_control: bool,
 }
 
-/// Address and port of a `struct sockaddr` of the internet families; `None` for what is decided
-/// elsewhere (unix sockets) or undoes a connection.
+/// What an address says.
+enum Read {
+    /// Nothing to decide here: it is decided elsewhere (unix sockets), names no other end, or undoes a connection.
+    Nothing,
+    /// An address, and a port in native order.
+    Endpoint(Address, u16),
+    /// It can't be told what it means.
+    Unreadable,
+}
+
+/// Reads a `struct sockaddr` of the internet families.
 #[inline(always)]
-fn read_address(
-    sock: *const c_void,
-    address: u64,
-    len: i32,
-    operation: Operation,
-) -> Option<(Address, u16)> {
-    let sk: *const c_void = member!(sock, socket_sk);
-    if sk.is_null() || len < 2 {
-        return None;
-    }
+fn read_address(sk: *const c_void, name: &Name, operation: Operation) -> Read {
     let of_socket: u16 = member!(sk, sock_family);
-    if of_socket != AF_INET && of_socket != AF_INET6 {
-        return None;
+    if of_socket == AF_UNIX || of_socket == AF_NETLINK {
+        return Read::Nothing;
     }
-    let head = kernel::word(address);
+    if (of_socket != AF_INET && of_socket != AF_INET6) || name.len < 2 {
+        return Read::Unreadable;
+    }
+    let head = kernel::word(name.address);
     let family = head as u16;
     // `sin_port` and `sin6_port` are the second two bytes, `sin_addr` the second four.
     let port = ((head >> 16) as u16).to_be();
     let v4 = Address::v4((head >> 32) as u32);
     match family {
-        AF_INET => Some((v4, port)),
-        AF_INET6 => {
-            let address = address + IN6_ADDRESS;
-            Some((Address([kernel::word(address), kernel::word(address + 8)]), port))
+        AF_INET if name.len >= IN_LEN => Read::Endpoint(v4, port),
+        AF_INET6 if name.len >= IN6_LEN => {
+            let address = name.address + IN6_ADDRESS;
+            Read::Endpoint(Address([kernel::word(address), kernel::word(address + 8)]), port)
         }
         // An IPv4 socket takes a message or a name without a family for IPv4 (`udp_sendmsg`,
         // net/ipv4/udp.c; `__inet_bind`, net/ipv4/af_inet.c). Elsewhere it undoes a connection.
-        AF_UNSPEC if of_socket == AF_INET && operation as u8 != Operation::NetConnect as u8 => {
-            Some((v4, port))
-        }
-        _ => None,
+        AF_UNSPEC if operation as u8 == Operation::NetConnect as u8 => Read::Nothing,
+        AF_UNSPEC if of_socket == AF_INET && name.len >= IN_LEN => Read::Endpoint(v4, port),
+        _ => Read::Unreadable,
     }
 }

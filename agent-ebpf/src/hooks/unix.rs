@@ -9,6 +9,7 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
+use super::held;
 use crate::{
     check::{self, Act, EACCES, FileRequest},
     emit,
@@ -26,11 +27,11 @@ const UNIX_HEAD: u64 = 2;
 #[lsm(hook = "unix_stream_connect")]
 pub fn unix_stream_connect(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
-    let other: *const c_void = context.arg(1);
-    let verdict = reach(tag, other);
+    let (sk, other): (*const c_void, *const c_void) = (context.arg(0), context.arg(1));
+    let verdict = reach(tag, sk, ptr::null(), other);
     let is_own = socket_owner::of(other).is_some_and(|owner| owner.tag.session == tag.session);
     if verdict == 0 && !is_own {
-        socket_owner::add_role(context.arg(0), tag, REACHES);
+        socket_owner::add_role(sk, tag, REACHES);
     }
     verdict
 }
@@ -39,18 +40,20 @@ pub fn unix_stream_connect(context: LsmContext) -> i32 {
 #[lsm(hook = "unix_may_send")]
 pub fn unix_may_send(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
+    let sock: *const c_void = context.arg(0);
+    let sk: *const c_void = member!(sock, socket_sk);
     let other: *const c_void = member!(context.arg::<*const c_void>(1), socket_sk);
-    if other.is_null() {
+    if sk.is_null() || other.is_null() {
         return 0;
     }
-    reach(tag, other)
+    reach(tag, sk, held::inode_of(sock), other)
 }
 
-/// Decides whether the session may talk to the socket.
+/// Decides whether the session may talk to the other socket. What takes no tool takes a session that may do something.
 #[inline(always)]
-fn reach(tag: &Tag, other: *const c_void) -> i32 {
+fn reach(tag: &Tag, sk: *const c_void, inode: *const c_void, other: *const c_void) -> i32 {
     if socket_owner::of(other).is_some_and(|owner| owner.tag.session == tag.session) {
-        return 0;
+        return held::without_tool(tag, sk, inode, Operation::UnixConnect);
     }
     let address = other as u64;
     let place = Place::peek(address + offset!(unix_path));
@@ -66,7 +69,7 @@ fn reach(tag: &Tag, other: *const c_void) -> i32 {
     if name == 0 {
         // A socket without a name is reached only by who has its other end: a pair, or what a
         // connection that was decided brought.
-        return 0;
+        return held::without_tool(tag, sk, inode, Operation::UnixConnect);
     }
     let len = peek::<u32>(name + offset!(unix_address_len));
     let at = name + offset!(unix_address_name) + UNIX_HEAD + 1;

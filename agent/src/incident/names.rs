@@ -118,9 +118,11 @@ pub fn socket_option(number: u32) -> Option<&'static str> {
     Some(match (number >> 16, number & 0xffff) {
         (0, 4) => "ip_options",
         (0, 7) => "ip_retopts",
+        (0, 51) => "ip_local_port_range",
         (41, 5) => "ipv6_2292rthdr",
         (41, 6) => "ipv6_2292pktoptions",
         (41, 57) => "ipv6_rthdr",
+        (41, 32) => "ipv6_flowlabel_mgr",
         _ => return None,
     })
 }

@@ -49,6 +49,13 @@ pub fn advice(incident: &Incident) -> Advice {
             "No grant can allow it, whatever the policy says.".to_owned(),
             None,
         ),
+        "unresolved" if matches!(incident.object, Object::Socket { .. }) => (
+            "it could not be established what the address reaches, so no rule can cover it",
+            "No grant can allow it. The address may be too short or of an unknown family, or the source of what is \
+             sent laid down in another way."
+                .to_owned(),
+            None,
+        ),
         "unresolved" => (
             "the object's path could not be established, so no rule can cover it",
             "No grant can allow it. It may be a deleted file, or one outside every mount."

@@ -5,6 +5,7 @@
 
 mod act;
 mod attack;
+mod ends;
 mod errno;
 mod exec;
 mod file;
@@ -86,6 +87,7 @@ fn run(state: &mut State, operation: Words<'_>) -> Answer {
     let name = name.to_str().unwrap_or_default();
     file::run(state, name, words)
         .or_else(|| held::run(state, name, words))
+        .or_else(|| ends::run(state, name, words))
         .or_else(|| name::run(name, words))
         .or_else(|| exec::run(name, words))
         .or_else(|| uring::run(name, words))
