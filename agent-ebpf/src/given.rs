@@ -10,7 +10,10 @@ use agent_common::{
     limits::PASSED,
 };
 
+use aya_ebpf::helpers::generated::bpf_sock_from_file;
+
 use crate::{
+    control_socket,
     kernel,
     maps::{GIVEN_FILES, GIVING},
     member,
@@ -44,6 +47,12 @@ pub fn given(context: *const OpenFile) -> i32 {
     if file.is_null() {
         return 0;
     }
+    if giving.session.0 == 0 {
+        if giving.descriptors[0] == descriptor {
+            remember_control_socket(file);
+        }
+        return 0;
+    }
     let count = giving.count as usize;
     let mut index = 0;
     while index < PASSED {
@@ -53,6 +62,21 @@ pub fn given(context: *const OpenFile) -> i32 {
         index += 1;
     }
     0
+}
+
+/// Remembers which socket the daemon's is, by its descriptor.
+#[inline(always)]
+fn remember_control_socket(file: *const c_void) {
+    // SAFETY: the file is a pointer that the verifier has typed.
+    let sock: *const c_void =
+        unsafe { bpf_sock_from_file(file.cast_mut().cast()) }.cast_const().cast();
+    if sock.is_null() {
+        return;
+    }
+    let sk: *const c_void = member!(sock, socket_sk);
+    if !sk.is_null() {
+        control_socket::remember(sk);
+    }
 }
 
 /// Writes one file down, beside what other descriptors of it allow.

@@ -27,6 +27,7 @@ mod atomic;
 mod cache;
 mod check;
 mod connections;
+mod control_socket;
 mod emit;
 mod expiry;
 mod given;

@@ -158,6 +158,16 @@ pub static SOCKETS: Entries<KeptOwner, SOCKETS_KEPT> = Entries::new();
 #[btf_map]
 pub static SOCKET_OWNERS: SocketStorage<Owner> = SocketStorage::new();
 
+/// A connection to the control socket → the session whose process made it; nothing where none did. The daemon asks
+/// by its descriptor of the connection. Written by the kernel side.
+#[btf_map]
+pub static CONNECTORS: SocketStorage<Tag> = SocketStorage::new();
+
+/// Address of the dentry that the control socket is bound to (index 0); zero while the daemon has not told. Written
+/// by the kernel side, by the program `given`.
+#[btf_map]
+pub static CONTROL_SOCKET: Array<u64, 1> = Array::new();
+
 /// What sessions were given at their start. Written by the kernel side, by the program `given`.
 #[btf_map]
 pub static GIVEN_FILES: HashMap<GivenKey, Given, GIVEN, { BPF_F_NO_PREALLOC as usize }> =

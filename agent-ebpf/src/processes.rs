@@ -3,6 +3,8 @@
 
 use core::ffi::c_void;
 
+use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
+
 use crate::{kernel::Task, subject};
 
 /// Notes the process of each tagged task. The context is a `struct bpf_iter__task` (kernel/bpf/task_iter.c):
@@ -12,8 +14,19 @@ use crate::{kernel::Task, subject};
 pub fn processes(context: *const *const c_void) -> i32 {
     // SAFETY: the context has two pointers.
     let task = unsafe { context.add(1).read_volatile() };
-    if !task.is_null() {
-        subject::note(Task(task));
+    if !task.is_null() && !subject::note(Task(task)) {
+        complain(context);
     }
     0
+}
+
+/// Writes into the file that is read that not all processes could be noted.
+#[inline(always)]
+fn complain(context: *const *const c_void) {
+    let text = *b"!\n";
+    // SAFETY: the context's first pointer is that of a `struct bpf_iter_meta`, whose first is the file's.
+    unsafe {
+        let meta = context.read_volatile().cast::<*mut seq_file>();
+        bpf_seq_write(meta.read_volatile(), text.as_ptr().cast(), text.len() as u32);
+    }
 }

@@ -20,7 +20,7 @@ pub fn current() -> Option<Tag> {
 #[inline(always)]
 pub fn look_up() -> Option<Tag> {
     if is_storage_lost() {
-        return current_by_address().copied();
+        return current_by_address();
     }
     // SAFETY: a task's storage lives as long as the task.
     at_a_glance().or_else(|| unsafe { TAGS.get(kernel::current()).as_ref() }.copied())
@@ -53,25 +53,32 @@ fn is_storage_lost() -> bool {
 /// The running task's tag where tags are kept by address. The daemon can only write to a task's storage: what
 /// it wrote there is moved before the task that has it can fork, since forking is what loses it.
 #[inline(never)]
-fn current_by_address() -> Option<&'static Tag> {
+fn current_by_address() -> Option<Tag> {
     let task = kernel::current();
     let address = task.0 as u64;
     // SAFETY: an entry lives as long as its task.
     if let Some(tag) = unsafe { TAGS_BY_TASK.get(address) } {
         note_process(tag);
-        return Some(tag);
+        return Some(*tag);
     }
+    let tag = move_tag(task)?;
+    note_process(&tag);
+    Some(tag)
+}
+
+/// Moves the tag that the daemon wrote to a task's storage to where the task can't lose it. When memory is short it
+/// stays where it is: the task has it in any case, and the daemon starts no session like that.
+#[inline(always)]
+fn move_tag(task: Task) -> Option<Tag> {
     if !kernel::has_storage(task) {
         return None;
     }
-    // SAFETY: as in `of`.
+    // SAFETY: a task's storage lives as long as the task, which the callers keep.
     let tag = *unsafe { TAGS.get(task).as_ref()? };
-    if TAGS_BY_TASK.insert(address, tag, 0).is_ok() {
+    if TAGS_BY_TASK.insert(task.0 as u64, tag, 0).is_ok() {
         TAGS.remove(task);
     }
-    note_process(&tag);
-    // SAFETY: as above.
-    unsafe { TAGS_BY_TASK.get(address) }
+    Some(tag)
 }
 
 /// Tells the daemon of the running process.
@@ -82,7 +89,7 @@ fn note_process(tag: &Tag) {
     // SAFETY: an entry lives as long as its process.
     let known = unsafe { TAGS_BY_PROCESS.get(process) };
     if known.is_none_or(|known| known.session != tag.session) {
-        // When memory is short, the daemon does not find the process.
+        // When memory is short, the daemon has all processes noted itself, and refuses if that fails too.
         let _ = TAGS_BY_PROCESS.insert(process, tag, 0);
     }
 }
@@ -101,14 +108,23 @@ pub fn of(task: Task) -> Option<&'static Tag> {
     unsafe { TAGS.get(task).as_ref() }
 }
 
-/// Tells the daemon of a task's process, if it is tagged.
+/// Tells the daemon of a task's process, if it is tagged, after its tag was moved where it can't be lost. Whether
+/// that could be done.
 #[inline(always)]
-pub fn note(task: Task) {
+pub fn note(task: Task) -> bool {
+    let address = task.0 as u64;
     // SAFETY: an entry lives as long as its task, which the iterator keeps.
-    if let Some(tag) = unsafe { TAGS_BY_TASK.get(task.0 as u64) } {
-        // When memory is short, the daemon does not find the process.
-        let _ = TAGS_BY_PROCESS.insert(member!(u32, task.0, task_tgid), *tag, 0);
+    let mut moved = unsafe { TAGS_BY_TASK.get(address) };
+    if moved.is_none() && move_tag(task).is_some() {
+        // SAFETY: as above.
+        moved = unsafe { TAGS_BY_TASK.get(address) };
+        if moved.is_none() {
+            return false;
+        }
     }
+    moved.is_none_or(|tag| {
+        TAGS_BY_PROCESS.insert(member!(u32, task.0, task_tgid), *tag, 0).is_ok()
+    })
 }
 
 /// Gives a task the tag; `false` when the kernel is out of memory.

@@ -20,7 +20,7 @@ use agent_common::{
     id::{Generation, SessionId, Slot, Tag},
 };
 
-pub use self::{attachment::Need, kernel::Kernel, vacancies::Vacancies};
+pub use self::{attachment::Need, kernel::Kernel, sys::is_there, vacancies::Vacancies};
 use crate::policy::tables::{Rules, Tables};
 
 /// What the session registry and the policy store ask of the kernel. The real one writes BPF maps; a
@@ -100,17 +100,43 @@ pub trait Enforcer: Send {
     /// What the kernel refused.
     fn reset_connections(&mut self) -> Result<(), KernelError>;
 
-    /// The tag of the main thread of the process behind a pidfd.
+    /// Whose the main thread of the process behind a pidfd is.
+    fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Confinement;
+
+    /// Tells the kernel which socket is the control socket, before it listens: from then on who connects is written
+    /// down on the connection.
     ///
     /// # Errors
     /// What the kernel refused.
-    fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Result<Option<Tag>, KernelError>;
+    fn note_control_socket(&mut self, socket: BorrowedFd<'_>) -> Result<(), KernelError>;
+
+    /// Whose process made an accepted connection to the control socket, whether it is still there or not.
+    fn connector_of(&self, connection: BorrowedFd<'_>) -> Confinement;
 
     /// How many live tasks carry the session's tag, as far as the kernel counted.
     ///
     /// # Errors
     /// What the kernel refused.
     fn tasks_of(&self, slot: Slot) -> Result<u64, KernelError>;
+}
+
+/// Whose a process or a connection is.
+#[derive(Debug)]
+#[must_use]
+pub enum Confinement {
+    /// This session's.
+    Of(Tag),
+    /// No session's; the kernel said so.
+    None,
+    /// Not to be known. What asks because of it is refused.
+    Unknown(KernelError),
+}
+
+impl Confinement {
+    /// Whether it is that session's.
+    pub fn is_of(&self, tag: Tag) -> bool {
+        matches!(self, Self::Of(found) if *found == tag)
+    }
 }
 
 /// A refusal by the kernel, with what was asked of it.
@@ -122,6 +148,13 @@ pub struct KernelError {
     /// What the kernel said.
     #[source]
     pub source: std::io::Error,
+}
+
+impl KernelError {
+    /// Whether the process that was asked for is gone.
+    pub fn is_gone(&self) -> bool {
+        self.source.raw_os_error() == Some(libc::ESRCH)
+    }
 }
 
 #[cfg(test)]

@@ -14,10 +14,12 @@ mod lock;
 mod log;
 mod memory;
 mod notify;
+pub mod teardown;
 mod work;
 
 use std::{
     io::IsTerminal as _,
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
@@ -35,7 +37,7 @@ use self::{
     log::{LogHandle, Reader, Writer},
 };
 use crate::{
-    api::server::{self, Server, SocketError, users},
+    api::server::{self, Attempts, Server, SocketError, users},
     bpf::Vacancies,
     incident::{Journal, JournalError, Options},
     policy::{self, Diagnostic, Policy, ReadError},
@@ -144,7 +146,7 @@ pub fn main() -> ExitCode {
 fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     let settings = Settings::load(config)?;
     allow_descriptors();
-    let lock = Lock::take(&settings.state_dir)?;
+    let locks = (Lock::take(&settings.state_dir)?, Lock::take_pins(&settings.pin_dir)?);
     let policy = read_policy(&settings.policy_dir)?;
     let Kernel { enforcer, events, wake, vacancies, epoch } = kernel::start(&settings)?;
     let (log, mail) = log::mailbox().map_err(DaemonError::system("make an event counter"))?;
@@ -174,11 +176,11 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     if writer.join().is_err() {
         tracing::error!("the log's thread panicked");
     }
-    drop(lock);
+    drop(locks);
     served
 }
 
-/// Allows as many descriptors as the host lets us have: a connection takes two.
+/// Allows as many descriptors as the host lets us have: a connection takes three.
 fn allow_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -221,8 +223,10 @@ fn serve(
         .enable_all()
         .build()
         .map_err(DaemonError::system("start the runtime"))?;
+    let attempts = Attempts::default();
     let served = runtime.block_on(async {
-        let listener = server::bind(&settings.socket)?;
+        let note = |socket: BorrowedFd<'_>| sessions.lock().note_control_socket(socket);
+        let listener = server::bind(&settings.socket, note)?;
         let policy = PolicyDir::new(&settings.policy_dir, sessions.clone());
         let server = Server {
             sessions: sessions.clone(),
@@ -232,6 +236,7 @@ fn serve(
             threads: server::peer::threads,
             vitals: Arc::clone(&vitals),
             canary: Arc::new(move || canary::run_now(&bell)),
+            attempts: attempts.clone(),
         };
         if let Some(interval) = settings.canary_interval {
             let folder = crate::canary::folder(&settings.socket);
@@ -251,7 +256,7 @@ fn serve(
             served = server::serve(listener, server) => {
                 served.map_err(DaemonError::system("accept connections"))
             }
-            stopped = work::until_stopped(sessions, policy, vacancies) => {
+            stopped = work::until_stopped(sessions.clone(), policy, vacancies) => {
                 stopped.map_err(DaemonError::system("wait for signals"))
             }
         }
@@ -259,5 +264,6 @@ fn serve(
     notify::stopping();
     // Requests that are being carried out are; followers of the log are not waited for.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    attempts.flush(&sessions);
     served
 }

@@ -8,6 +8,7 @@
 pub mod clock;
 mod entry;
 pub mod error;
+pub mod folder;
 pub mod id;
 pub mod kill;
 pub mod mappings;

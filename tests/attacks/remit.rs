@@ -90,6 +90,11 @@ fn socket() -> Vec<Attack> {
         )
         .privileged(),
         ask(
+            "give oneself a tool over a connection whose maker is gone",
+            r#"http-orphan-done {socket} POST /v1/sessions/{session}/grants {"tool":"shut","ttl":"1h","reason":"x"}"#,
+        )
+        .privileged(),
+        ask(
             "give another session a tool",
             r#"http-done {socket} POST /v1/sessions/{bystander}/grants {"tool":"shut","ttl":"1h","reason":"x"}"#,
         )
@@ -254,7 +259,7 @@ fn emptied_list(scene: &mut Scene) -> Answer {
 fn empty_profile(scene: &mut Scene) -> Answer {
     let mut probe: Interactive = scene.another();
     if scene.is_tagged() {
-        let body = r#"{"profile":"nothing","workdir":"/"}"#;
+        let body = format!(r#"{{"profile":"nothing","workdir":"{}"}}"#, layout::WORK);
         let answer = probe.ask(words!["http", layout::SOCKET, "POST", "/v1/sessions", body]);
         assert!(answer.clone().value().starts_with("20"), "{answer:?}");
     }

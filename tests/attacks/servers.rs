@@ -163,7 +163,7 @@ fn processes() {
         open_to_all(&Path::new(SOCKETS).join(place).join("seqpacket"));
     }
     let mut other = Interactive::untagged();
-    let body = r#"{"profile":"agent","workdir":"/"}"#;
+    let body = format!(r#"{{"profile":"agent","workdir":"{}"}}"#, layout::WORK);
     let answer = other.ask(words!["http", layout::SOCKET, "POST", "/v1/sessions", body]);
     assert!(answer.clone().value().starts_with("20"), "{answer:?}");
     let name = "@of-another-session";

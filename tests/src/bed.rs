@@ -164,7 +164,7 @@ impl Bed {
     /// `remit`, without arguments as yet.
     pub fn command(&self) -> Command {
         let mut command = Command::new("remit");
-        command.env("REMIT_SOCKET", layout::SOCKET);
+        command.env("REMIT_SOCKET", layout::SOCKET).current_dir(layout::WORK);
         command
     }
 

@@ -1,7 +1,9 @@
 //! Where everything of the tests lies.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -22,6 +24,8 @@ pub const LOG: &str = "/run/remit-test/log";
 pub const PINS: &str = "/sys/fs/bpf/remit-test";
 /// Programs that sessions of the tests may run.
 pub const PROGRAMS: &str = "/run/remit-test/bin";
+/// The work folder of sessions that are given none: empty.
+pub const WORK: &str = "/run/remit-test/work";
 /// What the daemon says.
 pub const DAEMON_LOG: &str = "/run/remit-test/remitd.log";
 /// Files that tests confine: no rule of the harness covers any.
@@ -61,9 +65,11 @@ pub fn takes_slow_tests() -> bool {
 
 /// Lays out empty folders and the programs for sessions.
 pub fn make() {
-    for folder in [POLICY, STATE, LOG, FILES] {
+    for folder in [POLICY, STATE, LOG, FILES, WORK] {
         empty(Path::new(folder));
     }
+    // Users start sessions, too.
+    fs::set_permissions(WORK, Permissions::from_mode(0o1777)).expect("the folder can be opened up");
     fs::create_dir_all(PROGRAMS).expect("the programs' folder can be made");
     fs::create_dir_all("/run/remit-test/socket").expect("the socket's folder can be made");
     let settings = format!(

@@ -53,7 +53,7 @@ impl Builder {
         Self { name, options, environment, folder: None, input, before }
     }
 
-    /// What `{workdir}` means; the folder of the test otherwise.
+    /// What `{workdir}` means; an empty folder otherwise.
     pub fn workdir(self, folder: impl AsRef<Path>) -> Self {
         self.option("--workdir", folder.as_ref())
     }
@@ -113,6 +113,9 @@ impl Builder {
         let mut all = self.before.clone();
         all.push("remit".into());
         all.extend(self.options.clone());
+        if !self.options.iter().any(|option| option == "--workdir") {
+            all.extend(["--workdir".into(), layout::WORK.into()]);
+        }
         all.push("--".into());
         all.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
         let mut command = Command::new(&all[0]);

@@ -13,6 +13,7 @@ mod files;
 mod guard;
 mod harness;
 mod held;
+mod identity;
 mod ipc;
 mod mounts;
 mod network;

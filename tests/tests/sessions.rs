@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, thread, time::Duration};
 
-use tests::{Builder, bed, outcome::eventually, untagged, words};
+use tests::{Builder, bed, layout, outcome::eventually, untagged, words};
 
 const POLICY: &str = r#"
 [tool.data]
@@ -53,7 +53,11 @@ fn session_is_listed_shown_and_ended_under_its_own_name() {
     assert!(list.stdout.contains(&name) && list.stdout.contains("fix it"), "{list}");
     let shown = bed().remit(["session", "show", &name, "--json"]).expect(0).json();
     assert_eq!((&shown["profile"], &shown["state"]), (&"p".into(), &"active".into()), "{shown}");
-    assert_eq!((&shown["workdir"], &shown["task"]), (&"/".into(), &"fix it".into()), "{shown}");
+    assert_eq!(
+        (&shown["workdir"], &shown["task"]),
+        (&layout::WORK.into(), &"fix it".into()),
+        "{shown}"
+    );
     let id = shown["id"].as_str().unwrap().to_owned();
     let by_id = bed().remit(["session", "show", &id, "--json"]).expect(0).json();
     assert_eq!(by_id["name"], name.as_str());
@@ -273,7 +277,7 @@ fn named_user_may_start_a_profile_and_nothing_more() {
     let nobody = |arguments: &[&str]| {
         let mut command = std::process::Command::new("setpriv");
         command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "remit"]);
-        command.args(arguments).env("REMIT_SOCKET", tests::layout::SOCKET);
+        command.args(arguments).env("REMIT_SOCKET", layout::SOCKET);
         tests::Outcome::of(&mut command, &[])
     };
     let grant = ["grant", &name, "spare", "--ttl", "1m", "--reason", "x"];

@@ -127,7 +127,7 @@ fn control(context: &LsmContext) -> i32 {
     let command: u32 = context.arg(1);
     // Counting what others send is a way to hear them. Here, since it takes the frames that the rest takes.
     if WAITING.contains(&command) && is_socket(file) {
-        return held::socket_used(file);
+        return held::socket_used(file, 0);
     }
     controlled(file, command)
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     check::{self, Act, Address, EACCES, FRESH, FileRequest, USE},
-    given,
+    control_socket, given,
     kernel::{self, Place, parent_and_name, peek},
     member, offset,
     socket_owner::{self, CONNECTS, LISTENS, REACHES, ROLES},
@@ -51,7 +51,7 @@ pub fn file_permission(context: LsmContext) -> i32 {
     // Read again each time: who is untagged should not pay for a register more.
     let file = || kernel::argument::<0>(&context);
     if is_socket(file()) {
-        socket_used(file())
+        socket_used(file(), context.arg(1))
     } else if was_used(file(), context.arg(1)) {
         0
     } else {
@@ -93,11 +93,21 @@ fn is_socket(file: *const c_void) -> bool {
 
 /// Decides about a descriptor of a socket.
 #[inline(never)]
-pub fn socket_used(file: *const c_void) -> i32 {
+pub fn socket_used(file: *const c_void, mask: u32) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     // SAFETY: the file is a pointer that the verifier has typed.
     let sock = unsafe { bpf_sock_from_file(file.cast_mut().cast()) };
-    if sock.is_null() { 0 } else { socket(tag, sock.cast_const().cast()) }
+    if sock.is_null() {
+        return 0;
+    }
+    // Before 6.5 a splice sends without `socket_sendmsg`.
+    if mask & MAY_WRITE != 0 {
+        let foreign = control_socket::refuse_foreign(tag, sock.cast_const().cast());
+        if foreign != 0 {
+            return foreign;
+        }
+    }
+    socket(tag, sock.cast_const().cast())
 }
 
 /// Not inlined, as opening a file.
@@ -112,7 +122,7 @@ fn used(file: *const c_void, mask: u32) -> i32 {
 #[lsm(hook = "file_receive")]
 pub fn file_receive(context: LsmContext) -> i32 {
     let file: *const c_void = context.arg(0);
-    if is_socket(file) { socket_used(file) } else { received_file(file) }
+    if is_socket(file) { socket_used(file, MAY_WRITE) } else { received_file(file) }
 }
 
 /// Decides about a descriptor that comes, but for a socket's.

@@ -14,7 +14,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use super::{ends, held, options};
 use crate::{
     check::{self, Act, Address, EACCES, Endpoint},
-    kernel, member, socket_owner, subject,
+    control_socket, kernel, member, socket_owner, subject,
 };
 
 const AF_UNSPEC: u16 = 0;
@@ -120,8 +120,8 @@ pub fn socket_sendmsg(context: LsmContext) -> i32 {
 /// Each part has frames of its own: 6.1 has 512 bytes for those of all calls together.
 #[inline(always)]
 fn send(sock: *const c_void, message: *const c_void) -> i32 {
-    let mut verdict = 0;
-    if member!(u64, message, msghdr_control) != 0 {
+    let mut verdict = foreign(sock);
+    if verdict == 0 && member!(u64, message, msghdr_control) != 0 {
         verdict = beside(message);
     }
     let name_use = use_of_name(sock, message);
@@ -135,6 +135,13 @@ fn send(sock: *const c_void, message: *const c_void) -> i32 {
         return verdict;
     }
     named(sock, message)
+}
+
+/// Decides about a connection to the control socket that the session did not make.
+#[inline(never)]
+fn foreign(sock: *const c_void) -> i32 {
+    let Some(tag) = &subject::look_up() else { return 0 };
+    control_socket::refuse_foreign(tag, sock)
 }
 
 /// Decides what stands beside a message.

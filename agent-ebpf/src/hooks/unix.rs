@@ -12,7 +12,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use super::held;
 use crate::{
     check::{self, Act, EACCES, FileRequest},
-    emit,
+    control_socket, emit,
     kernel::{Place, peek},
     member, offset,
     socket_owner::{self, REACHES},
@@ -29,11 +29,13 @@ pub fn unix_stream_connect(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let (sk, other): (*const c_void, *const c_void) = (context.arg(0), context.arg(1));
     let verdict = reach(tag, sk, ptr::null(), other);
-    let is_own = socket_owner::of(other).is_some_and(|owner| owner.tag.session == tag.session);
-    if verdict == 0 && !is_own {
+    if verdict != 0 {
+        return verdict;
+    }
+    if socket_owner::of(other).is_none_or(|owner| owner.tag.session != tag.session) {
         socket_owner::add_role(sk, tag, REACHES);
     }
-    verdict
+    control_socket::note_connector(tag, other, context.arg(2))
 }
 
 /// `int unix_may_send(struct socket *sock, struct socket *other)`: datagrams, connected and addressed.

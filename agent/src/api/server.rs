@@ -2,6 +2,7 @@
 //! ([`access`]); what is done is the registry's.
 
 pub mod access;
+mod attempts;
 mod connection;
 mod error;
 mod incidents;
@@ -12,6 +13,7 @@ mod policy;
 mod question;
 mod sessions;
 mod socket;
+mod starting;
 pub mod users;
 mod view;
 mod vitals;
@@ -28,10 +30,12 @@ use axum::{
 use self::connection::GUEST_CONNECTIONS;
 use self::{
     access::{Ask, Standing},
+    attempts::Attempt,
     log::Log,
     peer::Peer,
 };
 pub use self::{
+    attempts::Attempts,
     connection::serve,
     error::ApiError,
     socket::{SocketError, bind},
@@ -62,6 +66,8 @@ pub struct Server {
     pub vitals: Arc<Vitals>,
     /// Has the canary run now, and returns when it has.
     pub canary: Arc<dyn Fn() + Send + Sync>,
+    /// Acts of control that were refused or failed, lately.
+    pub attempts: Attempts,
 }
 
 impl Server {
@@ -111,25 +117,65 @@ impl Server {
         T: Send + 'static,
         F: FnOnce(&Self, &Call) -> Result<T, ApiError> + Send + 'static,
     {
+        self.work(peer, ask, None, work).await
+    }
+
+    /// As [`Self::call`], for an act of control: one that is refused or fails leaves a line of the log, too.
+    async fn act<T, F>(
+        &self,
+        peer: Arc<Peer>,
+        ask: Ask,
+        attempt: Attempt,
+        work: F,
+    ) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self, &Call) -> Result<T, ApiError> + Send + 'static,
+    {
+        self.work(peer, ask, Some(attempt), work).await
+    }
+
+    async fn work<T, F>(
+        &self,
+        peer: Arc<Peer>,
+        ask: Ask,
+        attempt: Option<Attempt>,
+        work: F,
+    ) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self, &Call) -> Result<T, ApiError> + Send + 'static,
+    {
         let server = self.clone();
+        let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
-            let standing = server.standing(&peer)?;
-            access::allow(&standing, &ask)?;
-            let actor = Actor { uid: peer.uid, user: users::name(peer.uid), pid: peer.pid };
-            work(&server, &Call { peer, standing, actor })
+            let _inside = runtime.enter();
+            let answer = server.admit(&peer, &ask).and_then(|call| work(&server, &call));
+            if let (Err(error), Some(attempt)) = (&answer, attempt) {
+                server.note_attempt(&peer, attempt, error);
+            }
+            answer
         })
         .await
         .map_err(|_| ApiError::internal("the request could not be carried out"))?
     }
 
+    /// Establishes who asks, and that they may.
+    fn admit(&self, peer: &Arc<Peer>, ask: &Ask) -> Result<Call, ApiError> {
+        let standing = self.standing(peer)?;
+        access::allow(&standing, ask)?;
+        let actor = Actor { uid: peer.uid, user: users::name(peer.uid), pid: peer.pid };
+        Ok(Call { peer: Arc::clone(peer), standing, actor })
+    }
+
     /// What a peer is to us.
     fn standing(&self, peer: &Peer) -> Result<Standing, ApiError> {
         // Users and groups are looked up after the registry was given back: that may take its time.
-        let (tag, policy) = {
+        let (confinement, policy) = {
             let registry = self.sessions.lock();
-            (registry.enforcer().tag_of(peer.process()), Arc::clone(registry.policy()))
+            (peer.confinement(registry.enforcer()), Arc::clone(registry.policy()))
         };
-        access::standing(peer, tag, &self.group, &policy)
+        access::standing(peer, confinement, &self.group, &policy)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd as _, BorrowedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
     path::{Path, PathBuf},
     thread,
 };
@@ -19,7 +19,7 @@ use aya::maps::{
 };
 
 use super::{
-    Enforcer, KernelError, Need,
+    Confinement, Enforcer, KernelError, Need,
     attachment::Attachment,
     events::Events,
     load::{self, LoadError},
@@ -72,6 +72,9 @@ pub struct Kernel {
     address_tables: MapData,
     port_tables: MapData,
     set_id_tools: Array<MapData, ToolSet>,
+    /// Which sessions connected to the control socket.
+    connectors: MapData,
+    control_socket: Array<MapData, u64>,
     /// The tables in force; none before the first policy of this run.
     current: Option<Active>,
 }
@@ -153,6 +156,8 @@ impl Kernel {
             address_tables: pins.map("ADDRESS_TABLES")?,
             port_tables: pins.map("PORT_TABLES")?,
             set_id_tools: open!(pins, "SET_ID_TOOLS", Array),
+            connectors: pins.map("CONNECTORS")?,
+            control_socket: open!(pins, "CONTROL_SOCKET", Array),
             current: None,
         })
     }
@@ -217,10 +222,72 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// The tag of the process behind a pidfd, in whatever way this kernel keeps tags.
+    fn find_tag(&self, pidfd: BorrowedFd<'_>) -> io::Result<Option<Tag>> {
+        let tag = sys::tag(self.tags.fd().as_fd(), pidfd)?;
+        if tag.is_some() || !self.processes.exists() {
+            return Ok(tag);
+        }
+        let process = sys::process_of(pidfd)?;
+        let found = match self.noted_tag(process)? {
+            // One that did nothing yet that is decided is noted by being looked for.
+            None => self.note_processes().and_then(|()| self.noted_tag(process))?,
+            found => found,
+        };
+        // The number may have gone to another process meanwhile.
+        sys::is_there(pidfd).map(|()| found)
+    }
+
+    /// The tag that the kernel side noted of a process, on kernels where tags are kept by task.
+    fn noted_tag(&self, process: u32) -> io::Result<Option<Tag>> {
+        match self.tags_by_process.get(&process, 0) {
+            Ok(tag) => Ok(Some(tag)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(io::Error::other(chain(&error))),
+        }
+    }
+
+    /// Has the kernel side note the processes of all sessions, and keep the tags of those that are new where they
+    /// can't be lost.
+    fn note_processes(&self) -> io::Result<()> {
+        if fs::read(&self.processes)?.is_empty() {
+            Ok(())
+        } else {
+            Err(io::Error::other("the kernel has no room to note all processes of sessions"))
+        }
+    }
+
+    /// Makes sure that the kernel has a session as it was written, where its programs look: another daemon may have
+    /// put its own maps there.
+    fn read_back(&self, slot: Slot, session: &Session) -> Result<(), KernelError> {
+        let action = "make sure that the kernel has what was written";
+        let other = |reason: String| failed(action)(io::Error::other(reason));
+        let pinned = self.pins.map("SESSIONS_BY_SLOT").map_err(|error| other(error.to_string()))?;
+        let pinned: Array<_, Session> =
+            Map::Array(pinned).try_into().map_err(|error: MapError| other(chain(&error)))?;
+        let found = pinned.get(&slot.0, 0).map_err(failed(action))?;
+        if (found.id, found.epoch) == (session.id, session.epoch) {
+            Ok(())
+        } else {
+            Err(other("what is pinned is not what this daemon put there".to_owned()))
+        }
+    }
+}
+
 /// The network tables of one generation.
 struct Network {
     addresses: Addresses,
     ports: Ports,
+}
+
+/// What was found, or not, as an answer.
+fn confinement(action: &str, found: io::Result<Option<Tag>>) -> Confinement {
+    match found {
+        Ok(Some(tag)) => Confinement::Of(tag),
+        Ok(None) => Confinement::None,
+        Err(source) => Confinement::Unknown(KernelError { action: action.to_owned(), source }),
+    }
 }
 
 /// An error of aya as ours, with what was tried.
@@ -378,7 +445,8 @@ impl Enforcer for Kernel {
             self.tasks.set(slot.0, 0, 0).map_err(failed("count a session's tasks"))?;
         }
         self.expiries.set(slot.0, expiries, 0).map_err(failed("write a session's expiries"))?;
-        self.sessions.set(slot.0, session, 0).map_err(failed("write a session"))
+        self.sessions.set(slot.0, session, 0).map_err(failed("write a session"))?;
+        self.read_back(slot, session)
     }
 
     fn read_session(&self, slot: Slot) -> Result<(Session, Box<Expiries>), KernelError> {
@@ -390,6 +458,14 @@ impl Enforcer for Kernel {
     fn tag(&mut self, pidfd: BorrowedFd<'_>, tag: Tag) -> Result<(), KernelError> {
         sys::set_tag(self.tags.fd().as_fd(), pidfd, tag)
             .map_err(|source| KernelError { action: "tag the process".to_owned(), source })?;
+        if self.processes.exists() {
+            // Where a task can lose what the daemon writes, the tag has to be elsewhere before the task goes on.
+            let noted = self.note_processes().and_then(|()| match self.find_tag(pidfd)? {
+                Some(found) if found == tag => Ok(()),
+                _ => Err(io::Error::other("the kernel did not keep it")),
+            });
+            noted.map_err(failed("tag the process"))?;
+        }
         // The first task of a session is counted here, the others where they are made. Only now: a daemon that is
         // killed in between leaves a session without tasks, which the next one ends, and not one that seems to
         // have a task for ever. The process waits for the answer, so it has no children yet; one that does not
@@ -438,25 +514,32 @@ impl Enforcer for Kernel {
         load::go_over_connections(&self.pins).map_err(failed("reset lost connections"))
     }
 
-    fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Result<Option<Tag>, KernelError> {
-        let failed = |source| KernelError { action: "read the process's tag".to_owned(), source };
-        if let Some(tag) = sys::tag(self.tags.fd().as_fd(), pidfd).map_err(failed)? {
-            return Ok(Some(tag));
-        }
-        if !self.processes.exists() {
-            return Ok(None);
-        }
-        let process = sys::process_of(pidfd).map_err(failed)?;
-        let find = || match self.tags_by_process.get(&process, 0) {
-            Ok(tag) => Ok(Some(tag)),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(failed(io::Error::other(chain(&error)))),
+    fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Confinement {
+        confinement("read the process's tag", self.find_tag(pidfd))
+    }
+
+    fn note_control_socket(&mut self, socket: BorrowedFd<'_>) -> Result<(), KernelError> {
+        let action = "tell which the control socket is";
+        // Zero: every connection is written down, until it is known which ones have to be.
+        self.control_socket.set(0, 0, 0).map_err(failed(action))?;
+        let mut giving = Giving {
+            session: SessionId(0),
+            count: 1,
+            reserved: 0,
+            descriptors: [0; limits::PASSED],
         };
-        // One that did nothing yet that is decided is noted by being looked for.
-        match find()? {
-            None => fs::read(&self.processes).map_err(failed).and_then(|_| find()),
-            found => Ok(found),
+        giving.descriptors[0] = socket.as_raw_fd().cast_unsigned();
+        self.giving.set(0, giving, 0).map_err(failed(action))?;
+        load::go_over_files(&self.pins, std::process::id()).map_err(failed(action))?;
+        match self.control_socket.get(&0, 0).map_err(failed(action))? {
+            0 => Err(failed(action)(io::Error::other("the kernel did not find it"))),
+            _ => Ok(()),
         }
+    }
+
+    fn connector_of(&self, connection: BorrowedFd<'_>) -> Confinement {
+        let found = sys::tag_at(self.connectors.fd().as_fd(), connection);
+        confinement("read who made the connection", found)
     }
 
     fn tasks_of(&self, slot: Slot) -> Result<u64, KernelError> {

@@ -123,14 +123,33 @@ impl KernelTypes {
 }
 
 /// Whether a fork that fails early (no user namespace, too many processes) frees the storage of the task that
-/// forked: seen on 6.18.15, not on 6.1, 6.12 and 7.3; what lies between counts as having it.
+/// forked: seen on 6.18.15, not on 6.1, 6.12 and 7.3; what lies between counts as having it. It can't be found out by
+/// trying: the try would leave this host a task whose storage is freed memory. So a kernel without the fault is one
+/// whose number says so and whose builder is known to leave the number's code as it is: others put later code under
+/// earlier numbers (`5.14.0-570.el9`).
 fn loses_storage(release: &std::ffi::CStr) -> bool {
     let release = release.to_string_lossy();
-    let mut numbers = release.split(|other: char| !other.is_ascii_digit()).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (6, 13) <= (major, minor) && (major, minor) < (7, 0),
-        // What is not known is kept the safe way.
-        _ => true,
+    let numbers_end = release.find(|it: char| !it.is_ascii_digit() && it != '.');
+    let (version, build) = release.split_at(numbers_end.unwrap_or(release.len()));
+    let mut numbers = version.split('.').map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return true };
+    let has_fault = (6, 13) <= (major, minor) && (major, minor) < (7, 0);
+    has_fault || ((major, minor) < (6, 13) && !is_plain(build))
+}
+
+/// Whether a build is one of the number's own code: upstream's, a release candidate, or of those that take only its
+/// fixes: Debian (`+deb13-amd64`, `-56-amd64`), Ubuntu's general kernels (`-45-generic`).
+fn is_plain(build: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(rest) = build.strip_prefix("+deb") {
+        return digits(rest.split(['-', 'u']).next().unwrap_or_default());
+    }
+    let mut words = build.split('-').skip(1);
+    match (build, words.next(), words.next()) {
+        ("", ..) => true,
+        (_, Some(rc), None) => rc.strip_prefix("rc").is_some_and(digits),
+        (_, Some(number), Some("amd64" | "arm64" | "cloud" | "rt" | "generic")) => digits(number),
+        _ => false,
     }
 }
 
@@ -248,6 +267,16 @@ mod tests {
             (c"6.13.1", true),
             (c"6.18.15+deb13-amd64", true),
             (c"7.3.4+deb13-amd64", false),
+            (c"6.1.0", false),
+            (c"6.12.0-rc3", false),
+            (c"6.8.0-45-generic", false),
+            (c"6.14.0-33-generic", true),
+            // Under these numbers lies later code.
+            (c"5.14.0-570.12.1.el9_6.x86_64", true),
+            (c"6.12.0-55.el10.x86_64", true),
+            (c"6.12.9-200.fc41.x86_64", true),
+            (c"6.1.75-android14-11-g1234", true),
+            (c"6.6.87.2-microsoft-standard-WSL2", true),
             (c"unknown", true),
         ] {
             assert_eq!(loses_storage(release), lost, "{release:?}");

@@ -288,17 +288,41 @@ pub(super) fn process_of(pidfd: BorrowedFd<'_>) -> io::Result<u32> {
     pid.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
 }
 
-/// The tag of the task behind a pidfd.
+/// Makes sure that the process behind a pidfd is there; one that has ended and was not waited for is.
+///
+/// # Errors
+/// `ESRCH` when it is gone.
+pub fn is_there(pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: signal zero is none; the call takes no memory.
+    let done = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, std::ptr::null::<u8>(), 0)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The tag of the task behind a pidfd. The kernel says of a process that is gone what it says of one without a tag
+/// (`ENOENT`, `bpf_pid_task_storage_lookup_elem`): one that is there afterwards was there.
+///
+/// # Errors
+/// What the kernel says: `ESRCH` when the process is gone.
+pub(super) fn tag(map: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> io::Result<Option<Tag>> {
+    match tag_at(map, pidfd)? {
+        None => is_there(pidfd).map(|()| None),
+        found => Ok(found),
+    }
+}
+
+/// The tag that a map has for a descriptor: of a process, or of a socket.
 ///
 /// # Errors
 /// What the kernel says.
-pub(super) fn tag(map: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> io::Result<Option<Tag>> {
+pub(super) fn tag_at(map: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> io::Result<Option<Tag>> {
     let mut tag = Tag {
         session: agent_common::id::SessionId(0),
         slot: agent_common::id::Slot(0),
         reserved: 0,
     };
-    match element(MAP_LOOKUP_ELEM, map, &pidfd.as_raw_fd(), &raw mut tag) {
+    match element(MAP_LOOKUP_ELEM, map, &descriptor.as_raw_fd(), &raw mut tag) {
         Ok(()) => Ok(Some(tag)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),

@@ -99,12 +99,12 @@ impl Args {
 /// What `--workdir` takes.
 const FOLDER: &str = "`--workdir` takes a folder that is there, its path in UTF-8";
 
-/// The work folder as the policy means it: absolute, links resolved.
+/// The work folder, absolute. Its links are the daemon's to follow: it refuses those that others may have planted.
 fn workdir(given: &Path) -> Result<String, CliError> {
     let shown = given.display();
-    let path = fs::canonicalize(given)
-        .map_err(|error| CliError::usage(format!("work folder `{shown}`: {error}"), FOLDER))?;
-    if !path.is_dir() {
+    let failed = |error| CliError::usage(format!("work folder `{shown}`: {error}"), FOLDER);
+    let path = std::path::absolute(given).map_err(failed)?;
+    if !fs::metadata(&path).map_err(failed)?.is_dir() {
         return Err(CliError::usage(format!("work folder `{shown}` is not a folder"), FOLDER));
     }
     path.into_os_string().into_string().map_err(|path| {

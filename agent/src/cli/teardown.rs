@@ -11,7 +11,7 @@ use crate::{
         Health, WhoAmI,
         client::{ClientError, typed},
     },
-    bpf::load,
+    daemon::teardown,
     settings::Settings,
 };
 
@@ -43,7 +43,7 @@ impl Args {
         if !self.yes {
             confirm()?;
         }
-        load::teardown(&settings.pin_dir).map_err(|error| CliError::failed(error.to_string()))?;
+        teardown::run(&settings).map_err(|error| CliError::failed(error.to_string()))?;
         context.out.line("enforcement is off: no process on this host is confined any more")?;
         Ok(Exit::Done)
     }

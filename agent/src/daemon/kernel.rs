@@ -1,6 +1,6 @@
 //! The seam to the kernel side: starting it, and what is remembered of that.
 
-use std::{fs, io, os::fd::OwnedFd};
+use std::{fs, io, os::fd::OwnedFd, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,19 +54,28 @@ pub enum StartError {
 
 /// What is kept in the state directory of what is pinned.
 #[derive(Deserialize, Serialize)]
-struct Loaded {
+pub(super) struct Loaded {
     /// The object, and what it was told of the kernel.
     fingerprint: String,
     /// Which making of the maps counts the events.
-    epoch: String,
+    pub(super) epoch: String,
+}
+
+/// Where that is.
+fn place(settings: &Settings) -> PathBuf {
+    settings.state_dir.join("kernel.json")
+}
+
+/// What the last start wrote down.
+pub(super) fn known(settings: &Settings) -> Option<Loaded> {
+    serde_json::from_slice(&fs::read(place(settings)).ok()?).ok()
 }
 
 /// Puts the programs in force, or takes over those that are.
 pub(super) fn start(settings: &Settings) -> Result<Kernel, StartError> {
     let pins = Pins::new(&settings.pin_dir);
-    let path = settings.state_dir.join("kernel.json");
-    let known: Option<Loaded> =
-        fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let path = place(settings);
+    let known = known(settings);
     let fingerprint = known.as_ref().map(|known| Fingerprint(known.fingerprint.clone()));
     // The kernel's types and the loader take tens of megabytes.
     let load = || bpf::load::start(&pins, fingerprint.as_ref()).map_err(|error| error.to_string());

@@ -1,8 +1,10 @@
-//! One daemon at a time, by a lock on a file in the state directory.
+//! One daemon at a time: by a lock on a file in the state directory, and by one on the pin directory, since the
+//! programs and maps there have one owner, whatever directory its state is in.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -15,6 +17,18 @@ pub enum LockError {
     #[error("another remitd runs already{}", pid.map(|pid| format!(", process {pid}")).unwrap_or_default())]
     Taken {
         /// Its process, as far as it wrote it down.
+        pid: Option<u32>,
+    },
+    /// Another daemon has the pins.
+    #[error(
+        "another remitd has the pins in `{}`{}",
+        path.display(),
+        pid.map(|pid| format!(": process {pid}")).unwrap_or_default()
+    )]
+    Pinned {
+        /// The directory.
+        path: PathBuf,
+        /// Its process, as far as the kernel tells.
         pid: Option<u32>,
     },
     /// The system refused.
@@ -61,6 +75,32 @@ impl Lock {
         written.map_err(failed)?;
         Ok(Self(file))
     }
+
+    /// Takes the lock of a pin directory. It is on the directory itself, so it is the same by whatever path.
+    pub(super) fn take_pins(pin_dir: &Path) -> Result<Self, LockError> {
+        let failed = |source| LockError::System { path: pin_dir.to_owned(), source };
+        fs::create_dir_all(pin_dir).map_err(failed)?;
+        let dir = File::open(pin_dir).map_err(failed)?;
+        match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(dir)),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let inode = dir.metadata().map_err(failed)?.ino();
+                Err(LockError::Pinned { path: pin_dir.to_owned(), pid: holder(inode) })
+            }
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+}
+
+/// The process that has a lock on an inode of that number (proc(5), `/proc/locks`).
+fn holder(inode: u64) -> Option<u32> {
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, "FLOCK", _, "WRITE", pid, file, ..] = words.as_slice() else { return None };
+        let number: u64 = file.rsplit(':').next()?.parse().ok()?;
+        (number == inode).then(|| pid.parse().ok()).flatten()
+    })
 }
 
 #[cfg(test)]
@@ -75,5 +115,18 @@ mod tests {
         assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
         drop(first);
         assert!(Lock::take(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn second_owner_of_the_pins_is_refused_and_told_who_has_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        let pins = dir.path().join("pins");
+        std::os::unix::fs::symlink(&pins, &link).unwrap();
+        let first = Lock::take_pins(&pins).unwrap();
+        let error = Lock::take_pins(&link).unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(first);
+        assert!(Lock::take_pins(&link).is_ok());
     }
 }

@@ -333,6 +333,7 @@ mod tests {
                 reason: Some(text()),
                 policy: Some(1),
                 detail: Some(text()),
+                count: Some(2),
                 ..Control::new("h1", Act::Grant, by)
             })),
             Record::Lost(Box::new(Lost {

@@ -188,6 +188,9 @@ pub struct Profile {
     pub requests: BTreeMap<String, Request>,
     /// Who, besides operators, may start a session.
     pub may_start: MayStart,
+    /// Patterns of where its work folder may lie, of the variables `home` and `user`; none: anywhere that the
+    /// starter may write.
+    pub workdir: Vec<PathPattern>,
     /// The program whose start starts a session. Not in force yet.
     pub match_exe: Option<String>,
     /// What follows from what a session has done. Not in force yet.
@@ -221,12 +224,25 @@ pub enum Approval {
 }
 
 /// Who may start a session; it gives no other right.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MayStart {
     /// Users, by name.
     pub users: Vec<String>,
     /// Groups, by name.
     pub groups: Vec<String>,
+    /// How many sessions of the profile each user of them may have at once.
+    pub sessions: u32,
+}
+
+impl MayStart {
+    /// How many sessions where the policy does not say.
+    const SESSIONS: u32 = 20;
+}
+
+impl Default for MayStart {
+    fn default() -> Self {
+        Self { users: Vec::new(), groups: Vec::new(), sessions: Self::SESSIONS }
+    }
 }
 
 /// What a session loses by what it has done.

@@ -122,6 +122,16 @@ pub enum Error {
          (`remit session end S --kill` does at once)"
     )]
     Occupied,
+    /// The starter has as many sessions as the profile lets them.
+    #[error(
+        "you have {most} sessions of profile `{profile}`, the most that it lets you have at once"
+    )]
+    TooMany {
+        /// The profile.
+        profile: String,
+        /// How many.
+        most: u32,
+    },
     /// The session can't go from its state to that one.
     #[error("session `{name}` is {state}")]
     WrongState {
@@ -178,6 +188,7 @@ impl Error {
             Self::MissingVariable { variable, .. } => Some(format!("add `--var {variable}=…`")),
             Self::ZeroTtl => Some("a time such as `90s`, `15m` or `8h`".into()),
             Self::LongTtl { most, .. } => Some(format!("at most `{}`", Span(*most))),
+            Self::TooMany { .. } => Some("end one, or have an operator start it".into()),
             Self::NameTaken { .. } => Some("choose another `--name`, or leave it out".into()),
             Self::BadFile { .. } => {
                 Some("letters, digits, `.`, `_` and `-`, ending in `.toml`".into())

@@ -6,6 +6,7 @@ use agent_common::id::Tag;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{Error, Sessions};
+use crate::bpf::Confinement;
 
 /// Rounds over all processes before those that are left are left.
 const ROUNDS: usize = 100;
@@ -38,9 +39,9 @@ fn round(sessions: &Sessions, tag: Tag) -> Result<Vec<i32>, Error> {
         let Some(pid) = Pid::from_raw(pid) else { continue };
         let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
         let tagged = match sessions.lock().enforcer().tag_of(std::os::fd::AsFd::as_fd(&process)) {
-            Ok(found) => found == Some(tag),
-            Err(error) if error.source.raw_os_error() == Some(libc::ESRCH) => false,
-            Err(error) => return Err(error.into()),
+            Confinement::Unknown(error) if error.is_gone() => false,
+            Confinement::Unknown(error) => return Err(error.into()),
+            found => found.is_of(tag),
         };
         if tagged && !is_dead(pid) && pidfd_send_signal(&process, Signal::KILL).is_ok() {
             found.push(pid.as_raw_nonzero().get());

@@ -60,7 +60,7 @@ fn of(sessions: &Sessions, id: Id, lost: &[&Lost]) {
         let Some(process) = Pid::from_raw(pid) else { continue };
         let Ok(process) = pidfd_open(process, PidfdFlags::empty()) else { continue };
         let found = sessions.lock().enforcer().tag_of(process.as_fd());
-        if !matches!(found, Ok(Some(found)) if found == tag) {
+        if !found.is_of(tag) {
             continue;
         }
         let left = left(sessions, id, lost, pid);

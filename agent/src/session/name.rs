@@ -15,6 +15,11 @@ pub(super) fn check(name: &str) -> Result<(), Error> {
             help: "1 to 64 letters, digits, `.`, `_` and `-`",
         });
     }
+    let in_urls =
+        "not `.` or `..`, and no `-` at its start: it stands in addresses and after options";
+    if matches!(name, "." | "..") || name.starts_with('-') {
+        return Err(Error::BadName { name: name.to_owned(), help: in_urls });
+    }
     if Id::looks_like(name) {
         return Err(Error::BadName {
             name: name.to_owned(),
@@ -41,10 +46,22 @@ mod tests {
 
     #[test]
     fn names_follow_their_rule() {
-        for good in ["a", "fix-42", "A.b_c", &"x".repeat(64)] {
+        for good in ["a", "fix-42", "A.b_c", "...", ".a", "_", &"x".repeat(64)] {
             assert!(check(good).is_ok(), "{good}");
         }
-        for bad in ["", "a b", "ä", "a/b", &"x".repeat(65), "0123456789abcdef"] {
+        for bad in [
+            "",
+            "a b",
+            "ä",
+            "a/b",
+            &"x".repeat(65),
+            "0123456789abcdef",
+            ".",
+            "..",
+            "-x",
+            "--",
+            "a%2fb",
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
     }

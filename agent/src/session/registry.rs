@@ -14,6 +14,7 @@ pub(crate) mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    os::fd::BorrowedFd,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -181,6 +182,14 @@ impl Registry {
         self.enforcer.as_ref()
     }
 
+    /// Tells the kernel which socket is the control socket.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn note_control_socket(&mut self, socket: BorrowedFd<'_>) -> Result<(), KernelError> {
+        self.enforcer.note_control_socket(socket)
+    }
+
     /// The clocks.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
@@ -264,6 +273,11 @@ impl Registry {
     /// All bits that some live session has.
     fn held(&self) -> ToolSet {
         self.live.values().flat_map(|session| &session.grants).map(Grant::tool_bit).collect()
+    }
+
+    /// Has an act written down that was refused or failed.
+    pub fn note_attempt(&mut self, control: Control) {
+        self.tell(control);
     }
 
     pub(super) fn tell(&mut self, control: Control) {

@@ -22,7 +22,7 @@ use super::{
     witness::{Control, Witness},
 };
 use crate::{
-    bpf::{Enforcer, KernelError, Need},
+    bpf::{Confinement, Enforcer, KernelError, Need},
     policy::tables::{Rules, Tables},
 };
 
@@ -43,7 +43,9 @@ pub(crate) struct State {
     pub(crate) given: HashMap<u64, Vec<u32>>,
     /// What is attached; none before the first say.
     pub(crate) attached: Option<Need>,
-    /// The next call whose name begins like this fails; `tag_of` as long as it stands here.
+    /// Who made every connection.
+    pub(crate) connector: Option<Tag>,
+    /// The next call whose name begins like this fails; `tag_of` and `connector_of` as long as they stand here.
     pub(crate) fail: Option<&'static str>,
 }
 
@@ -137,13 +139,24 @@ impl Enforcer for Double {
         Ok(())
     }
 
-    fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Result<Option<Tag>, KernelError> {
+    fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Confinement {
         let state = self.state();
         if state.fail == Some("tag_of") {
-            let source = io::Error::other("told to fail");
-            return Err(KernelError { action: "read a tag".into(), source });
+            return unknown();
         }
-        Ok(state.tags.get(&pid(pidfd)).copied())
+        state.tags.get(&pid(pidfd)).copied().map_or(Confinement::None, Confinement::Of)
+    }
+
+    fn note_control_socket(&mut self, _: BorrowedFd<'_>) -> Result<(), KernelError> {
+        self.call("note the control socket".into()).map(drop)
+    }
+
+    fn connector_of(&self, _: BorrowedFd<'_>) -> Confinement {
+        let state = self.state();
+        if state.fail == Some("connector_of") {
+            return unknown();
+        }
+        state.connector.map_or(Confinement::None, Confinement::Of)
     }
 
     fn tasks_of(&self, slot: Slot) -> Result<u64, KernelError> {
@@ -151,6 +164,12 @@ impl Enforcer for Double {
         let tagged = state.tags.values().filter(|tag| tag.slot == slot).count() as u64;
         Ok(state.tasks.get(&slot.0).copied().unwrap_or(tagged))
     }
+}
+
+/// An answer that is none.
+fn unknown() -> Confinement {
+    let source = io::Error::other("told to fail");
+    Confinement::Unknown(KernelError { action: "read a tag".into(), source })
 }
 
 /// A clock that is set by hand.

@@ -38,6 +38,18 @@ pub enum Act {
     LeaveMapped,
 }
 
+/// How an act went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is in force.
+    Done,
+    /// Whoever asked may not.
+    Refused,
+    /// It could not be done; nothing changed.
+    Failed,
+}
+
 /// A session, as far as a record names it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Subject {
@@ -90,6 +102,17 @@ pub struct Control {
     /// That policy's digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// How it went.
+    pub outcome: Outcome,
+    /// More of how it went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The session that who did it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_session: Option<Id>,
+    /// How many such acts it stands for, where it is not one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }
 
 impl Control {
@@ -109,6 +132,10 @@ impl Control {
             reason: None,
             generation: None,
             digest: None,
+            outcome: Outcome::Done,
+            detail: None,
+            by_session: None,
+            count: None,
         }
     }
 }

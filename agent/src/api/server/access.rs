@@ -4,7 +4,7 @@ use agent_common::id::{SessionId, Tag};
 
 use super::{ApiError, peer::Peer, users};
 use crate::{
-    bpf::KernelError,
+    bpf::Confinement,
     policy::{Policy, Profile},
 };
 
@@ -40,15 +40,17 @@ pub enum Ask {
 /// The kernel does not say whether the peer is tagged: it is refused then.
 pub fn standing(
     peer: &Peer,
-    tag: Result<Option<Tag>, KernelError>,
+    confinement: Confinement,
     group: &str,
     policy: &Policy,
 ) -> Result<Standing, ApiError> {
-    let tag = tag.map_err(|error| {
-        ApiError::forbidden(format!("it can't be told whether you are in a session: {error}"))
-    })?;
-    if let Some(tag) = tag {
-        return Ok(Standing::Confined(tag));
+    match confinement {
+        Confinement::Of(tag) => return Ok(Standing::Confined(tag)),
+        Confinement::None => {}
+        Confinement::Unknown(error) => {
+            let message = format!("it can't be told whether you are in a session: {error}");
+            return Err(ApiError::forbidden(message));
+        }
     }
     if operates(peer.uid, &peer.groups, users::gid(group)) {
         return Ok(Standing::Operator);

@@ -32,6 +32,8 @@ use super::{ApiError, BODY_BYTES, Server, access::Standing, peer::Peer};
 
 /// Connections at once.
 const CONNECTIONS: usize = 1024;
+/// Connections at once of all who are no operators: the other places are kept for operators.
+const GUESTS: usize = CONNECTIONS - 128;
 /// Connections at once of one session, or of one user who is no operator.
 pub(super) const GUEST_CONNECTIONS: usize = 16;
 /// Connections at once that are told that they are too many; more are only closed.
@@ -68,6 +70,9 @@ impl Guests {
     /// A place, unless the guest has too many already.
     fn admit(&self, guest: Guest) -> Option<Place> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.values().sum::<usize>() >= GUESTS {
+            return None;
+        }
         let count = counts.entry(guest).or_default();
         if *count >= GUEST_CONNECTIONS {
             return None;

@@ -54,6 +54,12 @@ impl ApiError {
             .help("ask an operator, from outside the session")
     }
 
+    /// Says what it is about.
+    pub(super) fn of(mut self, what: &str) -> Self {
+        self.body.message = format!("{what}: {}", self.body.message);
+        self
+    }
+
     /// Something failed that is not the peer's fault.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
@@ -129,7 +135,7 @@ fn kind(error: &Error) -> (StatusCode, &'static str) {
         Error::NameTaken { .. } => (S::CONFLICT, "name_taken"),
         Error::Ended { .. } => (S::CONFLICT, "ended"),
         Error::WrongState { .. } => (S::CONFLICT, "wrong_state"),
-        Error::Full | Error::Occupied => (S::CONFLICT, "full"),
+        Error::Full | Error::Occupied | Error::TooMany { .. } => (S::CONFLICT, "full"),
         Error::BadName { .. }
         | Error::BadText { .. }
         | Error::BadWorkdir { .. }

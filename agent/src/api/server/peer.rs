@@ -4,14 +4,19 @@
 use std::{
     fs, io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    os::unix::fs::MetadataExt as _,
+    sync::OnceLock,
 };
 
+use agent_common::id::Tag;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::bpf::{Confinement, Enforcer};
 
 /// `SO_PEERPIDFD` of Linux 6.5 (include/uapi/asm-generic/socket.h).
 const SO_PEERPIDFD: libc::c_int = 77;
 
-/// A process that connected.
+/// A process that connected, and its connection.
 #[derive(Debug)]
 pub struct Peer {
     /// Its process id when it connected.
@@ -20,14 +25,19 @@ pub struct Peer {
     pub uid: u32,
     /// Its groups when it connected: the effective one first, then the supplementary ones.
     pub groups: Vec<u32>,
-    process: OwnedFd,
+    /// The process; none where it was gone already.
+    process: Option<OwnedFd>,
+    /// The connection, to ask the kernel who made it.
+    connection: OwnedFd,
+    /// The session that was started over this connection, whose it is from then on.
+    started: OnceLock<Tag>,
 }
 
 impl Peer {
     /// The peer of a connected unix socket.
     ///
     /// # Errors
-    /// The kernel does not tell, or the process is gone.
+    /// The kernel does not tell.
     pub fn of(socket: &impl AsFd) -> io::Result<Self> {
         let socket = socket.as_fd();
         let credentials = rustix::net::sockopt::socket_peercred(socket)?;
@@ -36,18 +46,69 @@ impl Peer {
         let mut groups = vec![credentials.gid.as_raw()];
         groups.extend(supplementary_groups(socket)?);
         let process = match peer_pidfd(socket) {
-            Ok(process) => process,
-            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => open(pid, uid)?,
-            Err(error) => return Err(error),
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => open(pid, uid),
+            found => found,
         };
         let pid = u32::try_from(pid.as_raw_nonzero().get()).map_err(io::Error::other)?;
-        Ok(Self { pid, uid, groups, process })
+        let process = match process {
+            Err(error) if !is_gone(&error) => return Err(error),
+            found => found.ok(),
+        };
+        let connection = socket.try_clone_to_owned()?;
+        Ok(Self { pid, uid, groups, process, connection, started: OnceLock::new() })
     }
 
-    /// The process.
-    pub fn process(&self) -> BorrowedFd<'_> {
-        self.process.as_fd()
+    /// The process; none where it was gone when its connection was accepted.
+    pub fn process(&self) -> Option<BorrowedFd<'_>> {
+        self.process.as_ref().map(AsFd::as_fd)
     }
+
+    /// Whether the process sees other mounts than this one.
+    ///
+    /// # Errors
+    /// It is gone, or the system does not tell.
+    pub fn has_own_mounts(&self) -> io::Result<bool> {
+        let process = self.process().ok_or(io::ErrorKind::NotFound)?;
+        let theirs = mounts_of(&self.pid.to_string())?;
+        // The number still is that process's.
+        crate::bpf::is_there(process)?;
+        Ok(theirs != mounts_of("self")?)
+    }
+
+    /// Notes that a session was started over this connection.
+    pub fn has_started(&self, tag: Tag) {
+        // Who belongs to a session starts no other: there is no second one.
+        let _ = self.started.set(tag);
+    }
+
+    /// Whose the peer is. The connection's word counts first: what the kernel wrote down when it was made, and
+    /// whether a session was started over it. A process that was untagged then may be tagged now; one that is gone
+    /// has nothing to add.
+    pub fn confinement(&self, kernel: &dyn Enforcer) -> Confinement {
+        if let Some(tag) = self.started.get() {
+            return Confinement::Of(*tag);
+        }
+        match (kernel.connector_of(self.connection.as_fd()), self.process()) {
+            (Confinement::None, Some(process)) => match kernel.tag_of(process) {
+                Confinement::Unknown(error) if error.is_gone() => Confinement::None,
+                found => found,
+            },
+            (found, _) => found,
+        }
+    }
+}
+
+/// What tells a process's mount namespace from others.
+fn mounts_of(process: &str) -> io::Result<(u64, u64)> {
+    let namespace = fs::metadata(format!("/proc/{process}/ns/mnt"))?;
+    Ok((namespace.dev(), namespace.ino()))
+}
+
+/// Whether a process could not be opened because it is gone.
+fn is_gone(error: &io::Error) -> bool {
+    // `SO_PEERPIDFD` has other words for it from kernel to kernel (`pidfd_prepare`, kernel/fork.c).
+    matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL | libc::ENODATA | libc::ENOENT))
+        || error.kind() == io::ErrorKind::NotFound
 }
 
 /// The process behind a pid, on kernels without [`SO_PEERPIDFD`]. The number could have gone to
@@ -58,7 +119,7 @@ fn open(pid: Pid, uid: u32) -> io::Result<OwnedFd> {
     let process = pidfd_open(pid, PidfdFlags::empty())?;
     let same_user = effective_uid(pid)? == uid;
     if start_time(pid)? != before || !same_user {
-        return Err(io::Error::other("the process that connected is gone"));
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     Ok(process)
 }

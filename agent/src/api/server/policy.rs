@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use axum::{Extension, Json, extract::State};
 
-use super::{ApiError, Server, access::Ask, peer::Peer, question, view};
+use super::{ApiError, Call, Server, access::Ask, attempts::Attempt, peer::Peer, question, view};
 use crate::{
     api::{
         CheckAnswer, ExplainRequest, Explanation, PolicyChange, PolicyFile, PolicySize, PolicyView,
         PushRequest, ReloadRequest,
     },
-    session::policy_dir::{Pushed, checked},
+    session::{
+        policy_dir::{Pushed, checked},
+        witness::Act,
+    },
 };
 
 type Peered = Extension<Arc<Peer>>;
@@ -50,8 +53,10 @@ pub(super) async fn push(
     Extension(peer): Peered,
     Json(request): Json<PushRequest>,
 ) -> Answer<PolicyChange> {
+    let names: Vec<&str> = request.files.iter().map(|file| file.name.as_str()).collect();
+    let attempt = Attempt::new(Act::Push).detail(names.join(", ").chars().take(256).collect());
     server
-        .call(peer, Ask::Operate, move |server, call| {
+        .act(peer, Ask::Operate, attempt, move |server, call| {
             if request.files.is_empty() {
                 return Err(ApiError::bad("no files to push"));
             }
@@ -74,12 +79,15 @@ pub(super) async fn reload(
     } else {
         serde_json::from_slice(&body).map_err(|error| ApiError::bad(error.to_string()))?
     };
-    server
-        .call(peer, Ask::Operate, move |server, call| {
-            let (installed, policy) = server.policy.reload(request.dry_run, &call.actor)?;
-            Ok(Json(view::change(installed, &policy, request.dry_run)))
-        })
-        .await
+    let work = move |server: &Server, call: &Call| {
+        let (installed, policy) = server.policy.reload(request.dry_run, &call.actor)?;
+        Ok(Json(view::change(installed, &policy, request.dry_run)))
+    };
+    // One that only asks what would change is no act.
+    if request.dry_run {
+        return server.call(peer, Ask::Operate, work).await;
+    }
+    server.act(peer, Ask::Operate, Attempt::new(Act::Reload), work).await
 }
 
 /// `POST /v1/policy/explain`.

@@ -14,13 +14,14 @@ use agent_common::id::Tag;
 use super::{
     ApiError, Server,
     access::{Ask, Standing, allow_session},
+    attempts::Attempt,
     peer::Peer,
-    view,
+    starting, view,
 };
 use crate::{
     api::{self, EndAnswer, GrantRequest, Health, SessionList, StartRequest, WhoAmI},
     policy::value::duration,
-    session::{Error, Id, kill, model::PassedFd, registry::Start},
+    session::{Actor, Error, Id, Registry, kill, witness::Act},
 };
 
 type Peered = Extension<Arc<Peer>>;
@@ -132,35 +133,33 @@ pub(super) async fn start(
     Json(request): Json<StartRequest>,
 ) -> Result<(StatusCode, Json<api::Session>), ApiError> {
     let ask = Ask::Start(request.profile.clone());
+    let attempt = Attempt::new(Act::Start).detail(format!("profile `{}`", request.profile));
     let work = move |server: &Server, call: &super::Call| {
-        let ttl = request.ttl.as_deref().map(duration).transpose()?;
-        let start = Start {
-            profile: request.profile,
-            task: request.task,
-            workdir: request.workdir,
-            ttl,
-            name: request.name,
-            variables: request.variables,
-            passed_fds: request
-                .passed_fds
-                .into_iter()
-                .take(1024)
-                .map(|fd| PassedFd { fd: fd.fd, target: fd.target })
-                .collect(),
-        };
+        let start = starting::checked(server, call, request)?;
+        let process = call.peer.process().ok_or_else(gone)?;
         single(server, call.peer.pid)?;
         let mut registry = server.sessions.lock();
-        let id = registry.start(start, call.actor.clone(), call.peer.process())?.id;
+        let session = registry.start(start, call.actor.clone(), process)?;
+        let id = session.id;
+        call.peer.has_started(Tag { session: id.0, slot: session.slot(), reserved: 0 });
         // Only the main thread was tagged; one that it made before that is free. From here on all that
         // it makes have the tag.
-        if let Err(error) = single(server, call.peer.pid) {
-            registry.end(&id.to_string(), "its process has untagged threads", &call.actor)?;
+        let is_operator = matches!(call.standing, Standing::Operator);
+        let whole = single(server, call.peer.pid)
+            .map_err(|error| ("its process has untagged threads", error));
+        // From here on it can't go to another mount namespace either.
+        let mounts = || starting::mounts(&call.peer, is_operator).map(drop);
+        let sound = whole.and_then(|()| {
+            mounts().map_err(|error| ("its process went to another mount namespace", error))
+        });
+        if let Err((why, error)) = sound {
+            registry.end(&id.to_string(), why, &call.actor)?;
             return Err(error);
         }
         let session = registry.by_id(id).ok_or_else(|| ApiError::internal("it ended at once"))?;
         Ok((StatusCode::CREATED, Json(view::session(&registry, session))))
     };
-    server.call(peer, ask, work).await
+    server.act(peer, ask, attempt, work).await
 }
 
 /// Makes sure that a process has one thread: tags are a thread's.
@@ -168,8 +167,13 @@ fn single(server: &Server, pid: u32) -> Result<(), ApiError> {
     match (server.threads)(pid) {
         Ok(1) => Ok(()),
         Ok(count) => Err(ApiError::threads(count)),
-        Err(_) => Err(ApiError::bad("the process that asked is gone")),
+        Err(_) => Err(gone()),
     }
+}
+
+/// Who asked can't be tagged any more.
+fn gone() -> ApiError {
+    ApiError::bad("the process that asked is gone")
 }
 
 /// `DELETE /v1/sessions/{s}`.
@@ -179,8 +183,9 @@ pub(super) async fn end(
     Path(word): Path<String>,
     Query(query): Query<EndQuery>,
 ) -> Answer<EndAnswer> {
+    let attempt = Attempt::on(Act::End, &word);
     server
-        .call(peer, Ask::Operate, move |server, call| {
+        .act(peer, Ask::Operate, attempt, move |server, call| {
             let (id, slot) = {
                 let mut registry = server.sessions.lock();
                 let session = registry.find(&word)?;
@@ -212,8 +217,11 @@ pub(super) async fn quarantine(
     Extension(peer): Peered,
     Path(word): Path<String>,
 ) -> Answer<api::Session> {
-    change(server, peer, move |registry, actor| registry.quarantine(&word, actor).map(|s| s.id))
-        .await
+    let attempt = Attempt::on(Act::Quarantine, &word);
+    let work = move |registry: &mut Registry, actor: &Actor| {
+        registry.quarantine(&word, actor).map(|session| session.id)
+    };
+    change(server, peer, attempt, work).await
 }
 
 /// `POST /v1/sessions/{s}/resume`.
@@ -222,7 +230,11 @@ pub(super) async fn resume(
     Extension(peer): Peered,
     Path(word): Path<String>,
 ) -> Answer<api::Session> {
-    change(server, peer, move |registry, actor| registry.resume(&word, actor).map(|s| s.id)).await
+    let attempt = Attempt::on(Act::Resume, &word);
+    let work = move |registry: &mut Registry, actor: &Actor| {
+        registry.resume(&word, actor).map(|session| session.id)
+    };
+    change(server, peer, attempt, work).await
 }
 
 /// `POST /v1/sessions/{s}/grants`.
@@ -235,6 +247,7 @@ pub(super) async fn grant(
     let ttl = duration(&request.ttl);
     let GrantRequest { tool, reason, .. } = request;
     let asked = Instant::now();
+    let attempt = Attempt::on(Act::Grant, &word).tool(&tool).reason(reason.as_deref());
     let work = move |server: &Server, call: &super::Call| {
         let ttl = ttl?;
         let mut registry = server.sessions.lock();
@@ -242,7 +255,7 @@ pub(super) async fn grant(
         server.vitals.grants.observe(asked.elapsed());
         Ok(Json(view::session(&registry, registry.find(&id.to_string())?)))
     };
-    server.call(peer, Ask::Operate, work).await
+    server.act(peer, Ask::Operate, attempt, work).await
 }
 
 /// `DELETE /v1/sessions/{s}/grants/{tool}`.
@@ -251,7 +264,8 @@ pub(super) async fn revoke(
     Extension(peer): Peered,
     Path((word, tool)): Path<(String, String)>,
 ) -> Answer<api::Session> {
-    take(server, peer, move |registry, actor| {
+    let attempt = Attempt::on(Act::Revoke, &word).tool(&tool);
+    take(server, peer, attempt, move |registry, actor| {
         registry.revoke(&word, Some(&tool), actor).map(|session| session.id)
     })
     .await
@@ -263,7 +277,8 @@ pub(super) async fn revoke_all(
     Extension(peer): Peered,
     Path(word): Path<String>,
 ) -> Answer<api::Session> {
-    take(server, peer, move |registry, actor| {
+    let attempt = Attempt::on(Act::Revoke, &word);
+    take(server, peer, attempt, move |registry, actor| {
         registry.revoke(&word, None, actor).map(|session| session.id)
     })
     .await
@@ -271,15 +286,13 @@ pub(super) async fn revoke_all(
 
 /// Takes authority back for an operator, and notes how soon it was in force; then looks at what the session has
 /// mapped.
-async fn take<F>(server: Server, peer: Arc<Peer>, work: F) -> Answer<api::Session>
+async fn take<F>(server: Server, peer: Arc<Peer>, attempt: Attempt, work: F) -> Answer<api::Session>
 where
-    F: FnOnce(&mut crate::session::Registry, &crate::session::Actor) -> Result<Id, Error>
-        + Send
-        + 'static,
+    F: FnOnce(&mut Registry, &Actor) -> Result<Id, Error> + Send + 'static,
 {
     let asked = Instant::now();
     server
-        .call(peer, Ask::Operate, move |server, call| {
+        .act(peer, Ask::Operate, attempt, move |server, call| {
             let id = work(&mut server.sessions.lock(), &call.actor)?;
             server.vitals.revocations.observe(asked.elapsed());
             server.sessions.settle_losses();
@@ -290,14 +303,17 @@ where
 }
 
 /// Changes a session for an operator, and shows it.
-async fn change<F>(server: Server, peer: Arc<Peer>, work: F) -> Answer<api::Session>
+async fn change<F>(
+    server: Server,
+    peer: Arc<Peer>,
+    attempt: Attempt,
+    work: F,
+) -> Answer<api::Session>
 where
-    F: FnOnce(&mut crate::session::Registry, &crate::session::Actor) -> Result<Id, Error>
-        + Send
-        + 'static,
+    F: FnOnce(&mut Registry, &Actor) -> Result<Id, Error> + Send + 'static,
 {
     server
-        .call(peer, Ask::Operate, move |server, call| {
+        .act(peer, Ask::Operate, attempt, move |server, call| {
             let id = work(&mut server.sessions.lock(), &call.actor)?;
             server.sessions.settle_losses();
             let registry = server.sessions.lock();

@@ -3,11 +3,23 @@
 use std::{
     fs::{self, Permissions},
     io,
-    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    io::Errno,
+    net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
+};
 use tokio::net::UnixListener;
+
+use crate::bpf::KernelError;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// Why the control socket can't be offered.
 #[derive(Debug, thiserror::Error)]
@@ -29,15 +41,21 @@ pub enum SocketError {
         #[source]
         source: io::Error,
     },
+    /// The kernel side can't tell who connects.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
 }
 
 /// Listens on the control socket. One that was left over is replaced: that no other daemon listens on
 /// it is for the lock in the state directory to say. Everybody may connect; what each may do is
-/// decided for each request.
+/// decided for each request. `before` is told the socket before anybody can connect to it.
 ///
 /// # Errors
-/// The place is taken by something else, or the system refused.
-pub fn bind(path: &Path) -> Result<UnixListener, SocketError> {
+/// The place is taken by something else, or the system or the kernel side refused.
+pub fn bind(
+    path: &Path,
+    before: impl FnOnce(BorrowedFd<'_>) -> Result<(), KernelError>,
+) -> Result<UnixListener, SocketError> {
     let failed = |action, path: &Path| {
         let path = path.to_owned();
         move |source| SocketError::System { action, path, source }
@@ -56,7 +74,14 @@ pub fn bind(path: &Path) -> Result<UnixListener, SocketError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("look at", path)(error)),
     }
-    let listener = UnixListener::bind(path).map_err(failed("listen on", path))?;
+    let refused = |error: Errno| failed("listen on", path)(error.into());
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket =
+        net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(refused)?;
+    let address = SocketAddrUnix::new(path).map_err(refused)?;
+    net::bind(&socket, &address).map_err(refused)?;
     fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(failed("open up", path))?;
-    Ok(listener)
+    before(socket.as_fd())?;
+    net::listen(&socket, BACKLOG).map_err(refused)?;
+    UnixListener::from_std(socket.into()).map_err(failed("listen on", path))
 }

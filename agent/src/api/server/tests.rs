@@ -20,6 +20,7 @@ use crate::{
     session::{
         registry::tests::{POLICY, World},
         testing::Double,
+        witness::{Act, Outcome},
     },
 };
 
@@ -93,6 +94,7 @@ impl Scene {
             threads: |_| Ok(1),
             vitals: Arc::new(Vitals::new(Some(Duration::from_secs(60)))),
             canary: Arc::new(|| {}),
+            attempts: Attempts::default(),
         };
         change(&mut server);
         let place = socket.clone();
@@ -101,7 +103,7 @@ impl Scene {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let listener = bind(&place).unwrap();
+                let listener = bind(&place, |_| Ok(())).unwrap();
                 ready.send(()).unwrap();
                 serve(listener, server).await.unwrap();
             });
@@ -111,13 +113,20 @@ impl Scene {
         Self { client: Client::new(Some(socket)).unwrap(), kernel, policy_dir, sessions, world }
     }
 
+    /// A folder to work in.
+    fn work(&self) -> String {
+        let folder = self.world.dir.path().join("work");
+        fs::create_dir_all(&folder).unwrap();
+        folder.canonicalize().unwrap().to_str().unwrap().to_owned()
+    }
+
     /// Makes this process an operator's again.
     fn untag(&self) {
         self.kernel.state().tags.clear();
     }
 
     fn start(&self) -> Value {
-        let request = json!({"profile": "coder", "workdir": "/home/dev/x", "task": "fix"});
+        let request = json!({"profile": "coder", "workdir": self.work(), "task": "fix"});
         self.client.post("/v1/sessions", &request).unwrap()
     }
 }
@@ -186,7 +195,42 @@ fn peer_whose_tag_is_not_told_is_refused() {
     assert_eq!(refused(scene.client.get("/v1/whoami")), (403, "forbidden".into()));
     assert_eq!(refused(scene.client.get("/v1/sessions")), (403, "forbidden".into()));
     scene.kernel.state().fail = None;
+    scene.kernel.state().fail = Some("connector_of");
+    assert_eq!(refused(scene.client.get("/v1/sessions")), (403, "forbidden".into()));
+    scene.kernel.state().fail = None;
     assert_eq!(scene.client.get("/v1/whoami").unwrap()["operator"], true);
+}
+
+#[test]
+fn connection_that_a_session_made_is_confined_whoever_s_process_it_is_now() {
+    let scene = Scene::new();
+    scene.start();
+    scene.untag();
+    let session = scene.sessions.lock().live().next().unwrap().clone();
+    let tag = Tag { session: session.id.0, slot: session.slot(), reserved: 0 };
+    scene.kernel.state().connector = Some(tag);
+    assert_eq!(scene.client.get("/v1/whoami").unwrap()["session"]["name"], "coder-1");
+    let request = json!({"tool": "github", "ttl": "10m", "reason": "mine"});
+    let grant = scene.client.post("/v1/sessions/coder-1/grants", &request);
+    assert_eq!(refused(grant), (403, "confined".to_owned()));
+    let acts = scene.world.memory.0.lock().unwrap();
+    let last = acts.last().unwrap();
+    assert_eq!((last.act, last.outcome), (Act::Grant, Outcome::Refused));
+    assert_eq!((last.by_session, last.reason.as_deref()), (Some(session.id), Some("mine")));
+    assert_eq!(last.session.as_ref().map(|session| session.name.as_str()), Some("coder-1"));
+}
+
+#[test]
+fn acts_that_fail_are_told_and_questions_are_not() {
+    let scene = Scene::new();
+    scene.client.get("/v1/sessions/nobody").unwrap_err();
+    scene.client.post("/v1/sessions/nobody/quarantine", &()).unwrap_err();
+    let start = json!({"profile": "coder", "workdir": "/"});
+    scene.client.post("/v1/sessions", &start).unwrap_err();
+    let acts = scene.world.memory.0.lock().unwrap();
+    let failed: Vec<Act> =
+        acts.iter().filter(|act| act.outcome == Outcome::Failed).map(|act| act.act).collect();
+    assert_eq!(failed, [Act::Quarantine, Act::Start]);
 }
 
 #[test]
@@ -207,8 +251,13 @@ fn refusals_are_json_with_a_fitting_status() {
     assert_eq!(post("/v1/sessions", &json!({"profile": 1})), (422, "bad_request".into()));
     let wrong = json!({"profile": "codr", "workdir": "/"});
     assert_eq!(post("/v1/sessions", &wrong), (404, "no_profile".into()));
-    let wrong = json!({"profile": "coder", "workdir": "/", "ttl": "soon"});
+    let work = scene.work();
+    let wrong = json!({"profile": "coder", "workdir": work, "ttl": "soon"});
     assert_eq!(post("/v1/sessions", &wrong), (400, "bad_request".into()));
+    for folder in ["/", "relative", "/no/such/folder"] {
+        let wrong = json!({"profile": "coder", "workdir": folder});
+        assert_eq!(post("/v1/sessions", &wrong), (400, "bad_request".into()), "{folder}");
+    }
 }
 
 #[test]
@@ -257,7 +306,7 @@ fn explain_says_what_would_be_decided() {
         let request = json!({"session": "coder-1", "operation": operation, "object": object});
         scene.client.post("/v1/policy/explain", &request).unwrap()
     };
-    let allowed = explain("read", "/home/dev/x/y");
+    let allowed = explain("read", &format!("{}/y", scene.work()));
     assert_eq!(
         (&allowed["verdict"], &allowed["allowed_by"]),
         (&json!("allowed"), &json!(["workspace"]))
@@ -310,7 +359,7 @@ fn end_with_kill_kills_the_sessions_processes() {
 #[test]
 fn process_with_several_threads_is_not_tagged() {
     let scene = Scene::with(|server| server.threads = |_| Ok(2));
-    let request = json!({"profile": "coder", "workdir": "/"});
+    let request = json!({"profile": "coder", "workdir": scene.work()});
     let answer = scene.client.post("/v1/sessions", &request);
     assert_eq!(refused(answer), (409, "threads".into()));
     assert_eq!(scene.sessions.lock().live().count(), 0);

@@ -1,8 +1,11 @@
 //! Names and numbers of users and groups, as the host knows them.
 
 use std::{
-    ffi::{CStr, CString},
-    io, ptr,
+    ffi::{CStr, CString, OsStr},
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+    ptr,
 };
 
 /// Bytes of the largest entry that is read.
@@ -22,6 +25,18 @@ pub fn name(uid: u32) -> String {
             unsafe { CStr::from_ptr(entry.pw_name) }.to_str().ok().map(str::to_owned)
         })
         .unwrap_or_else(|| uid.to_string())
+}
+
+/// A user's home folder.
+pub fn home(uid: u32) -> Option<PathBuf> {
+    let found = lookup(|entry, buffer, result| {
+        // SAFETY: as in `name`.
+        unsafe { libc::getpwuid_r(uid, entry, buffer.as_mut_ptr(), buffer.len(), result) }
+    });
+    let (entry, _buffer): (libc::passwd, _) = found.ok()??;
+    // SAFETY: as in `name`.
+    let home = unsafe { CStr::from_ptr(entry.pw_dir) };
+    Some(PathBuf::from(OsStr::from_bytes(home.to_bytes())))
 }
 
 /// The number of a user, given by name or number.

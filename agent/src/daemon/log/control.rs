@@ -1,7 +1,7 @@
 //! From the registry's acts to the log's lines.
 
 use crate::{
-    incident::{Act, Actor, Control, Session, Time},
+    incident::{Act, Actor, Control, Outcome, Session, Time},
     session::witness::{self, Subject},
 };
 
@@ -12,18 +12,22 @@ pub(super) fn records(host: &str, control: &witness::Control) -> Vec<Control> {
         uid: control.by.uid,
         user: Some(control.by.user.clone()),
         pid: control.by.pid,
-        session: None,
+        session: control.by_session.map(|id| id.to_string()),
     };
     let base = Control {
         session: control.session.as_ref().map(named),
         until: control.until.map(Time::new),
         reason: control.reason.clone().or_else(|| reason.map(str::to_owned)),
         policy: control.generation,
+        outcome: outcome(control.outcome),
+        detail: control.detail.clone(),
+        count: control.count,
         ..Control::new(host, act, by)
     };
-    if matches!(control.act, witness::Act::Start) {
+    if matches!((control.act, control.outcome), (witness::Act::Start, witness::Outcome::Done)) {
         let tools = control.tools.join(", ");
-        return vec![Control { detail: Some(format!("tools: {tools}")), ..base }];
+        let remark = base.detail.as_ref().map(|remark| format!("; {remark}")).unwrap_or_default();
+        return vec![Control { detail: Some(format!("tools: {tools}{remark}")), ..base }];
     }
     if let Some(digest) = &control.digest {
         return vec![Control { detail: Some(format!("policy {digest}")), ..base }];
@@ -58,6 +62,14 @@ fn act(act: witness::Act) -> Option<(Act, Option<&'static str>)> {
         witness::Act::LeaveMapped => (Act::LeaveMapped, None),
         witness::Act::Adopt => return None,
     })
+}
+
+fn outcome(outcome: witness::Outcome) -> Outcome {
+    match outcome {
+        witness::Outcome::Done => Outcome::Done,
+        witness::Outcome::Refused => Outcome::Refused,
+        witness::Outcome::Failed => Outcome::Failed,
+    }
 }
 
 fn named(subject: &Subject) -> Session {

@@ -39,6 +39,9 @@ pub struct Control {
     /// More of how it went: the error's text, or what a reload changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// How many attempts it stands for, where it sums up what has no line each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }
 
 impl Control {
@@ -58,6 +61,7 @@ impl Control {
             policy: None,
             outcome: Outcome::Done,
             detail: None,
+            count: None,
         }
     }
 }

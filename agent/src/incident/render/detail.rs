@@ -93,11 +93,13 @@ fn control(control: &Control, page: &mut Page) {
     page.line("by", &printable(&format!("{user} (user {}, process {})", by.uid, by.pid)));
     page.line("when", &format!("{} on {}", control.time, printable(&control.host)));
     let session = control.session.as_ref().map(|session| session.name.as_str());
+    let count = control.count.map(|count| format!("{count} attempts"));
     for (name, value) in [
         ("session", session),
         ("tool", control.tool.as_deref()),
         ("reason", control.reason.as_deref()),
         ("detail", control.detail.as_deref()),
+        ("stands for", count.as_deref()),
     ] {
         if let Some(value) = value {
             page.line(name, &printable(value));

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
-use agent_common::authority::Mode;
+use agent_common::{authority::Mode, limits::SESSIONS};
 
 use super::document::{Draft, Kind};
 use crate::policy::{
     model::{Approval, MayStart, Profile, Request, When},
     pattern::PathPattern,
-    syntax::{Key, Reader, Table, Value},
+    syntax::{Item, Key, Reader, Table, Value},
     value::{self, Problem},
 };
 
@@ -23,9 +23,10 @@ const PROFILE: &[&str] = &[
     "session_ttl",
     "tools",
     "when",
+    "workdir",
 ];
 const REQUEST: &[&str] = &["max_ttl", "approval", "reason"];
-const MAY_START: &[&str] = &["users", "groups"];
+const MAY_START: &[&str] = &["users", "groups", "sessions"];
 const MATCH: &[&str] = &["exe"];
 const WHEN: &[&str] = &["tainted", "lose"];
 
@@ -48,6 +49,7 @@ impl Draft {
             session_ttl: SESSION_TTL,
             requests: Default::default(),
             may_start: MayStart::default(),
+            workdir: Vec::new(),
             match_exe: None,
             when: Vec::new(),
             variables: BTreeSet::new(),
@@ -71,6 +73,7 @@ impl Draft {
                 "request" => self.requests(reader, value, &mut profile),
                 "match" => profile.match_exe = match_exe(reader, key, value),
                 "may_start" => profile.may_start = may_start(reader, value),
+                "workdir" => profile.workdir = workdir(reader, value),
                 "when" => profile.when = self.when(reader, value),
                 "may_delegate" => {
                     if value.as_array().is_some() {
@@ -174,10 +177,44 @@ fn may_start<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> MayStart 
         match key.text() {
             "users" => may_start.users = accounts(reader, value, "users"),
             "groups" => may_start.groups = accounts(reader, value, "groups"),
+            "sessions" => may_start.sessions = sessions(reader, value),
             _ => reader.unknown_key(key, MAY_START, "`may_start`"),
         }
     }
     may_start
+}
+
+/// How many sessions at once.
+fn sessions(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> u32 {
+    let Item::Integer(number) = value.item() else {
+        reader.wrong_type(value, "sessions", "a number");
+        return 1;
+    };
+    let fits = number.parse::<u32>().ok().filter(|number| (1..=SESSIONS as u32).contains(number));
+    let problem = || Problem::new(format!("`sessions` must be from 1 to {SESSIONS}"));
+    reader.accept("policy::sessions", value.span(), fits.ok_or_else(problem)).unwrap_or(1)
+}
+
+/// Where the work folder may lie.
+fn workdir<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<PathPattern> {
+    let mut patterns = Vec::new();
+    for text in reader.strings(value, "workdir", 1) {
+        let place = reader.place(&text.span);
+        let parsed = PathPattern::parse(text.text, place);
+        let Some(pattern) = reader.accept("policy::path", text.span.clone(), parsed) else {
+            continue;
+        };
+        let unknown = |name: &&str| !["home", "user"].contains(name);
+        if let Some(name) = pattern.variables().into_iter().find(unknown) {
+            let problem = Problem::new(format!("`{{{name}}}` has no value in `workdir`"));
+            let problem =
+                problem.help("`{home}` and `{user}` have: those of who starts the session");
+            reader.error("policy::variable", text.span.clone(), problem);
+            continue;
+        }
+        patterns.push(pattern);
+    }
+    patterns
 }
 
 /// Names of users or groups: whatever the system may know.

@@ -39,6 +39,10 @@ pub struct Start {
     pub variables: BTreeMap<String, String>,
     /// Descriptors given to it.
     pub passed_fds: Vec<PassedFd>,
+    /// How many sessions of the profile its starter may have at once; as many as fit if none.
+    pub most: Option<u32>,
+    /// What else its line in the log says.
+    pub remark: Option<&'static str>,
 }
 
 impl Registry {
@@ -53,6 +57,7 @@ impl Registry {
         owner: Actor,
         process: BorrowedFd<'_>,
     ) -> Result<&Session, Error> {
+        let remark = start.remark;
         let mut session = self.prepare(start, owner.clone())?;
         let slot = session.slot();
         let rules = self
@@ -83,6 +88,7 @@ impl Registry {
         let mut control = Control::of(Act::Start, &session, &owner);
         control.tools = session.grants.iter().map(|grant| grant.tool.clone()).collect();
         control.until = Some(session.expires.wall);
+        control.detail = remark.map(str::to_owned);
         self.tell(control);
         self.by_id(session.id).ok_or(Error::Ended { name: session.name })
     }
@@ -103,6 +109,7 @@ impl Registry {
     /// Checks a request and makes the session of it, in memory only.
     fn prepare(&self, start: Start, owner: Actor) -> Result<Session, Error> {
         let profile = self.profile(&start.profile)?;
+        self.check_quota(&start, &owner)?;
         let name = self.choose_name(start.name, &start.profile)?;
         if start.task.as_deref().is_some_and(|task| !is_text(task)) {
             return Err(Error::BadText { what: "task", help: "at most 4,096 bytes, no NUL" });
@@ -142,6 +149,17 @@ impl Registry {
             ended: None,
             tagged: false,
         })
+    }
+
+    /// Makes sure that who starts a session may have one more.
+    fn check_quota(&self, start: &Start, owner: &Actor) -> Result<(), Error> {
+        let Some(most) = start.most else { return Ok(()) };
+        let is_theirs =
+            |session: &&Session| session.profile == start.profile && session.owner.uid == owner.uid;
+        if self.live.values().filter(is_theirs).count() < most as usize {
+            return Ok(());
+        }
+        Err(Error::TooMany { profile: start.profile.clone(), most })
     }
 
     fn profile_grant(&self, tool: &str, now: Moment, by: &Actor) -> Result<Grant, Error> {

@@ -49,6 +49,8 @@ fn sample_of_the_design_says_what_it_means() {
     assert_eq!(coder.match_exe.as_deref(), Some("/usr/bin/claude"));
     assert_eq!(coder.may_start.users, ["dev"]);
     assert_eq!(coder.may_start.groups, ["agents"]);
+    assert_eq!(coder.may_start.sessions, 20);
+    assert!(coder.workdir.is_empty());
     assert_eq!(coder.when[0].tainted, "confidential");
     assert_eq!(coder.when[0].lose, ["github"]);
     assert!(coder.variables.iter().eq(["workdir"]));
@@ -206,4 +208,16 @@ files = [
     let cron =
         "6:28 hazard [\"/etc/cron.d/mine\"] `/etc/cron.d/mine` hands over the host: `write` on";
     assert!(warned[1].starts_with(cron), "{}", warned[1]);
+}
+
+#[test]
+fn profile_says_where_and_how_often_it_is_started() {
+    let policy = accept(&body(
+        "[profile.p]\nworkdir = [\"{home}/src/**\"]\nmay_start = { users = [\"dev\"], sessions = 3 }\n",
+    ));
+    let profile = &policy.profiles["p"];
+    assert_eq!(profile.may_start.sessions, 3);
+    assert_eq!(profile.workdir[0].text(), "{home}/src/**");
+    // They are no variables of the session's rules.
+    assert!(profile.variables.is_empty());
 }

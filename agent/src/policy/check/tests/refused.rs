@@ -65,7 +65,18 @@ fn unknown_keys_are_refused_with_the_nearest() {
             "[profile.p];ttl = 1",
             &["3:1 unknown-key [ttl] unknown key `ttl` in a profile | the keys here are: \
           `description`, `match`, `may_delegate`, `may_start`, `mode`, `recall`, `request`, `session_ttl`, \
-          `tools`, `when`"],
+          `tools`, `when`, `workdir`"],
+        ),
+        (
+            "[profile.p];workdir = [\"{home}/{task}\"]",
+            &[
+                "3:12 variable [\"{home}/{task}\"] `{task}` has no value in `workdir` | `{home}` and `{user}` \
+                 have: those of who starts the session",
+            ],
+        ),
+        (
+            "[profile.p];may_start = { sessions = 0 }",
+            &["3:26 sessions [0] `sessions` must be from 1 to 1024 | -"],
         ),
         (
             "[profile.p];may_start = { user = [] }",

@@ -84,7 +84,8 @@ pub(super) fn run(state: &mut State, name: &str, words: Words<'_>) -> Option<Ans
             let listener = std::net::TcpListener::bind(at.to_str().unwrap_or_default());
             listener.map_err(Errno::from).and_then(|bound| keep(state, key, Ok(bound.into())))
         }
-        ("http-done", words) => http(state, words),
+        ("http-done", words) => http(state, "http", words),
+        ("http-orphan-done", words) => http(state, "http-orphan", words),
         _ => return None,
     })
 }
@@ -107,9 +108,9 @@ fn mapping(fd: &OwnedFd) -> Answer {
 }
 
 /// A request that the daemon refuses is an error here.
-fn http(state: &mut State, words: Words<'_>) -> Answer {
+fn http(state: &mut State, way: &str, words: Words<'_>) -> Answer {
     let all: Vec<OsString> =
-        [OsString::from("http")].into_iter().chain(words.iter().cloned()).collect();
+        [OsString::from(way)].into_iter().chain(words.iter().cloned()).collect();
     let answer = crate::run(state, &all)?;
     if answer.starts_with("20") { Ok(answer) } else { Err(Errno(libc::EACCES)) }
 }
