@@ -74,6 +74,10 @@ macro_rules! offsets {
             pub task_hint: u32,
             /// Offset of the second word of what a program keeps, in `bpf_local_storage_data`.
             pub storage_data_second: u32,
+            /// Not zero where a file's owner of signals lies apart from the file (since 6.12).
+            pub owner_is_apart: u32,
+            /// Zero: makes the structure's size a multiple of eight.
+            pub reserved: u32,
             /// Type numbers in the kernel's BTF; all zero where the kernel can't type an address.
             pub types: Types,
             $(#[doc = concat!("Offset of `", $structure, ".", $member, "`.")] pub $field: u32,)*
@@ -91,6 +95,8 @@ macro_rules! offsets {
                 storage_is_plain: 0,
                 task_hint: 0,
                 storage_data_second: 0,
+                owner_is_apart: 0,
+                reserved: 0,
                 types: Types::ZERO,
                 $($field: 0,)*
             };
@@ -226,9 +232,15 @@ offsets! {
     cork_v4_port = "inet_sock"."cork.fl.u.ip4.uli.ports.dport";
     cork_v6_address = "inet_sock"."cork.fl.u.ip6.daddr";
     cork_v6_port = "inet_sock"."cork.fl.u.ip6.uli.ports.dport";
+    task_signal = "task_struct"."signal";
+    signal_pids = "signal_struct"."pids";
+    signal_tty = "signal_struct"."tty";
+    tty_foreground = "tty_struct"."ctrl.pgrp";
+    file_owner = "file"."f_owner";
+    fown_pid = "fown_struct"."pid";
 }
 
-assert_layout!(Offsets, 44 + 28 + 4 * 106, 8);
+assert_layout!(Offsets, 52 + 28 + 4 * 112, 8);
 
 #[cfg(test)]
 mod tests {
@@ -238,7 +250,7 @@ mod tests {
     fn members_and_fields_are_as_many() {
         let mut offsets = Offsets::default();
         offsets.set(Offsets::MEMBERS.len() - 1, 7);
-        assert_eq!(offsets.cork_v6_port, 7);
+        assert_eq!(offsets.fown_pid, 7);
         let before = offsets;
         offsets.set(Offsets::MEMBERS.len(), 9);
         assert_eq!(offsets, before);

@@ -17,4 +17,5 @@ mod options;
 mod path;
 mod socket;
 mod task;
+mod terminal;
 mod unix;

@@ -27,6 +27,9 @@ pub use credentials::{acts_for_another, gains_privilege, is_ring_worker};
 pub use mounts::{
     FileSystem, is_internal, is_readonly, mount_root, mounted_on, namespace_of, own_mounts,
 };
+pub use terminals::{
+    SignalOwner, first_member, foreground, leader, member_at, next_member, signal_owner,
+};
 
 /// The value of a field of `Offsets` on the running kernel, a constant of the instruction.
 #[macro_export]
@@ -122,6 +125,12 @@ pub fn current() -> Task {
     Task(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
 }
 
+/// Address of the running task's parent.
+#[inline(always)]
+pub fn parent_of_current() -> u64 {
+    member!(u64, current().0, task_real_parent)
+}
+
 /// Whether the task has any local storage: without it, it has no tag. One load, no helper.
 #[inline(always)]
 pub fn has_storage(task: Task) -> bool {
@@ -180,6 +189,7 @@ macro_rules! read {
 }
 
 mod mounts;
+mod terminals;
 
 /// An address as a pointer to a structure of the kernel's BTF (`bpf_rdonly_cast`, kernel/bpf/helpers.c):
 /// loads through it are checked against the type, and give zeroes where nothing is mapped.

@@ -37,6 +37,7 @@ mod maps;
 mod matching;
 mod mounts;
 mod object_owner;
+mod packets;
 mod probe;
 mod processes;
 mod scratch;

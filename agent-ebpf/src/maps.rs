@@ -88,6 +88,11 @@ pub static EXPIRIES: Array<Expiries, SLOTS> = Array::new();
 #[btf_map]
 pub static TASK_COUNTS: Array<u64, SLOTS> = Array::new();
 
+/// Slot → until when its session makes no task, by the clock of expiries; zero for any time. While the daemon looks
+/// through the session's processes.
+#[btf_map]
+pub static FORKS_HELD: Array<u64, SLOTS> = Array::new();
+
 /// Slot → events that could not be delivered. Written by the kernel side.
 #[btf_map]
 pub static LOST_EVENTS: Array<u64, SLOTS> = Array::new();

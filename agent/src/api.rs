@@ -144,6 +144,9 @@ pub struct Session {
     pub passed_fds: Vec<PassedFd>,
     /// How it ended.
     pub ended: Option<Ending>,
+    /// The folder of its control group, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_group: Option<String>,
 }
 
 /// A tool that a session holds.
@@ -233,6 +236,9 @@ pub struct Health {
     pub generation: u32,
     /// Live sessions.
     pub sessions: u64,
+    /// Whether sessions have control groups, and where, in a sentence.
+    #[serde(default)]
+    pub control_groups: String,
 }
 
 /// `GET /v1/canary`: what the canary found.

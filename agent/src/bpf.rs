@@ -8,6 +8,7 @@ mod hole;
 mod kernel;
 pub mod load;
 mod offsets;
+pub mod packets;
 mod patch;
 pub mod pins;
 mod sys;
@@ -17,7 +18,7 @@ use std::os::fd::BorrowedFd;
 
 use agent_common::{
     authority::{Expiries, Session},
-    id::{Generation, SessionId, Slot, Tag},
+    id::{BootNanos, Generation, SessionId, Slot, Tag},
 };
 
 pub use self::{attachment::Need, kernel::Kernel, sys::is_there, vacancies::Vacancies};
@@ -112,6 +113,12 @@ pub trait Enforcer: Send {
 
     /// Whose process made an accepted connection to the control socket, whether it is still there or not.
     fn connector_of(&self, connection: BorrowedFd<'_>) -> Confinement;
+
+    /// Lets a slot's session make no task until then: a fork fails as one that may succeed a moment later.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    fn hold_forks(&mut self, slot: Slot, until: BootNanos) -> Result<(), KernelError>;
 
     /// How many live tasks carry the session's tag, as far as the kernel counted.
     ///

@@ -38,7 +38,8 @@ use self::{
 };
 use crate::{
     api::server::{self, Attempts, Server, SocketError, users},
-    bpf::Vacancies,
+    bpf::{Vacancies, packets, pins::Pins},
+    groups::Groups,
     incident::{Journal, JournalError, Options},
     policy::{self, Diagnostic, Policy, ReadError},
     session::{self, Registry, Sessions, clock, policy_dir::PolicyDir, registry::Parts},
@@ -150,15 +151,24 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     let policy = read_policy(&settings.policy_dir)?;
     let Kernel { enforcer, events, wake, vacancies, epoch } = kernel::start(&settings)?;
     let (log, mail) = log::mailbox().map_err(DaemonError::system("make an event counter"))?;
+    let groups = Groups::open(&settings.control_group);
+    tracing::info!("control groups: {}", groups.describe());
+    groups.keep_base(&settings.state_dir);
+    if let Some(sessions) = groups.sessions()
+        && let Err(error) = packets::attach(&Pins::new(&settings.pin_dir), &sessions)
+    {
+        tracing::error!("packets with a routing header can leave sessions: {error}");
+    }
     let parts = Parts {
         enforcer,
         clock: Arc::new(clock::System),
         witness: Box::new(log.clone()),
-        builtin: builtin::of(&settings, config),
+        builtin: builtin::of(&settings, config, groups.mount()),
         linger: settings.detach_after,
     };
     let registry = Registry::open(parts, &settings.state_dir, policy)?;
     let sessions = Sessions::new(registry);
+    sessions.lock().use_groups(groups);
     let mut options = Options::new(&settings.log_dir, epoch);
     options.group = users::gid(&settings.group);
     let journal = Journal::open(options)?;

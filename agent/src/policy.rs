@@ -24,7 +24,7 @@ pub use self::{
     },
     diagnostic::{Diagnostic, Severity, Span},
     model::{
-        Approval, Cidr, Conflict, Data, Denial, Direction, FileRule, MayStart, NetworkRule,
+        Approval, Cidr, Conflict, Data, Denial, Direction, FileRule, Limits, MayStart, NetworkRule,
         OnRevoke, Place, Policy, Profile, Protocol, Recall, Request, Tool, When,
     },
     source::{ReadError, Source, read},

@@ -59,8 +59,11 @@ impl Sessions {
 
     /// Deals with what is left of authority that was lost, beside being refused: connections are reset, and
     /// processes that have files mapped are killed where the policy says so. Costs nothing where nothing was lost.
-    pub fn settle_losses(&self) {
+    ///
+    /// # Errors
+    /// Processes that the policy says are killed live on. The log has it.
+    pub fn settle_losses(&self) -> Result<(), Error> {
         self.lock().reset_lost_connections();
-        mappings::settle(self);
+        mappings::settle(self)
     }
 }

@@ -38,6 +38,20 @@ pub struct Settings {
     pub canary_interval: Option<Duration>,
     /// How long the kernel programs stay attached after the last session; none for ever.
     pub detach_after: Option<Duration>,
+    /// Where sessions get control groups.
+    pub control_group: ControlGroup,
+}
+
+/// Where sessions get control groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ControlGroup {
+    /// Below the one that systemd delegates to the daemon; without systemd, below `remit` at the root.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// Below this one, which is the daemon's alone.
+    At(PathBuf),
 }
 
 impl Default for Settings {
@@ -51,12 +65,13 @@ impl Default for Settings {
             group: "remit".into(),
             canary_interval: Some(Duration::from_secs(60)),
             detach_after: Some(Duration::from_secs(60)),
+            control_group: ControlGroup::Auto,
         }
     }
 }
 
 /// The keys, as an error names them.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "policy_dir",
     "state_dir",
     "log_dir",
@@ -65,6 +80,7 @@ const KEYS: [&str; 8] = [
     "group",
     "canary_interval",
     "detach_after",
+    "control_group",
 ];
 
 /// What is wrong with the settings.
@@ -148,7 +164,7 @@ impl Settings {
                 "log_dir" => Some(&mut settings.log_dir),
                 "socket" => Some(&mut settings.socket),
                 "pin_dir" => Some(&mut settings.pin_dir),
-                "group" | "canary_interval" | "detach_after" => None,
+                "group" | "canary_interval" | "detach_after" | "control_group" => None,
                 _ => {
                     let message = format!("unknown setting `{name}`");
                     return Err(wrong(key.span().start, message, Some(suggest(name))));
@@ -171,6 +187,10 @@ impl Settings {
                 }
                 None if name == "detach_after" => {
                     settings.detach_after = linger(value)
+                        .map_err(|problem| wrong(at, problem.message, problem.help))?;
+                }
+                None if name == "control_group" => {
+                    settings.control_group = control_group(value)
                         .map_err(|problem| wrong(at, problem.message, problem.help))?;
                 }
                 None if value.is_empty() => {
@@ -199,6 +219,17 @@ fn linger(text: &str) -> Result<Option<Duration>, Problem> {
         return Ok(None);
     }
     duration(text).map(Some).map_err(|problem| problem.help(HELP))
+}
+
+/// Where sessions get control groups: `auto`, `off`, or a folder.
+fn control_group(text: &str) -> Result<ControlGroup, Problem> {
+    match text {
+        "auto" => Ok(ControlGroup::Auto),
+        "off" => Ok(ControlGroup::Off),
+        path if path.starts_with('/') => Ok(ControlGroup::At(path.trim_end_matches('/').into())),
+        other => Err(Problem::new(format!("`{other}` is no place for control groups"))
+            .help("`\"auto\"`, `\"off\"`, or a folder such as `\"/sys/fs/cgroup/remit\"`")),
+    }
 }
 
 /// The key that was meant, or all of them.
@@ -274,6 +305,18 @@ mod tests {
             let bad = wrong(&format!("detach_after = \"{bad}\""));
             assert!(bad.help.is_some_and(|help| help.contains("`\"off\"`")));
         }
+    }
+
+    #[test]
+    fn control_group_is_a_place_or_a_word() {
+        let of = |value: &str| {
+            let text = format!("control_group = \"{value}\"");
+            Settings::parse(Path::new("s"), &text).unwrap().control_group
+        };
+        assert_eq!((of("auto"), of("off")), (ControlGroup::Auto, ControlGroup::Off));
+        assert_eq!(of("/sys/fs/cgroup/a/"), ControlGroup::At("/sys/fs/cgroup/a".into()));
+        let bad = wrong("control_group = \"remit\"");
+        assert!(bad.message.contains("`remit`") && bad.help.unwrap().contains("`\"auto\"`"));
     }
 
     #[test]

@@ -180,7 +180,7 @@ fn kernel_files() -> Vec<Attack> {
         write("press a system request key", "open-write /proc/sysrq-trigger").privileged(),
         write("write the machine's memory", "open-both /dev/mem").privileged(),
         write("write to the kernel's log", "open-write /dev/kmsg").privileged(),
-        write("leave a control group", "open-write /sys/fs/cgroup/cgroup.procs").privileged(),
+        write("leave a control group by writing its file", "open-write /sys/fs/cgroup/cgroup.procs").privileged(),
         write("write to the console", "open-write /dev/console").privileged(),
         write("trace the kernel", "open-write /sys/kernel/tracing/set_event").privileged(),
     ]

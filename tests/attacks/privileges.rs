@@ -37,8 +37,8 @@ fn kernel() -> Vec<Attack> {
         capable("load another kernel", "sys kexec_load 0 0 0 0"),
         capable("restart the machine", "sys reboot 0 0 0 0").plain("EINVAL"),
         capable("set the clock", "sys settimeofday 0 0"),
-        capable("read the kernel's log", "sys syslog 3 z=64 64"),
-        capable("make the console silent", "sys syslog 8 0 7"),
+        attack("read the kernel's log", "syslog", "priv.capability", "sys syslog 3 z=64 64", OWN),
+        capable("make the console silent", "sys syslog 8 0 7").then("syslog"),
         capable("reach all ports of the machine", "in-child sys iopl 3"),
         capable("reach a port of the machine", "in-child sys ioperm 128 1 1"),
         capable("swap to a file", "sys swapon s=@rw/file 0").plain("EINVAL"),
@@ -78,11 +78,16 @@ fn mounts() -> Vec<Attack> {
 
 /// What would be root's to take for itself.
 fn own() -> Vec<Attack> {
-    let load = "load on the machine is not in scope: control groups bound it";
     vec![
-        capable("run before all others", "in-child sys setpriority 0 0 -5").not_stopped(load),
-        capable("run in real time", "in-child sys sched_setscheduler 0 1 x=01000000")
-            .not_stopped(load),
+        capable("run before all others", "in-child sys setpriority 0 0 -5").error("EACCES"),
+        capable("run in real time", "in-child sys sched_setscheduler 0 1 x=01000000"),
+        capable(
+            "have more descriptors than the host allows",
+            "in-child all sys prlimit64 0 7 x=10000000000000001000000000000000 0 \
+             and sys prlimit64 0 7 x=11000000000000001100000000000000 0",
+        )
+        .unrecorded(),
+        capable("hang up a terminal", "in-new-session hang-up"),
         attack("watch a file by fanotify", "path_notify", "file.open", "mark @no/file", "mark @rw/file"),
     ]
 }

@@ -6,6 +6,7 @@ pub(crate) fn attacks() -> Vec<Attack> {
     let mut all = tracing();
     all.extend(signals());
     all.extend(settings());
+    all.extend(births());
     all
 }
 
@@ -99,5 +100,14 @@ fn settings() -> Vec<Attack> {
             "open-write /proc/{victim}/oom_score_adj",
             "open-read /proc/self/oom_score_adj",
         ),
+    ]
+}
+
+/// Children that would be somebody else's, or in somebody else's place.
+fn births() -> Vec<Attack> {
+    let born = |name, act| attack(name, "task_alloc", "process.fork", act, "fork");
+    vec![
+        born("make a child for a parent outside", "clone-parent"),
+        born("make a child in another control group", "clone-into /sys/fs/cgroup").privileged(),
     ]
 }

@@ -90,6 +90,7 @@ const FILES: &str = "/srv/test/attacks";
 const SETTINGS: &[(&str, &str)] = &[
     ("/proc/sys/kernel/yama/ptrace_scope", "0"),
     ("/proc/sys/kernel/perf_event_paranoid", "2"),
+    ("/proc/sys/kernel/dmesg_restrict", "0"),
     ("/proc/sys/dev/tty/legacy_tiocsti", "1"),
     ("/proc/sys/kernel/unprivileged_userns_clone", "1"),
 ];

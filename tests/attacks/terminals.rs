@@ -15,6 +15,14 @@ pub(crate) fn attacks() -> Vec<Attack> {
         type_in("type into one's terminal", "terminal-control 21522 120"),
         type_in("paste into a console", "terminal-control 21532 3").plain("ENOTTY"),
         attack(
+            "have a terminal signal whoever has it",
+            "file_ioctl",
+            "file.ioctl",
+            "terminal-control 21586 1",
+            "terminal-control 21523 0",
+        )
+        .error("EPERM"),
+        attack(
             "take over the console's output",
             "file_ioctl",
             "file.ioctl",

@@ -28,7 +28,7 @@ pub enum Answer {
 
 impl Answer {
     /// The command that tries operations.
-    pub(crate) fn command(operations: &[Vec<OsString>]) -> Vec<OsString> {
+    pub fn command(operations: &[Vec<OsString>]) -> Vec<OsString> {
         let mut command = vec![layout::probe().into_os_string()];
         for (place, operation) in operations.iter().enumerate() {
             if place > 0 {
@@ -40,8 +40,11 @@ impl Answer {
     }
 
     /// Reads the answers to `count` operations.
+    ///
+    /// # Panics
+    /// When there are not so many.
     #[track_caller]
-    pub(crate) fn read_all(outcome: &Outcome, count: usize) -> Vec<Self> {
+    pub fn read_all(outcome: &Outcome, count: usize) -> Vec<Self> {
         let answers: Vec<_> = outcome.stdout.lines().map(Self::read).collect();
         assert!(outcome.is_success() && answers.len() == count, "the probe: {outcome}");
         answers

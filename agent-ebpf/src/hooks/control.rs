@@ -18,6 +18,7 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 use super::held;
 use crate::{
     check::{self, Act, EPERM, FileRequest, INNER},
+    hooks::terminal,
     kernel::{self, FileSystem, Place},
     member, subject,
 };
@@ -35,6 +36,10 @@ const S_IFSOCK: u16 = 0o140_000;
 const TYPING: [u32; 2] = [0x5412, 0x541c];
 /// `FIOSETOWN` and `SIOCSPGRP` (include/uapi/asm-generic/sockios.h): who gets a descriptor's signals.
 const OWNING: [u32; 2] = [0x8901, 0x8902];
+/// `TIOCSPGRP`: which process group has the terminal.
+const TIOCSPGRP: u32 = 0x5410;
+/// `FIOASYNC`: whether a descriptor signals.
+const FIOASYNC: u32 = 0x5452;
 
 /// What tells of a socket how much came or was not sent yet: `FIONREAD`, `TIOCOUTQ`, `SIOCATMARK`, `SIOCOUTQNSD`
 /// (include/uapi/asm-generic/ioctls.h, sockios.h; include/uapi/linux/sockios.h).
@@ -136,7 +141,12 @@ fn control(context: &LsmContext) -> i32 {
 #[inline(never)]
 fn controlled(file: *const c_void, command: u32) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
-    if TYPING.contains(&command) || OWNING.contains(&command) {
+    let is_forbidden = match command {
+        TIOCSPGRP => !terminal::has_terminal(tag),
+        FIOASYNC => !terminal::signals_itself(file),
+        _ => TYPING.contains(&command) || OWNING.contains(&command),
+    };
+    if is_forbidden {
         let arguments = [command, 0, 0];
         let act = Act { operation: Operation::FileIoctl, object: OBJECT_NUMBER, arguments };
         return check::refuse(tag, &act, Reason::Guard, EPERM);

@@ -11,7 +11,8 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
     check::{self, Act, EPERM, FileRequest, INNER},
-    kernel::{self, Place, Task},
+    hooks::terminal,
+    kernel::{self, Place, SignalOwner, Task},
     member, subject,
 };
 
@@ -90,10 +91,13 @@ pub fn uring_override_creds(_context: LsmContext) -> i32 {
     forbid(Operation::PrivCredentials, 0)
 }
 
-/// `F_SETOWN`, `F_SETSIG` and `F_SETOWN_EX` (include/uapi/asm-generic/fcntl.h).
+/// `F_SETFL`, `F_SETOWN`, `F_SETSIG` and `F_SETOWN_EX` (include/uapi/asm-generic/fcntl.h).
+const F_SETFL: u32 = 4;
 const F_SETOWN: u32 = 8;
 const F_SETSIG: u32 = 10;
 const F_SETOWN_EX: u32 = 15;
+/// `O_ASYNC`: the descriptor signals.
+const O_ASYNC: u32 = 0o20_000;
 /// The signal that a descriptor sends unless told otherwise (include/uapi/asm-generic/signal.h).
 const SIGIO: u32 = 29;
 
@@ -110,16 +114,23 @@ pub fn file_fcntl(context: LsmContext) -> i32 {
     if command == F_SETLEASE && context.arg::<u32>(2) != F_UNLCK || command == F_SETDELEG {
         return lease(context.arg(0));
     }
-    if command != F_SETOWN && command != F_SETSIG && command != F_SETOWN_EX {
-        return 0;
+    let argument: u32 = context.arg(2);
+    match command {
+        F_SETFL if argument & O_ASYNC != 0 => return signal_by(context.arg(0), command),
+        F_SETSIG => return signal_by(context.arg(0), command),
+        // It names whom to signal in the caller's memory, which another thread can change meanwhile.
+        F_SETOWN_EX => return forbid(Operation::ProcessSignal, command),
+        F_SETOWN => {}
+        _ => return 0,
     }
     let own: u32 = member!(kernel::current().0, task_tgid);
-    let to: u32 = context.arg(2);
-    if command != F_SETOWN {
-        return forbid(Operation::ProcessSignal, command);
-    }
-    if to == own || to == 0 {
+    let to = argument;
+    if to == own {
         return 0;
+    }
+    // A terminal without an owner takes one outside when it begins to signal, which may be at this moment.
+    if to == 0 {
+        return if terminal::is_device(context.arg(0)) { refused_silently() } else { 0 };
     }
     let Some(tag) = &subject::current() else { return 0 };
     let act = Act {
@@ -128,6 +139,20 @@ pub fn file_fcntl(context: LsmContext) -> i32 {
         arguments: [to, SIGIO, 0],
     };
     check::refuse(tag, &act, Reason::Guard, EPERM)
+}
+
+/// A descriptor that begins to signal, or is told which signal: the own process alone may be who gets it.
+#[inline(always)]
+fn signal_by(file: *const c_void, command: u32) -> i32 {
+    if subject::is_surely_untagged() {
+        return 0;
+    }
+    let is_fine = match command {
+        F_SETSIG => kernel::signal_owner(file) != SignalOwner::Other,
+        // What signals already is not changed by that flag.
+        _ => member!(u32, file, file_flags) & O_ASYNC != 0 || terminal::signals_itself(file),
+    };
+    if is_fine { 0 } else { forbid(Operation::ProcessSignal, command) }
 }
 
 /// A lease holds up whoever opens the file next, for 45 seconds if nothing is done about it: only on files that
@@ -194,6 +219,16 @@ pub fn kernel_load_data(context: LsmContext) -> i32 {
     forbid(Operation::PrivModule, context.arg(0))
 }
 
+/// `int syslog(int type)`: reading the kernel's log, and its settings; also by opening `/dev/kmsg` and `/proc/kmsg`.
+/// Before it the kernel asks for the capability, but not where everybody may read (`kernel.dmesg_restrict`).
+#[lsm(hook = "syslog")]
+pub fn syslog(_context: LsmContext) -> i32 {
+    forbid(Operation::PrivCapability, CAP_SYSLOG)
+}
+
+/// `CAP_SYSLOG`.
+const CAP_SYSLOG: u32 = 34;
+
 /// `int kernel_read_file(struct file *file, enum kernel_read_file_id id, bool contents)`: modules and
 /// kernels from files.
 #[lsm(hook = "kernel_read_file")]
@@ -203,8 +238,9 @@ pub fn kernel_read_file(context: LsmContext) -> i32 {
 
 /// Capabilities that would undo the confinement, by number (include/uapi/linux/capability.h):
 /// DAC_READ_SEARCH (2), LINUX_IMMUTABLE (9), NET_ADMIN (12), NET_RAW (13), SYS_MODULE (16), SYS_RAWIO
-/// (17), SYS_PTRACE (19), SYS_PACCT (20), SYS_ADMIN (21), SYS_BOOT (22), SYS_TIME (25), MKNOD (27), AUDIT_CONTROL (30),
-/// MAC_OVERRIDE (32), MAC_ADMIN (33), SYSLOG (34), PERFMON (38), BPF (39), CHECKPOINT_RESTORE (40).
+/// (17), SYS_PTRACE (19), SYS_PACCT (20), SYS_ADMIN (21), SYS_BOOT (22), SYS_NICE (23), SYS_RESOURCE (24), SYS_TIME (25),
+/// SYS_TTY_CONFIG (26), MKNOD (27), AUDIT_CONTROL (30), MAC_OVERRIDE (32), MAC_ADMIN (33), SYSLOG (34), PERFMON (38),
+/// BPF (39), CHECKPOINT_RESTORE (40). (AUDIT_WRITE and AUDIT_READ need a kind of socket that no session can make.)
 const WITHHELD: u64 = 1 << 2
     | 1 << 9
     | 1 << 12
@@ -215,7 +251,10 @@ const WITHHELD: u64 = 1 << 2
     | 1 << 20
     | 1 << 21
     | 1 << 22
+    | 1 << 23
+    | 1 << 24
     | 1 << 25
+    | 1 << 26
     | 1 << 27
     | 1 << 30
     | 1 << 32
@@ -229,6 +268,9 @@ const WITHHELD: u64 = 1 << 2
 const BORROWED: u64 = 1 << 2 | 1 << 21 | 1 << 27;
 /// `CAP_DAC_READ_SEARCH`: asked for at every look-up by root, before `CAP_DAC_OVERRIDE`.
 const DAC_READ_SEARCH: u32 = 2;
+/// `CAP_SYS_RESOURCE`: asked for whenever root makes a message queue, or a file system is nearly full; without it the
+/// limits of ordinary users hold.
+const SYS_RESOURCE: u32 = 24;
 /// `CAP_OPT_NOAUDIT` (include/linux/security.h): the caller only wonders.
 const NOAUDIT: u32 = 2;
 
@@ -242,8 +284,11 @@ pub fn capable(context: LsmContext) -> i32 {
     if BORROWED >> capability & 1 != 0 && is_borrowed(context.arg(0)) {
         return 0;
     }
-    if capability == DAC_READ_SEARCH || context.arg::<u32>(3) & NOAUDIT != 0 {
-        return withheld(capability);
+    if capability == DAC_READ_SEARCH
+        || capability == SYS_RESOURCE
+        || context.arg::<u32>(3) & NOAUDIT != 0
+    {
+        return refused_silently();
     }
     forbid(Operation::PrivCapability, capability)
 }
@@ -255,9 +300,9 @@ fn is_borrowed(credentials: u64) -> bool {
     credentials != member!(u64, kernel::current().0, task_real_cred) && !kernel::is_ring_worker()
 }
 
-/// Refuses without a report what nobody would want to read of.
+/// Refuses without an incident: probes that fail harmlessly and would flood the log.
 #[inline(always)]
-fn withheld(_capability: u32) -> i32 {
+fn refused_silently() -> i32 {
     match &subject::current() {
         Some(tag) if !check::audited(tag) => EPERM,
         _ => 0,

@@ -3,6 +3,7 @@
 use core::ffi::c_void;
 
 use agent_common::{
+    decision::Reason,
     event::{OBJECT_NUMBER, Operation},
     id::Tag,
 };
@@ -12,13 +13,25 @@ use crate::{
     atomic,
     check::{self, Act, EPERM},
     emit,
-    kernel::Task,
-    maps::{SESSIONS_BY_SLOT, TASK_COUNTS},
+    kernel::{self, Task},
+    maps::{FORKS_HELD, SESSIONS_BY_SLOT, TASK_COUNTS},
     subject,
 };
 
 /// What a fork returns when its child can't be tagged (`ENOMEM`).
 const ENOMEM: i32 = -12;
+
+/// What a fork returns that may succeed a moment later (`EAGAIN`).
+const EAGAIN: i32 = -11;
+
+/// `CLONE_PARENT`, `CLONE_THREAD` and `CLONE_INTO_CGROUP` (include/uapi/linux/sched.h).
+const CLONE_PARENT: u64 = 0x8000;
+const CLONE_THREAD: u64 = 0x1_0000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// What an incident calls the two: the number of the flag's bit.
+const PARENT: u32 = 15;
+const INTO_CGROUP: u32 = 33;
 
 /// `int task_alloc(struct task_struct *task, unsigned long clone_flags)`: before the child can run. Also
 /// for threads and for the workers of io_uring. A child that can't be tagged is not made, and none is made in a
@@ -26,8 +39,7 @@ const ENOMEM: i32 = -12;
 #[lsm(hook = "task_alloc")]
 pub fn task_alloc(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
-    let act = Act { operation: Operation::ProcessFork, object: OBJECT_NUMBER, arguments: [0; 3] };
-    let verdict = check::refuse_without_standing(tag, &act, EPERM);
+    let verdict = refuse(tag, context.arg(1));
     if verdict != 0 {
         return verdict;
     }
@@ -36,6 +48,32 @@ pub fn task_alloc(context: LsmContext) -> i32 {
         return ENOMEM;
     }
     count(tag, 1);
+    0
+}
+
+/// Whether a child may not be made, as what the hook returns: the session may do nothing, its processes are being
+/// looked through, or the child would be born in another control group, or as a child of a process outside.
+#[inline(always)]
+fn refuse(tag: &Tag, flags: u64) -> i32 {
+    let act = |number| Act {
+        operation: Operation::ProcessFork,
+        object: OBJECT_NUMBER,
+        arguments: [number, 0, 0],
+    };
+    let verdict = check::refuse_without_standing(tag, &act(0), EPERM);
+    if verdict != 0 {
+        return verdict;
+    }
+    if FORKS_HELD.get(tag.slot.0).is_some_and(|until| kernel::now().0 < *until) {
+        return EAGAIN;
+    }
+    if flags & CLONE_INTO_CGROUP != 0 {
+        return check::refuse(tag, &act(INTO_CGROUP), Reason::Guard, EPERM);
+    }
+    let takes_parent = flags & (CLONE_PARENT | CLONE_THREAD) == CLONE_PARENT;
+    if takes_parent && !subject::is_own_session(kernel::parent_of_current(), tag) {
+        return check::refuse(tag, &act(PARENT), Reason::Guard, EPERM);
+    }
     0
 }
 

@@ -10,7 +10,7 @@ use std::{
 use agent_common::{
     authority::{Expiries, Session, ToolSet},
     given::{Given, GivenKey, Giving},
-    id::{Generation, LabelId, SessionId, Slot, Tag},
+    id::{BootNanos, Generation, LabelId, SessionId, Slot, Tag},
     limits::{self, AFFIXES, EDGES, LABELS, NETWORK_RULES, POLICY_SLOTS, PORTS},
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
 };
@@ -61,6 +61,7 @@ pub struct Kernel {
     sessions: Array<MapData, Session>,
     expiries: Array<MapData, Expiries>,
     tasks: Array<MapData, u64>,
+    forks_held: Array<MapData, u64>,
     active: Array<MapData, u64>,
     edge_tables: MapData,
     affix_tables: MapData,
@@ -145,6 +146,7 @@ impl Kernel {
             sessions: open!(pins, "SESSIONS_BY_SLOT", Array),
             expiries: open!(pins, "EXPIRIES", Array),
             tasks: open!(pins, "TASK_COUNTS", Array),
+            forks_held: open!(pins, "FORKS_HELD", Array),
             active: open!(pins, "ACTIVE", Array),
             edge_tables: pins.map("EDGE_TABLES")?,
             affix_tables: pins.map("AFFIX_TABLES")?,
@@ -432,7 +434,7 @@ impl Enforcer for Kernel {
             *word &= old;
         }
         // Until the entry is whole, each tool's own expiry is looked at, and those are still the old.
-        between.nearest_expiry = agent_common::id::BootNanos(0);
+        between.nearest_expiry = BootNanos(0);
         // Two epochs further, so that what is decided from an entry that is half written is good for
         // neither the old nor the new one.
         between.epoch = before.epoch.wrapping_add(1);
@@ -540,6 +542,10 @@ impl Enforcer for Kernel {
     fn connector_of(&self, connection: BorrowedFd<'_>) -> Confinement {
         let found = sys::tag_at(self.connectors.fd().as_fd(), connection);
         confinement("read who made the connection", found)
+    }
+
+    fn hold_forks(&mut self, slot: Slot, until: BootNanos) -> Result<(), KernelError> {
+        self.forks_held.set(slot.0, until.0, 0).map_err(failed("hold a session's forks"))
     }
 
     fn tasks_of(&self, slot: Slot) -> Result<u64, KernelError> {

@@ -27,6 +27,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     attachment::{self, NEW},
     offsets::{KernelTypes, OffsetsError},
+    packets::{self, EGRESS},
     patch::{self, Functions},
     pins::Pins,
     sys,
@@ -44,7 +45,7 @@ const GIVEN: &str = "given";
 /// The program that goes over the TCP connections of a network namespace; not on every kernel.
 const CONNECTIONS: &str = "connections";
 /// The programs that no hook runs.
-const OTHERS: [&str; 4] = [PROBE, PROCESSES, GIVEN, CONNECTIONS];
+const OTHERS: [&str; 5] = [PROBE, PROCESSES, GIVEN, CONNECTIONS, EGRESS];
 
 /// Why the programs are not in force.
 #[derive(Debug, thiserror::Error)]
@@ -181,7 +182,8 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     let programs = names(&pins.programs());
     let functions = kernel.functions();
     let iterators = iterators(functions);
-    let wanted = || hooks.iter().map(String::as_str).chain(iterators.iter().map(|(name, _)| *name));
+    let others = || iterators.iter().map(|(name, _)| *name).chain([EGRESS]);
+    let wanted = || hooks.iter().map(String::as_str).chain(others());
     if known == Some(&fingerprint) && wanted().all(|name| programs.iter().any(|it| it == name)) {
         return Ok((Start::Adopted, fingerprint));
     }
@@ -194,6 +196,7 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
         pin_processes(&mut ebpf, pins, &btf)?;
     }
     load_iterators(&mut ebpf, &iterators, &btf)?;
+    packets::load(&mut ebpf)?;
     for name in wanted() {
         pin_program(&ebpf, pins, name)?;
     }
@@ -277,7 +280,7 @@ fn pin_processes(ebpf: &mut Ebpf, pins: &Pins, btf: &Btf) -> Result<(), LoadErro
 }
 
 /// A program of the object, by name and type.
-fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, LoadError>
+pub(super) fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, LoadError>
 where
     &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
 {

@@ -94,6 +94,7 @@ impl KernelTypes {
             if offsets.storage_is_lost == 0 { offsets.task_bpf_storage } else { offsets.task_cred };
         offsets.setattr_has_map = u32::from(parameters(btf, "bpf_lsm_inode_setattr") == Some(3));
         offsets.mounts_are_chained = u32::from(offset(btf, "mount", "mnt_instance").is_none());
+        offsets.owner_is_apart = u32::from(is_pointer(btf, "file", "f_owner"));
         offsets.storage_node_sdata =
             offsets.storage_elem_sdata.saturating_sub(offsets.storage_elem_snode);
         offsets.storage_data_second = offsets.storage_data_data + 8;
@@ -199,6 +200,13 @@ fn offset(btf: &Btf, structure: &str, member: &str) -> Option<u32> {
         .ok()?
         .iter()
         .find_map(|candidate| nested(btf, candidate, member))
+}
+
+/// Whether a member of a structure is a pointer.
+fn is_pointer(btf: &Btf, structure: &str, member: &str) -> bool {
+    let Ok(candidates) = btf.resolve_types_by_name(structure) else { return false };
+    let found = candidates.iter().find_map(|candidate| direct(btf, candidate, member));
+    found.is_some_and(|(_, kind)| matches!(kind, Type::Ptr(_)))
 }
 
 /// The byte offset of a member within a structure or union.

@@ -233,6 +233,31 @@ pub(super) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     descriptor(RAW_TRACEPOINT_OPEN, &Attach { name: 0, program, padding: 0, cookie: 0 })
 }
 
+/// `BPF_CGROUP_INET_EGRESS` (`enum bpf_attach_type`).
+const CGROUP_INET_EGRESS: u32 = 1;
+
+/// Attaches a program to what leaves the sockets of a control group and of those below.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn attach_to_group(
+    program: BorrowedFd<'_>,
+    group: BorrowedFd<'_>,
+) -> io::Result<OwnedFd> {
+    descriptor(
+        LINK_CREATE,
+        &Link {
+            program: program.as_raw_fd().cast_unsigned(),
+            target: group.as_raw_fd().cast_unsigned(),
+            kind: CGROUP_INET_EGRESS,
+            flags: 0,
+            what: 0,
+            what_len: 0,
+            padding: 0,
+        },
+    )
+}
+
 /// Runs an iterator over the open files of a process, to its end.
 ///
 /// # Errors

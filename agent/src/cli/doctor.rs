@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{CliError, Context, Exit, output::Paint};
 use crate::{
     api::{
-        Canary,
+        Canary, Health,
         client::{Client, ClientError, typed},
     },
     bpf::doctor::{self, Check},
@@ -47,6 +47,9 @@ impl Args {
         // After it: the canary has the hooks attached.
         let mut checks = doctor::checks(&settings.pin_dir);
         checks.push(canary(&answer));
+        // Not there without a daemon, which the canary says.
+        let health = client.get("/v1/health").and_then(|answer| typed::<Health>(&answer));
+        checks.extend(health.ok().map(groups));
         let fit = checks.iter().all(|check| check.ok);
         let out = &context.out;
         if self.json {
@@ -71,6 +74,12 @@ impl Args {
         }
         Ok(if fit { Exit::Done } else { Exit::Refused })
     }
+}
+
+/// Where sessions have control groups. They are not needed, but for what a profile limits.
+fn groups(health: Health) -> Check {
+    let found = printable(&health.control_groups);
+    Check { name: "control groups", ok: true, found, advice: String::new() }
 }
 
 /// What the canary found just now, as one of the things that were looked at.

@@ -67,11 +67,15 @@ pub(super) struct Tree {
 /// Refuse everything to a session until it is resumed
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
-  remit session quarantine fix-42")]
+Examples:
+  remit session quarantine fix-42
+  remit session quarantine fix-42 --freeze")]
 pub(super) struct Quarantine {
     /// Name or id
     session: String,
+    /// Stop its processes as well: they keep what they have locked, and notice nothing
+    #[arg(long)]
+    freeze: bool,
 }
 
 /// Let a quarantined session use again what it holds
@@ -106,7 +110,14 @@ impl Command {
             Self::Tree(Tree { session: _, json: _ }) => {
                 super::later::not_there_yet("the tree of a session's children is")
             }
-            Self::Quarantine(args) => change(&args.session, "quarantine", "quarantined", context),
+            Self::Quarantine(args) => {
+                let (verb, done) = if args.freeze {
+                    ("quarantine?freeze=true", "quarantined, its processes frozen")
+                } else {
+                    ("quarantine", "quarantined")
+                };
+                change(&args.session, verb, done, context)
+            }
             Self::Resume(args) => change(&args.session, "resume", "resumed", context),
             Self::End(args) => end(&args, context),
         }

@@ -90,6 +90,9 @@ pub(super) fn detail(out: &Output, session: &Session) -> std::io::Result<()> {
     if let Some(tasks) = session.tasks {
         line("tasks", &tasks.to_string())?;
     }
+    if let Some(group) = &session.control_group {
+        line("group", group)?;
+    }
     for passed in &session.passed_fds {
         line("passed", &format!("descriptor {}: {}", passed.fd, passed.target))?;
     }

@@ -12,6 +12,7 @@ use crate::{
         client::{ClientError, typed},
     },
     daemon::teardown,
+    groups::Groups,
     settings::Settings,
 };
 
@@ -44,6 +45,7 @@ impl Args {
             confirm()?;
         }
         teardown::run(&settings).map_err(|error| CliError::failed(error.to_string()))?;
+        Groups::abandon(&settings.state_dir);
         context.out.line("enforcement is off: no process on this host is confined any more")?;
         Ok(Exit::Done)
     }

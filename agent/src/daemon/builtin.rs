@@ -11,11 +11,14 @@ const CHANGE: Rights = Rights::of(Right::Write).with(Right::Create).with(Right::
 
 /// Pins, state and log are out of every session's reach; configuration and socket may be seen but not
 /// changed; every session may connect to the socket, and read the one file that the canary may read.
-pub(super) fn of(settings: &Settings, config: Option<&Path>) -> Builtin {
+///
+/// Control groups, where sessions have some, are nobody's to change: no session leaves its own.
+pub(super) fn of(settings: &Settings, config: Option<&Path>, groups: Option<&Path>) -> Builtin {
     let mut deny = Vec::new();
     for dir in [&settings.pin_dir, &settings.state_dir, &settings.log_dir] {
         deny.push((below(dir), Rights::FILE));
     }
+    deny.extend(groups.map(|mount| (below(mount), CHANGE)));
     deny.push((below(Path::new("/etc/remit")), CHANGE));
     deny.push((below(&settings.policy_dir), CHANGE));
     if let Some(config) = config.and_then(|config| config.canonicalize().ok()) {
@@ -59,7 +62,7 @@ mod tests {
 
     fn denied(path: &str, right: Right) -> bool {
         let policy = check(&[]).unwrap_or_else(|errors| panic!("{errors:?}"));
-        let builtin = of(&Settings::default(), None);
+        let builtin = of(&Settings::default(), None, Some(Path::new("/sys/fs/cgroup")));
         let compiled = Compiled::new(&policy, &ToolBits::new(), &builtin).unwrap();
         let rights = Rights::of(right);
         let labels = compiled.explain_path(path, rights, false, None).labels;
@@ -81,5 +84,7 @@ mod tests {
         assert!(denied("/run/remit/control.canary/allowed", Right::Write));
         assert!(!denied("/run/remit/control.canary/allowed", Right::Read));
         assert!(!denied("/var/lib/other", Right::Read));
+        assert!(denied("/sys/fs/cgroup/remit/cgroup.procs", Right::Write));
+        assert!(!denied("/sys/fs/cgroup/remit/cgroup.procs", Right::Read));
     }
 }

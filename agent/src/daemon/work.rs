@@ -77,7 +77,8 @@ pub(super) async fn until_stopped(
                 let sessions = sessions.clone();
                 blocking(move || {
                     sessions.lock().sweep_expired();
-                    sessions.settle_losses();
+                    // What is left is in the daemon's log.
+                    let _ = sessions.settle_losses();
                 })
                 .await;
                 swept = Instant::now();

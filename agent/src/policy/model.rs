@@ -186,6 +186,8 @@ pub struct Profile {
     pub session_ttl: Duration,
     /// What may be requested, by tool. Not in force yet.
     pub requests: BTreeMap<String, Request>,
+    /// What its processes may take of the host at most.
+    pub limits: Limits,
     /// Who, besides operators, may start a session.
     pub may_start: MayStart,
     /// Patterns of where its work folder may lie, of the variables `home` and `user`; none: anywhere that the
@@ -198,6 +200,22 @@ pub struct Profile {
     /// The variables that the paths use of any tool that the profile can ever hold, of any denial or
     /// of any data.
     pub variables: BTreeSet<String>,
+}
+
+/// What all processes of a session together may take at most; what is none has no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Processes and threads.
+    pub tasks: Option<u32>,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+}
+
+impl Limits {
+    /// Whether there are none.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How a tool may be requested.

@@ -85,6 +85,32 @@ pub fn duration(text: &str) -> Result<Duration, Problem> {
     }
 }
 
+/// An amount of memory in bytes: a number and `K`, `M`, `G` or `T`, each 1,024 of the one before.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn size(text: &str) -> Result<u64, Problem> {
+    const HELP: &str = "a number and `K`, `M`, `G` or `T`, as in `512M`, `4G`";
+    let wrong = || Problem::new(format!("{} is no amount of memory", quote(text))).help(HELP);
+    let shift = match text.as_bytes().last() {
+        Some(b'K') => 10,
+        Some(b'M') => 20,
+        Some(b'G') => 30,
+        Some(b'T') => 40,
+        _ => return Err(wrong()),
+    };
+    let digits = text.get(..text.len() - 1).unwrap_or("");
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let bytes = digits.parse().ok().and_then(|number: u64| number.checked_mul(1 << shift));
+    match bytes {
+        // Less is not enough to run a program with, and more is no limit.
+        Some(bytes) if (1 << 20..1 << 60).contains(&bytes) => Ok(bytes),
+        _ => Err(Problem::new(format!("{} is less than `1M` or far too much", quote(text)))),
+    }
+}
+
 /// A port number.
 ///
 /// # Errors
@@ -209,4 +235,17 @@ pub fn name(text: &str) -> Result<(), Problem> {
     Err(Problem::new(format!("{} can't be a name", quote(text))).help(
         "names are a lower-case letter, then lower-case letters, digits, `_` and `-`, 64 at most",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_is_a_number_and_a_unit() {
+        assert_eq!((size("4G"), size("512M")), (Ok(4 << 30), Ok(512 << 20)));
+        for wrong in ["", "4", "G", "4g", "4 G", "-1G", "1K", "9999999999T", "4GB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use crate::{
     bpf::KernelError,
+    groups::NoLimits,
     policy::{self, Diagnostic},
 };
 
@@ -140,6 +141,29 @@ pub enum Error {
         /// Its state.
         state: &'static str,
     },
+    /// The session's limits can't be set.
+    #[error("the session can't have the limits of its profile: {0}")]
+    Limits(#[from] NoLimits),
+    /// The session's processes can't be frozen.
+    #[error("session `{name}` is quarantined, but its processes can't be frozen: {why}")]
+    Unfrozen {
+        /// Its name.
+        name: String,
+        /// Why not.
+        why: String,
+    },
+    /// Processes that were killed live on.
+    #[error(
+        "{} process{} of the session live{} on although killed: {}",
+        processes.len(),
+        if processes.len() == 1 { "" } else { "es" },
+        if processes.len() == 1 { "s" } else { "" },
+        Numbers(processes)
+    )]
+    Left {
+        /// Their ids.
+        processes: Vec<i32>,
+    },
     /// The policy has errors.
     #[error("the policy has {} error{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
     Policy(Vec<Diagnostic>),
@@ -189,12 +213,33 @@ impl Error {
             Self::ZeroTtl => Some("a time such as `90s`, `15m` or `8h`".into()),
             Self::LongTtl { most, .. } => Some(format!("at most `{}`", Span(*most))),
             Self::TooMany { .. } => Some("end one, or have an operator start it".into()),
+            Self::Limits(_) => Some(
+                "take `limits` out of the profile, or see what `remit doctor` says of control groups"
+                    .into(),
+            ),
+            Self::Left { .. } => Some(
+                "the session may do nothing that was taken from it; they wait for a device or a file system: \
+                 `ps -o pid,stat,wchan:32 -p …` shows which, and killing them again ends those that are left"
+                    .into(),
+            ),
             Self::NameTaken { .. } => Some("choose another `--name`, or leave it out".into()),
             Self::BadFile { .. } => {
                 Some("letters, digits, `.`, `_` and `-`, ending in `.toml`".into())
             }
             _ => None,
         }
+    }
+}
+
+/// Some numbers: the first ten.
+struct Numbers<'a>(&'a [i32]);
+
+impl std::fmt::Display for Numbers<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (place, number) in self.0.iter().take(10).enumerate() {
+            write!(f, "{}{number}", if place == 0 { "" } else { ", " })?;
+        }
+        if self.0.len() > 10 { f.write_str(", …") } else { Ok(()) }
     }
 }
 

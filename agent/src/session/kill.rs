@@ -1,63 +1,116 @@
 //! Killing all processes of a session.
 
-use std::{fs, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
+};
 
 use agent_common::id::Tag;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 
-use super::{Error, Sessions};
+use super::{Error, Id, Sessions};
 use crate::bpf::Confinement;
 
-/// Rounds over all processes before those that are left are left.
-const ROUNDS: usize = 100;
+/// Time that killing may take; what lives on then is told of.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Time that killed processes get to go.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
+/// Looks at all processes, one after another, that have to find none. More than one: what was being made when no
+/// more were allowed may show up behind where a look has come to.
+pub(super) const LOOKS: usize = 2;
 
-/// Kills the processes that carry the tag, and those that they made meanwhile, until none is left.
-/// Gives their number.
+/// Kills the processes that carry the tag of a session that has ended, which makes no more of them. Gives their
+/// number.
 ///
 /// # Errors
-/// The kernel does not tell tags. What was killed until then is dead.
+/// Some live on although they were killed, or the kernel does not tell tags. What was killed until then is dead.
 pub fn all(sessions: &Sessions, tag: Tag) -> Result<u64, Error> {
-    let mut killed = std::collections::BTreeSet::new();
-    for _ in 0..ROUNDS {
-        let found = round(sessions, tag)?;
+    let mut killed = BTreeSet::new();
+    let begun = Instant::now();
+    let mut clean = 0;
+    while clean < LOOKS {
+        let found = processes_of(sessions, tag)?;
         if found.is_empty() {
-            break;
+            clean += 1;
+            continue;
         }
-        killed.extend(found);
+        if begun.elapsed() > PATIENCE {
+            return Err(Error::Left { processes: found.iter().map(|(pid, _)| *pid).collect() });
+        }
+        clean = 0;
+        // At once, and with whatever is being made at this moment, where the session has a control group.
+        let groups = sessions.lock().groups().clone();
+        let by_group = groups.kill(&Id(tag.session).to_string()).unwrap_or_else(|error| {
+            tracing::warn!("can't kill by the control group: {error}");
+            false
+        });
+        for (pid, process) in found {
+            if pidfd_send_signal(&process, Signal::KILL).is_ok() || by_group {
+                killed.insert(pid);
+            }
+        }
         std::thread::sleep(PAUSE);
     }
     Ok(killed.len() as u64)
 }
 
-/// Kills the tagged processes that are there now.
-fn round(sessions: &Sessions, tag: Tag) -> Result<Vec<i32>, Error> {
+/// The processes that carry a tag and have not ended.
+///
+/// # Errors
+/// The kernel does not tell tags.
+pub(super) fn processes_of(sessions: &Sessions, tag: Tag) -> Result<Vec<(i32, OwnedFd)>, Error> {
     let mut found = Vec::new();
-    for pid in processes() {
+    for number in processes() {
         // One that can't be opened any more is gone.
-        let Some(pid) = Pid::from_raw(pid) else { continue };
+        let Some(pid) = Pid::from_raw(number) else { continue };
         let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
-        let tagged = match sessions.lock().enforcer().tag_of(std::os::fd::AsFd::as_fd(&process)) {
+        let tagged = match sessions.lock().enforcer().tag_of(process.as_fd()) {
             Confinement::Unknown(error) if error.is_gone() => false,
             Confinement::Unknown(error) => return Err(error.into()),
             found => found.is_of(tag),
         };
-        if tagged && !is_dead(pid) && pidfd_send_signal(&process, Signal::KILL).is_ok() {
-            found.push(pid.as_raw_nonzero().get());
+        if tagged && !is_over(process.as_fd()) {
+            found.push((number, process));
         }
     }
     Ok(found)
 }
 
 /// The processes of the host.
-pub(super) fn processes() -> Vec<i32> {
+fn processes() -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Whether a process has ended and only waits for its parent to notice.
-fn is_dead(pid: Pid) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
-    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
+/// Whether all threads of a process have ended, and it only waits for its parent to notice. (That the main thread has
+/// ended says nothing of the others.)
+fn is_over(process: BorrowedFd<'_>) -> bool {
+    let mut descriptors = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut descriptors, Some(&now)), Ok(ready) if ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn process_is_over_when_it_has_ended_and_before_it_is_waited_for() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        assert!(!is_over(process.as_fd()));
+        drop(child.stdin.take());
+        while !is_over(process.as_fd()) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.wait().unwrap();
+    }
 }

@@ -4,18 +4,19 @@
 use std::{
     collections::HashSet,
     fs,
-    os::{fd::AsFd as _, unix::ffi::OsStrExt as _},
+    os::unix::ffi::OsStrExt as _,
     path::PathBuf,
+    time::{Duration, Instant},
 };
 
 use agent_common::{
     access::{Right, Rights},
     id::Tag,
 };
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use super::{
-    Id, Sessions, kill,
+    Error, Id, Sessions, kill,
     registry::Object,
     witness::{Act, Control},
 };
@@ -41,44 +42,98 @@ struct Left {
 
 /// Looks for mappings of what was lost since the last look, kills whom the policy says, and tells the log.
 /// Costs nothing where nothing was lost.
-pub fn settle(sessions: &Sessions) {
+///
+/// # Errors
+/// Processes that the policy says are killed live on.
+pub fn settle(sessions: &Sessions) -> Result<(), Error> {
     let lost = sessions.lock().take_lost();
     let mut ids: Vec<Id> = lost.iter().map(|lost| lost.session).collect();
     ids.dedup();
+    let mut outcome = Ok(());
     for id in ids {
         let of_session: Vec<&Lost> = lost.iter().filter(|lost| lost.session == id).collect();
-        of(sessions, id, &of_session);
+        let settled = of(sessions, id, &of_session);
+        if let Err(error) = &settled {
+            tracing::error!("{error}");
+        }
+        outcome = outcome.and(settled);
     }
+    outcome
 }
 
-/// Looks at all processes of a session.
-fn of(sessions: &Sessions, id: Id, lost: &[&Lost]) {
-    let Some(slot) = sessions.lock().by_id(id).map(super::Session::slot) else { return };
+/// Looks at all processes of a session: once, or where some are to be killed, until none of those is left. Meanwhile
+/// the session makes no new ones, which would have the mappings of those that made them.
+fn of(sessions: &Sessions, id: Id, lost: &[&Lost]) -> Result<(), Error> {
+    let Some(slot) = sessions.lock().by_id(id).map(super::Session::slot) else { return Ok(()) };
     let tag = Tag { session: id.0, slot, reserved: 0 };
-    for pid in kill::processes() {
-        // One that can't be opened any more is gone, and so are its mappings.
-        let Some(process) = Pid::from_raw(pid) else { continue };
-        let Ok(process) = pidfd_open(process, PidfdFlags::empty()) else { continue };
-        let found = sessions.lock().enforcer().tag_of(process.as_fd());
-        if !found.is_of(tag) {
+    let mut told = HashSet::new();
+    if lost.iter().all(|lost| lost.on_revoke != OnRevoke::Kill) {
+        return look(sessions, tag, lost, &mut told).map(drop);
+    }
+    sessions.lock().hold_forks(slot, kill::PATIENCE)?;
+    let settled = kill_all(sessions, tag, lost, &mut told);
+    let released = sessions.lock().hold_forks(slot, Duration::ZERO);
+    settled.and(released.map_err(Error::from))
+}
+
+/// Looks until no process is left that is to be killed.
+fn kill_all(
+    sessions: &Sessions,
+    tag: Tag,
+    lost: &[&Lost],
+    told: &mut HashSet<(i32, String)>,
+) -> Result<(), Error> {
+    let begun = Instant::now();
+    let mut clean = 0;
+    while clean < kill::LOOKS {
+        let found = look(sessions, tag, lost, told)?;
+        if found.is_empty() {
+            clean += 1;
             continue;
         }
-        let left = left(sessions, id, lost, pid);
-        let kills = left.iter().any(|left| left.on_revoke == OnRevoke::Kill);
-        let killed = kills && pidfd_send_signal(&process, Signal::KILL).is_ok();
-        for left in left {
-            tell(sessions, id, pid, &left, killed);
+        if begun.elapsed() > kill::PATIENCE {
+            return Err(Error::Left { processes: found });
         }
+        clean = 0;
+        std::thread::sleep(kill::PAUSE);
     }
+    Ok(())
 }
 
-/// The mappings of a process that its session may not make any more.
+/// Looks once at all processes of a session, kills those that the policy says, and gives their numbers.
+fn look(
+    sessions: &Sessions,
+    tag: Tag,
+    lost: &[&Lost],
+    told: &mut HashSet<(i32, String)>,
+) -> Result<Vec<i32>, Error> {
+    let mut found = Vec::new();
+    for (pid, process) in kill::processes_of(sessions, tag)? {
+        let left = left(sessions, Id(tag.session), lost, pid);
+        let kills = left.iter().any(|left| left.on_revoke == OnRevoke::Kill);
+        if kills {
+            found.push(pid);
+        }
+        let killed = kills && pidfd_send_signal(&process, Signal::KILL).is_ok();
+        for left in left {
+            // One that was killed may take a moment to go.
+            if told.insert((pid, left.path.clone())) {
+                tell(sessions, Id(tag.session), pid, &left, killed);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The mappings of a process that its session may not make any more. They are read before the registry is asked for:
+/// a process can make that take a while.
 fn left(sessions: &Sessions, id: Id, lost: &[&Lost], pid: i32) -> Vec<Left> {
+    let mapped = mapped(pid);
     let registry = sessions.lock();
     let Some(session) = registry.by_id(id) else { return Vec::new() };
     let now = registry.clock().now().nanos();
     let mut found = Vec::new();
-    for (path, rights) in mapped(pid) {
+    for (path, rights) in mapped {
         let object = Object::Path { path: &path, own_process: false };
         let verdict = registry.explain_at(session, rights, object, now);
         if verdict.refusal.is_none() {
@@ -96,9 +151,14 @@ fn left(sessions: &Sessions, id: Id, lost: &[&Lost], pid: i32) -> Vec<Left> {
     found
 }
 
-/// The files that a process has mapped, each with what the mappings took.
+/// The files that a process has mapped, each with what the mappings took. Its threads share them, and any that lives
+/// tells: of one that has ended, as the main thread may have, the kernel says nothing.
 fn mapped(pid: i32) -> HashSet<(String, Rights)> {
-    let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let maps = threads
+        .filter_map(|thread| fs::read(thread.path().join("maps")).ok())
+        .find(|maps| !maps.is_empty())
+        .unwrap_or_default();
     maps.split(|byte| *byte == b'\n').filter_map(mapping).collect()
 }
 

@@ -22,7 +22,7 @@ use std::{
 
 use agent_common::{
     authority::ToolSet,
-    id::{Generation, Slot},
+    id::{BootNanos, Generation, Slot},
 };
 use tokio::sync::Notify;
 
@@ -42,6 +42,7 @@ use super::{
 };
 use crate::{
     bpf::{Enforcer, KernelError},
+    groups::Groups,
     policy::{
         Policy, Profile,
         compile::{Builtin, Compiled},
@@ -108,6 +109,8 @@ pub struct Registry {
     watch: Watch,
     /// Rung when what a session may do changed, and with it what runs out next.
     bell: Arc<Notify>,
+    /// The sessions' control groups.
+    groups: Groups,
 }
 
 impl Registry {
@@ -145,11 +148,29 @@ impl Registry {
             watch: Watch::new(linger),
             has_shrunk: false,
             bell: Arc::default(),
+            groups: Groups::none("the daemon has not looked yet"),
         };
         registry.adopt()?;
         registry.install(policy, Act::DaemonStart, &super::Actor::daemon())?;
         registry.settle();
         Ok(registry)
+    }
+
+    /// Gives sessions control groups from here on. Those that live have theirs.
+    pub fn use_groups(&mut self, groups: Groups) {
+        self.groups = groups;
+        self.tidy_groups();
+    }
+
+    /// The sessions' control groups.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// Removes the control groups of sessions that have ended and have no process left.
+    fn tidy_groups(&self) {
+        let is_live = |id: &str| id.parse().is_ok_and(|id: Id| self.live.contains_key(&id));
+        self.groups.tidy(is_live);
     }
 
     /// The policy in force.
@@ -270,6 +291,16 @@ impl Registry {
         self.enforcer.tasks_of(session.slot())
     }
 
+    /// Lets a slot's session make no process for so long.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn hold_forks(&mut self, slot: Slot, time: Duration) -> Result<(), KernelError> {
+        let until =
+            if time.is_zero() { BootNanos(0) } else { self.clock.now().after(time).nanos() };
+        self.enforcer.hold_forks(slot, until)
+    }
+
     /// All bits that some live session has.
     fn held(&self) -> ToolSet {
         self.live.values().flat_map(|session| &session.grants).map(Grant::tool_bit).collect()
@@ -344,6 +375,7 @@ impl Registry {
         session.ended = Some(ending);
         let (slot, id) = (session.slot(), session.id);
         let shrunk = self.shrink(session.clone()).map(drop);
+        self.thaw(id);
         self.linger(&session);
         shrunk?;
         if let Some(rules) = self.rules.remove(&slot) {

@@ -159,6 +159,11 @@ impl Enforcer for Double {
         state.connector.map_or(Confinement::None, Confinement::Of)
     }
 
+    fn hold_forks(&mut self, slot: Slot, until: BootNanos) -> Result<(), KernelError> {
+        let held = if until.0 == 0 { "release" } else { "hold" };
+        self.call(format!("{held} forks {}", slot.0)).map(drop)
+    }
+
     fn tasks_of(&self, slot: Slot) -> Result<u64, KernelError> {
         let state = self.state();
         let tagged = state.tags.values().filter(|tag| tag.slot == slot).count() as u64;

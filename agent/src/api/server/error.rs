@@ -147,6 +147,9 @@ fn kind(error: &Error) -> (StatusCode, &'static str) {
         Error::Policy(_) => (S::UNPROCESSABLE_ENTITY, "bad_policy"),
         Error::Read(_) => (S::UNPROCESSABLE_ENTITY, "unreadable_policy"),
         Error::Compile(_) => (S::UNPROCESSABLE_ENTITY, "policy_does_not_fit"),
+        Error::Limits(_) => (S::CONFLICT, "no_limits"),
+        Error::Unfrozen { .. } => (S::CONFLICT, "not_frozen"),
+        Error::Left { .. } => (S::INTERNAL_SERVER_ERROR, "processes_left"),
         Error::Kernel(_) => (S::INTERNAL_SERVER_ERROR, "kernel"),
         Error::Store { .. } => (S::INTERNAL_SERVER_ERROR, "state"),
     }

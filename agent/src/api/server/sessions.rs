@@ -35,6 +35,14 @@ pub(super) struct ListQuery {
     all: bool,
 }
 
+/// How `POST /v1/sessions/{s}/quarantine` does it.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct QuarantineQuery {
+    /// Freeze its processes as well.
+    freeze: bool,
+}
+
 /// How `DELETE /v1/sessions/{s}` ends it.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -88,6 +96,7 @@ pub(super) async fn health(
                 version: env!("CARGO_PKG_VERSION").into(),
                 generation: registry.generation().0,
                 sessions: registry.live().count() as u64,
+                control_groups: registry.groups().describe(),
             }))
         })
         .await
@@ -202,7 +211,7 @@ pub(super) async fn end(
             } else {
                 0
             };
-            server.sessions.settle_losses();
+            server.sessions.settle_losses()?;
             let registry = server.sessions.lock();
             let session =
                 registry.by_id(id).ok_or_else(|| ApiError::internal("it is not remembered"))?;
@@ -216,10 +225,17 @@ pub(super) async fn quarantine(
     State(server): State<Server>,
     Extension(peer): Peered,
     Path(word): Path<String>,
+    Query(query): Query<QuarantineQuery>,
 ) -> Answer<api::Session> {
     let attempt = Attempt::on(Act::Quarantine, &word);
     let work = move |registry: &mut Registry, actor: &Actor| {
-        registry.quarantine(&word, actor).map(|session| session.id)
+        match registry.quarantine(&word, actor).map(|session| session.id) {
+            // One that is quarantined already can be frozen.
+            Ok(_) | Err(Error::WrongState { .. }) if query.freeze => {
+                registry.freeze(&word, actor).map(|session| session.id)
+            }
+            other => other,
+        }
     };
     change(server, peer, attempt, work).await
 }
@@ -295,7 +311,7 @@ where
         .act(peer, Ask::Operate, attempt, move |server, call| {
             let id = work(&mut server.sessions.lock(), &call.actor)?;
             server.vitals.revocations.observe(asked.elapsed());
-            server.sessions.settle_losses();
+            server.sessions.settle_losses()?;
             let registry = server.sessions.lock();
             Ok(Json(view::session(&registry, registry.find(&id.to_string())?)))
         })
@@ -315,7 +331,7 @@ where
     server
         .act(peer, Ask::Operate, attempt, move |server, call| {
             let id = work(&mut server.sessions.lock(), &call.actor)?;
-            server.sessions.settle_losses();
+            server.sessions.settle_losses()?;
             let registry = server.sessions.lock();
             Ok(Json(view::session(&registry, registry.find(&id.to_string())?)))
         })

@@ -55,6 +55,10 @@ pub(super) fn session(registry: &Registry, session: &Session) -> api::Session {
             by: actor(&ending.by),
             reason: ending.reason.clone(),
         }),
+        control_group: registry
+            .groups()
+            .of(&session.id.to_string())
+            .map(|group| group.display().to_string()),
     }
 }
 

@@ -6,7 +6,7 @@ use agent_common::{authority::Mode, limits::SESSIONS};
 
 use super::document::{Draft, Kind};
 use crate::policy::{
-    model::{Approval, MayStart, Profile, Request, When},
+    model::{Approval, Limits, MayStart, Profile, Request, When},
     pattern::PathPattern,
     syntax::{Item, Key, Reader, Table, Value},
     value::{self, Problem},
@@ -14,6 +14,7 @@ use crate::policy::{
 
 const PROFILE: &[&str] = &[
     "description",
+    "limits",
     "match",
     "may_delegate",
     "may_start",
@@ -27,6 +28,7 @@ const PROFILE: &[&str] = &[
 ];
 const REQUEST: &[&str] = &["max_ttl", "approval", "reason"];
 const MAY_START: &[&str] = &["users", "groups", "sessions"];
+const LIMITS: &[&str] = &["tasks", "memory"];
 const MATCH: &[&str] = &["exe"];
 const WHEN: &[&str] = &["tainted", "lose"];
 
@@ -48,6 +50,7 @@ impl Draft {
             tools: Vec::new(),
             session_ttl: SESSION_TTL,
             requests: Default::default(),
+            limits: Limits::default(),
             may_start: MayStart::default(),
             workdir: Vec::new(),
             match_exe: None,
@@ -72,6 +75,7 @@ impl Draft {
                 }
                 "request" => self.requests(reader, value, &mut profile),
                 "match" => profile.match_exe = match_exe(reader, key, value),
+                "limits" => profile.limits = limits(reader, value),
                 "may_start" => profile.may_start = may_start(reader, value),
                 "workdir" => profile.workdir = workdir(reader, value),
                 "when" => profile.when = self.when(reader, value),
@@ -168,6 +172,40 @@ fn request<'r>(
     }
     reader.need(&given, &key.span(), "max_ttl", "a request", "max_ttl = \"15m\"");
     Some(Request { place: reader.place(&key.span()), max_ttl: max_ttl?, approval, reason_required })
+}
+
+fn limits<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Limits {
+    let mut limits = Limits::default();
+    let Some(table) = reader.table(value, "limits") else { return limits };
+    for (key, value) in table.iter() {
+        match key.text() {
+            "tasks" => limits.tasks = tasks(reader, value),
+            "memory" => {
+                limits.memory = reader.parsed(value, "memory", "policy::size", value::size);
+            }
+            _ => reader.unknown_key(key, LIMITS, "`limits`"),
+        }
+    }
+    limits
+}
+
+/// How many processes and threads: as many as the kernel can count at most (`PID_MAX_LIMIT`).
+fn tasks(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<u32> {
+    let Item::Integer(number) = value.item() else {
+        reader.wrong_type(value, "tasks", "a number");
+        return None;
+    };
+    let most = 4 << 20;
+    match number.replace('_', "").parse() {
+        Ok(tasks) if (1..=most).contains(&tasks) => Some(tasks),
+        _ => {
+            let problem = Problem::new(format!("`{number}` is no number of tasks"));
+            let problem =
+                problem.help(format!("from 1 to {most}; without `tasks` there is no limit"));
+            reader.error("policy::number", value.span(), problem);
+            None
+        }
+    }
 }
 
 fn may_start<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> MayStart {

@@ -106,6 +106,34 @@ impl Registry {
         self.known(id)
     }
 
+    /// Freezes the processes of a quarantined session, until it is resumed or ends.
+    ///
+    /// # Errors
+    /// It is not quarantined, has no control group, or the kernel refused.
+    pub fn freeze(&mut self, session: &str, by: &Actor) -> Result<&Session, Error> {
+        let session = self.find_live(session)?;
+        let (id, name) = (session.id, session.name.clone());
+        if session.state != Condition::Quarantined {
+            return Err(Error::WrongState { name, state: "not quarantined" });
+        }
+        let mut control = Control::of(Act::Quarantine, session, by);
+        control.reason = Some("its processes are frozen".into());
+        match self.groups.freeze(&id.to_string(), true) {
+            Ok(true) => {}
+            Ok(false) => return Err(Error::Unfrozen { name, why: self.groups.describe() }),
+            Err(error) => return Err(Error::Unfrozen { name, why: error.to_string() }),
+        }
+        self.tell(control);
+        self.known(id)
+    }
+
+    /// Lets the processes of a session go on that may be frozen. (What is frozen could not even end.)
+    pub(super) fn thaw(&self, id: Id) {
+        if let Err(error) = self.groups.freeze(&id.to_string(), false) {
+            tracing::warn!("can't let the processes of session {id} go on: {error}");
+        }
+    }
+
     /// Lets a quarantined session use again what it holds.
     ///
     /// # Errors
@@ -118,6 +146,7 @@ impl Registry {
         session.state = Condition::Active;
         let control = Control::of(Act::Resume, &session, by);
         let id = self.grow(session)?.id;
+        self.thaw(id);
         self.tell(control);
         self.known(id)
     }

@@ -71,9 +71,16 @@ impl Registry {
         self.rules.insert(slot, rules);
         let tag = Tag { session: session.id.0, slot, reserved: 0 };
         session.tagged = true;
+        let limits = self.profile(&session.profile)?.limits;
+        let (group, mut before) = (session.id.to_string(), None);
+        // Into its group first: whatever has the tag is in it.
         let started = self
             .grow(session.clone())
             .map(drop)
+            .and_then(|()| {
+                before = self.groups.admit(&group, owner.pid, &limits)?;
+                Ok(())
+            })
             .and_then(|()| self.enforcer.tag(process, tag).map_err(Error::from))
             .and_then(|()| {
                 let given: Vec<u32> = session.passed_fds.iter().map(|passed| passed.fd).collect();
@@ -82,6 +89,7 @@ impl Registry {
         if let Err(error) = started {
             let reason = format!("it could not start: {error}");
             let ending = Ending { at: self.clock.now(), by: Actor::daemon(), reason };
+            self.groups.dismiss(&group, owner.pid, before.as_deref());
             self.undo(session, ending);
             return Err(error);
         }

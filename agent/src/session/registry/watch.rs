@@ -181,6 +181,9 @@ impl Registry {
         {
             tracing::warn!("{error}");
         }
+        if !gone.is_empty() {
+            self.tidy_groups();
+        }
         self.settle_watch();
     }
 

@@ -6,6 +6,7 @@ mod call;
 mod crowd;
 mod guard;
 mod http;
+mod life;
 mod net;
 mod repeat;
 mod unix;
@@ -25,6 +26,7 @@ pub(crate) fn run(name: &str, words: Words<'_>) -> Option<Answer> {
         .or_else(|| unix::act(&all))
         .or_else(|| guard::act(&all))
         .or_else(|| http::act(&all))
+        .or_else(|| life::act(&all))
         .or_else(|| crowd::act(&all));
     match outcome {
         Some(outcome) => Some(outcome.map_err(Errno::from)),

@@ -9,7 +9,7 @@ use agent_common::{
 
 use super::*;
 use crate::policy::{
-    Approval, Builtin, Compiled, Direction, Protocol, Recall, ToolBits,
+    Approval, Builtin, Compiled, Direction, Limits, Protocol, Recall, ToolBits,
     value::{Host, PortRange},
 };
 
@@ -43,6 +43,7 @@ fn sample_of_the_design_says_what_it_means() {
     assert_eq!(coder.mode, Mode::Enforce);
     assert_eq!(coder.tools, ["base", "workspace"]);
     assert_eq!(coder.session_ttl, Duration::from_secs(8 * 3600));
+    assert_eq!(coder.limits, Limits { tasks: Some(512), memory: Some(4 << 30) });
     assert_eq!(coder.requests["github"].max_ttl, Duration::from_secs(900));
     assert_eq!(coder.requests["github"].approval, Approval::Automatic);
     assert!(coder.requests["customers"].reason_required);

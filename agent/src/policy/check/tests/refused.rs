@@ -64,8 +64,8 @@ fn unknown_keys_are_refused_with_the_nearest() {
         (
             "[profile.p];ttl = 1",
             &["3:1 unknown-key [ttl] unknown key `ttl` in a profile | the keys here are: \
-          `description`, `match`, `may_delegate`, `may_start`, `mode`, `recall`, `request`, `session_ttl`, \
-          `tools`, `when`, `workdir`"],
+          `description`, `limits`, `match`, `may_delegate`, `may_start`, `mode`, `recall`, `request`, \
+          `session_ttl`, `tools`, `when`, `workdir`"],
         ),
         (
             "[profile.p];workdir = [\"{home}/{task}\"]",
@@ -115,6 +115,10 @@ fn wrong_types_are_refused() {
         (
             "[tool.t];setid = 1",
             &["3:9 wrong-type [1] `setid` must be `true` or `false`, not an integer | -"],
+        ),
+        (
+            "[profile.p];limits = { memory = 8 }",
+            &["3:21 wrong-type [8] `memory` must be a string, not an integer | -"],
         ),
         (
             "[profile.p];session_ttl = 8",

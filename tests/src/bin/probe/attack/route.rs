@@ -25,6 +25,8 @@ pub(super) fn run(name: &str, words: Words<'_>) -> Option<Answer> {
         ("udp-by-way", [to, way]) => by_option(to, way),
         ("udp-by-way-of-message", [to, way]) => by_message(to, way),
         ("udp-plainly", [to]) => send(to, &[]),
+        // Two datagrams by one call, the second by way of another host, or (`-`) not: how many were sent.
+        ("udp-two", [to, way]) => two(to, way),
         ("sniff", []) => sniff(),
         // Whether a packet to the address was seen since.
         ("sniffed", [address]) => sniffed(address.parse().expect("an IPv4 address")),
@@ -105,4 +107,40 @@ fn sniffed(address: Ipv4Addr) -> Answer {
         }
     }
     Err(Errno(libc::EACCES))
+}
+
+/// `sendmmsg` of two datagrams to the same address, the second with a routing header of the second type
+/// (`IPV6_RTHDR`, include/uapi/linux/in6.h).
+fn two(to: &str, way: &str) -> Answer {
+    let to: std::net::SocketAddrV6 = to.parse().expect("an IPv6 endpoint");
+    // SAFETY: the call takes numbers only.
+    let socket = owned(unsafe { libc::socket(libc::AF_INET6, libc::SOCK_DGRAM, 0) })?;
+    let mut name = [0u8; 28];
+    name[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
+    name[2..4].copy_from_slice(&to.port().to_be_bytes());
+    name[8..24].copy_from_slice(&to.ip().octets());
+    let mut vector = libc::iovec { iov_base: b"x".as_ptr().cast_mut().cast(), iov_len: 1 };
+    // `struct cmsghdr`, then next header, length, type, and how many hosts are left; and the host.
+    let mut control = [40u64, 41 | 57 << 32, u64::from_ne_bytes([0, 2, 2, 1, 0, 0, 0, 0]), 0, 0];
+    if let Ok(way) = way.parse::<std::net::Ipv6Addr>() {
+        let octets = way.octets();
+        let (high, low) = octets.split_at(8);
+        control[3] = u64::from_ne_bytes(high.try_into().unwrap_or_default());
+        control[4] = u64::from_ne_bytes(low.try_into().unwrap_or_default());
+    }
+    // SAFETY: records of numbers and pointers, for which zero is a value.
+    let mut messages: [libc::mmsghdr; 2] = unsafe { std::mem::zeroed() };
+    for message in &mut messages {
+        message.msg_hdr.msg_name = name.as_mut_ptr().cast();
+        message.msg_hdr.msg_namelen = 28;
+        message.msg_hdr.msg_iov = &raw mut vector;
+        message.msg_hdr.msg_iovlen = 1;
+    }
+    if way != "-" {
+        messages[1].msg_hdr.msg_control = control.as_mut_ptr().cast();
+        messages[1].msg_hdr.msg_controllen = size_of_val(&control);
+    }
+    // SAFETY: the records' pointers are of values on this stack.
+    let sent = done(unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), 2, 0) })?;
+    Ok(sent.to_string())
 }

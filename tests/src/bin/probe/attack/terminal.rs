@@ -25,8 +25,57 @@ pub(super) fn run(name: &str, words: Words<'_>) -> Option<Answer> {
             std::mem::forget(master);
             slave.to_string_lossy().into_owned()
         }),
+        // Takes the terminal of standard input for a process group of its own.
+        ("take-terminal", []) => take(),
+        ("hang-up", []) => raw(libc::SYS_vhangup, []).map(nothing),
+        // A descriptor that signals: of a terminal (standard input) or of a pipe.
+        ("signal-owner", [what]) => on(what, |fd| {
+            raw(libc::SYS_fcntl, [fd, libc::F_SETOWN as usize, std::process::id() as usize])
+        }),
+        ("signal-number", [what]) => {
+            on(what, |fd| raw(libc::SYS_fcntl, [fd, F_SETSIG, libc::SIGURG as usize]))
+        }
+        ("signal-on", [what]) => on(what, |fd| {
+            let flags = raw(libc::SYS_fcntl, [fd, libc::F_GETFL as usize])? as usize;
+            raw(libc::SYS_fcntl, [fd, libc::F_SETFL as usize, flags | libc::O_ASYNC as usize])?;
+            raw(libc::SYS_fcntl, [fd, libc::F_SETFL as usize, flags & !libc::O_ASYNC as usize])
+        }),
+        ("signal-by-control", [what]) => on(what, |fd| {
+            let (on, off) = (1i32, 0i32);
+            raw(libc::SYS_ioctl, [fd, libc::FIOASYNC as usize, (&raw const on) as usize])?;
+            raw(libc::SYS_ioctl, [fd, libc::FIOASYNC as usize, (&raw const off) as usize])
+        }),
         _ => return None,
     })
+}
+
+/// `F_SETSIG` (include/uapi/asm-generic/fcntl.h).
+const F_SETSIG: usize = 10;
+
+/// Does something with a descriptor: of standard input, or of the one pipe that this process has.
+fn on(what: &std::ffi::OsStr, act: impl Fn(usize) -> Result<i64, Errno>) -> Answer {
+    static PIPE: std::sync::OnceLock<[i32; 2]> = std::sync::OnceLock::new();
+    let fd = if what == "terminal" {
+        0
+    } else {
+        PIPE.get_or_init(|| {
+            let mut pipe = [0; 2];
+            // SAFETY: the array takes two descriptors.
+            unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC) };
+            pipe
+        })[0]
+    };
+    act(usize::try_from(fd).unwrap_or_default()).map(nothing)
+}
+
+/// `tcsetpgrp(3)` to a process group of this process's own, as a shell does for itself.
+fn take() -> Answer {
+    // SAFETY: the calls take numbers; a session's leader has a group of its own already.
+    unsafe {
+        libc::signal(libc::SIGTTOU, libc::SIG_IGN);
+        libc::setpgid(0, 0);
+        done(libc::tcsetpgrp(0, libc::getpid())).map(nothing)
+    }
 }
 
 /// A new pair: the open end and the path of the other.

@@ -1,0 +1,64 @@
+//! Terminals and descriptors that signal: rules that several hooks share.
+//!
+//! The kernel sends the signals of a terminal, and those of a descriptor, in nobody's name, so no hook sees them:
+//! whom they can reach is decided when they are set up.
+
+use core::ffi::c_void;
+
+use agent_common::id::Tag;
+
+use crate::{
+    kernel::{self, SignalOwner},
+    member, subject,
+};
+
+/// `S_IFMT` and the kind of character devices (include/uapi/linux/stat.h).
+const S_IFMT: u16 = 0o170_000;
+const S_IFCHR: u16 = 0o020_000;
+
+/// Members of a process group without a leader that are looked at.
+const MEMBERS: usize = 8;
+
+/// Whether a file is a character device, as every terminal is.
+#[inline(always)]
+pub(super) fn is_device(file: *const c_void) -> bool {
+    let inode: *const c_void = member!(file, file_inode);
+    member!(u16, inode, inode_mode) & S_IFMT == S_IFCHR
+}
+
+/// Whether a descriptor that begins to signal (`O_ASYNC`) signals the own process alone. A terminal without an
+/// owner takes the process group in its foreground for one (`__tty_fasync`, drivers/tty/tty_io.c); whatever else
+/// has none signals nobody.
+#[inline(always)]
+pub(super) fn signals_itself(file: *const c_void) -> bool {
+    match kernel::signal_owner(file) {
+        SignalOwner::Own => true,
+        SignalOwner::Nobody => !is_device(file),
+        SignalOwner::Other => false,
+    }
+}
+
+/// Whether the running process may say which process group has its terminal: only while none has it that is of
+/// processes outside of the session. Else whoever reads there outside would be stopped (SIGTTIN). A group is its
+/// leader's; one whose leader is gone, all its members'.
+#[inline(never)]
+pub(super) fn has_terminal(tag: &Tag) -> bool {
+    let group = kernel::foreground();
+    if group == 0 {
+        return true;
+    }
+    let leader = kernel::leader(group);
+    if leader != 0 {
+        return subject::is_own_session(leader, tag);
+    }
+    let mut link = kernel::first_member(group);
+    let mut looked = 0;
+    while link != 0 && looked < MEMBERS {
+        if !subject::is_own_session(kernel::member_at(link), tag) {
+            return false;
+        }
+        link = kernel::next_member(link);
+        looked += 1;
+    }
+    link == 0
+}

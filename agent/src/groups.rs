@@ -1,0 +1,379 @@
+//! A control group for each session, where the host lets the daemon make some (cgroup v2): by it all of a session's
+//! processes are killed or frozen at once, and limited.
+//!
+//! Owns `BASE/sessions/ID`, one folder a live session. What the kernel keeps there is the truth: a daemon that starts
+//! anew finds the groups where they were.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::{policy::Limits, settings::ControlGroup};
+
+/// The folder in the base that has a folder for each session.
+const SESSIONS: &str = "sessions";
+/// The group that systemd starts the daemon in, below the one that it delegates (`DelegateSubgroup=`).
+const OWN: &str = "daemon";
+/// The base below the root of the file system, where no systemd manages it.
+const BASE: &str = "remit";
+/// What limits need.
+const CONTROLLERS: [&str; 2] = ["pids", "memory"];
+/// The file in the state directory that says where the groups are, for whoever takes Remit off the host.
+const FILE: &str = "control_group";
+/// Time that a group gets to freeze.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where sessions have control groups, if they have any.
+#[derive(Clone, Debug)]
+pub struct Groups {
+    found: Result<Place, String>,
+}
+
+/// A place for groups.
+#[derive(Clone, Debug)]
+struct Place {
+    /// Where the file system is mounted.
+    mount: PathBuf,
+    /// The group that is the daemon's to use.
+    base: PathBuf,
+    /// Whether groups below may have limits.
+    has_limits: bool,
+}
+
+/// Why a session could not be limited.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoLimits(String);
+
+impl Groups {
+    /// No control groups, for that reason.
+    pub fn none(why: impl Into<String>) -> Self {
+        Self { found: Err(why.into()) }
+    }
+
+    /// Finds the place, and prepares it.
+    pub fn open(choice: &ControlGroup) -> Self {
+        let found = place(choice).and_then(|mut place| {
+            let sessions = place.base.join(SESSIONS);
+            fs::create_dir_all(&sessions)
+                .map_err(|error| format!("can't make `{}`: {error}", sessions.display()))?;
+            place.has_limits = place.has_limits && place.enable();
+            Ok(place)
+        });
+        Self { found }
+    }
+
+    /// What there is, or why there is none, in a sentence.
+    pub fn describe(&self) -> String {
+        match &self.found {
+            Ok(place) if place.has_limits => {
+                format!("each session has one, below `{}`", place.base.display())
+            }
+            Ok(place) => format!(
+                "each session has one, below `{}`, but without limits: the controllers {} are not there to use",
+                place.base.display(),
+                CONTROLLERS.join(" and ")
+            ),
+            Err(why) => format!("none: {why}"),
+        }
+    }
+
+    /// The group that is the daemon's to use.
+    pub fn base(&self) -> Option<&Path> {
+        self.found.as_ref().ok().map(|place| place.base.as_path())
+    }
+
+    /// The group that all sessions' groups are in.
+    pub fn sessions(&self) -> Option<PathBuf> {
+        self.base().map(|base| base.join(SESSIONS))
+    }
+
+    /// Where the file system of control groups is mounted, if sessions have some.
+    pub fn mount(&self) -> Option<&Path> {
+        self.found.as_ref().ok().map(|place| place.mount.as_path())
+    }
+
+    /// The group of a session that has one.
+    pub fn of(&self, id: &str) -> Option<PathBuf> {
+        let group = self.base()?.join(SESSIONS).join(id);
+        group.is_dir().then_some(group)
+    }
+
+    /// Makes a session's group, and moves the process that is to be its first into it. Gives the group that it was in
+    /// before, for [`Self::dismiss`].
+    ///
+    /// # Errors
+    /// The session is to have limits and can't have them. Without limits it has no group then, and that is in the
+    /// daemon's log.
+    pub fn admit(
+        &self,
+        id: &str,
+        process: u32,
+        limits: &Limits,
+    ) -> Result<Option<PathBuf>, NoLimits> {
+        let place = match &self.found {
+            Ok(place) if place.has_limits || limits.is_none() => place,
+            Ok(_) => return Err(NoLimits(self.describe())),
+            Err(_) if limits.is_none() => return Ok(None),
+            Err(why) => return Err(NoLimits(why.clone())),
+        };
+        let group = place.base.join(SESSIONS).join(id);
+        let before = place.group_of(process);
+        let admitted = fs::create_dir(&group)
+            .and_then(|()| limit(&group, limits))
+            .and_then(|()| write(&group, "cgroup.procs", &process.to_string()));
+        match admitted {
+            Ok(()) => Ok(before),
+            Err(error) => {
+                let _ = fs::remove_dir(&group);
+                if limits.is_none() {
+                    tracing::warn!("session {id} has no control group: {error}");
+                    return Ok(None);
+                }
+                Err(NoLimits(format!("`{}`: {error}", group.display())))
+            }
+        }
+    }
+
+    /// Moves a process back that is in no session after all, and removes the session's group.
+    pub fn dismiss(&self, id: &str, process: u32, before: Option<&Path>) {
+        if let Some(before) = before
+            && let Err(error) = write(before, "cgroup.procs", &process.to_string())
+        {
+            tracing::warn!("can't move process {process} back to `{}`: {error}", before.display());
+        }
+        self.remove(id);
+    }
+
+    /// Kills all processes in a session's group. Whether it has one.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn kill(&self, id: &str) -> io::Result<bool> {
+        match self.of(id) {
+            Some(group) => write(&group, "cgroup.kill", "1").map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Freezes the processes of a session, or lets them go on. Whether it has a group.
+    ///
+    /// # Errors
+    /// What the system says, or that they were not all frozen in time.
+    pub fn freeze(&self, id: &str, frozen: bool) -> io::Result<bool> {
+        let Some(group) = self.of(id) else { return Ok(false) };
+        write(&group, "cgroup.freeze", if frozen { "1" } else { "0" })?;
+        let begun = Instant::now();
+        while frozen && !is_frozen(&group)? {
+            if begun.elapsed() > PATIENCE {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(true)
+    }
+
+    /// Removes the group of a session whose last process is gone.
+    pub fn remove(&self, id: &str) {
+        if let Some(group) = self.of(id) {
+            // One that has processes stays, and so do those above it.
+            let _ = remove(&group);
+        }
+    }
+
+    /// Removes the empty groups of all sessions that are not live.
+    pub fn tidy(&self, is_live: impl Fn(&str) -> bool) {
+        for (id, group) in self.all() {
+            if !is_live(&id) {
+                let _ = remove(&group);
+            }
+        }
+    }
+
+    /// Writes down where the groups are.
+    pub fn keep_base(&self, state_dir: &Path) {
+        let Some(base) = self.base() else { return };
+        if let Err(error) = fs::write(state_dir.join(FILE), format!("{}\n", base.display())) {
+            tracing::warn!("can't write down where the control groups are: {error}");
+        }
+    }
+
+    /// Lets go of all groups that a state directory tells of: nothing is frozen or limited any more, and what is empty is removed.
+    pub fn abandon(state_dir: &Path) {
+        let Ok(base) = fs::read_to_string(state_dir.join(FILE)) else { return };
+        let base = Path::new(base.trim());
+        let place = Place { mount: base.into(), base: base.into(), has_limits: true };
+        for (_, group) in (Self { found: Ok(place) }).all() {
+            for (file, value) in
+                [("cgroup.freeze", "0"), ("pids.max", "max"), ("memory.max", "max")]
+            {
+                // Not each has limits.
+                let _ = write(&group, file, value);
+            }
+        }
+        let _ = remove(&base.join(SESSIONS));
+    }
+
+    fn all(&self) -> Vec<(String, PathBuf)> {
+        let entries = self.base().map(|base| fs::read_dir(base.join(SESSIONS)));
+        let entries = entries.into_iter().flatten().flatten().flatten();
+        let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        groups
+            .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+            .collect()
+    }
+}
+
+impl Place {
+    /// Has the kernel count and limit in the groups below, as far as it can. Whether all of it is in force.
+    fn enable(&self) -> bool {
+        let sessions = self.base.join(SESSIONS);
+        // Above the base it is for whoever manages it, but where that is nobody.
+        let root = (self.base.parent() == Some(&*self.mount)).then_some(&self.mount);
+        for group in root.into_iter().chain([&self.base, &sessions]) {
+            for controller in CONTROLLERS {
+                // What counts is what comes of it.
+                let _ = write(group, "cgroup.subtree_control", &format!("+{controller}"));
+            }
+        }
+        let enabled = fs::read_to_string(sessions.join("cgroup.subtree_control"));
+        let enabled = enabled.unwrap_or_default();
+        let has = |wanted: &&str| enabled.split_ascii_whitespace().any(|found| found == *wanted);
+        CONTROLLERS.iter().all(has)
+    }
+
+    /// The group that a process is in.
+    fn group_of(&self, process: u32) -> Option<PathBuf> {
+        let text = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+        Some(self.mount.join(own_path(&text)?))
+    }
+}
+
+/// Where the groups are to be.
+fn place(choice: &ControlGroup) -> Result<Place, String> {
+    if *choice == ControlGroup::Off {
+        return Err("off, by the setting `control_group`".into());
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mount = mount_point(&mounts)
+        .ok_or("no file system of the kind `cgroup2` is mounted from its root")?;
+    if let ControlGroup::At(base) = choice {
+        if !base.starts_with(&mount) {
+            return Err(format!("`{}` is not below `{}`", base.display(), mount.display()));
+        }
+        return Ok(Place { mount, base: base.clone(), has_limits: true });
+    }
+    if !Path::new("/run/systemd/system").exists() {
+        let base = mount.join(BASE);
+        return Ok(Place { mount, base, has_limits: true });
+    }
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = mount.join(own_path(&text).unwrap_or_default());
+    if own.file_name().is_some_and(|name| name == OWN)
+        && let Some(unit) = own.parent().filter(|unit| is_delegated(unit))
+    {
+        return Ok(Place { mount, base: unit.to_owned(), has_limits: true });
+    }
+    if is_delegated(&own) {
+        // The daemon itself is in it. With controllers for the groups below, systemd could not start it there again:
+        // processes may then be in leaves alone.
+        return Ok(Place { mount, base: own, has_limits: false });
+    }
+    Err(format!(
+        "systemd did not delegate the daemon's own control group `{}` (`Delegate=yes` and \
+         `DelegateSubgroup={OWN}` in its unit)",
+        own.display()
+    ))
+}
+
+/// Where the whole hierarchy is mounted, by the text of `/proc/self/mountinfo` (proc(5)).
+fn mount_point(mounts: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let (place, kind) = line.split_once(" - ")?;
+        let mut words = place.split(' ').skip(3);
+        let (root, point) = (words.next()?, words.next()?);
+        (kind.split(' ').next() == Some("cgroup2") && root == "/").then(|| point.into())
+    })
+}
+
+/// The path of a process's group, relative to the mount, by the text of `/proc/PID/cgroup` (cgroups(7)).
+fn own_path(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("0::/"))
+}
+
+/// Whether systemd says that a group is its unit's to use (systemd.resource-control(5), `Delegate=`).
+fn is_delegated(group: &Path) -> bool {
+    ["trusted.delegate", "user.delegate"].iter().any(|name| {
+        let mut value = [0; 8];
+        rustix::fs::getxattr(group, *name, &mut value)
+            .is_ok_and(|len| value.get(..len) == Some(b"1"))
+    })
+}
+
+/// Sets a group's limits.
+fn limit(group: &Path, limits: &Limits) -> io::Result<()> {
+    if let Some(tasks) = limits.tasks {
+        write(group, "pids.max", &tasks.to_string())?;
+    }
+    if let Some(memory) = limits.memory {
+        write(group, "memory.max", &memory.to_string())?;
+    }
+    Ok(())
+}
+
+fn is_frozen(group: &Path) -> io::Result<bool> {
+    let events = fs::read_to_string(group.join("cgroup.events"))?;
+    Ok(events.lines().any(|line| line == "frozen 1"))
+}
+
+/// Writes one of a group's files, which are there as long as the group is.
+fn write(group: &Path, file: &str, value: &str) -> io::Result<()> {
+    use io::Write as _;
+    let mut file = fs::File::options().write(true).open(group.join(file))?;
+    file.write_all(value.as_bytes())
+}
+
+/// Removes a group and those below, from the leaves up.
+fn remove(group: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(group)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let _ = remove(&entry.path());
+        }
+    }
+    fs::remove_dir(group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_is_found_only_with_the_whole_hierarchy() {
+        let hybrid = "31 24 0:27 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
+                      32 31 0:28 / /sys/fs/cgroup/unified rw shared:5 - cgroup2 cgroup2 rw\n";
+        assert_eq!(mount_point(hybrid).as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
+        assert_eq!(mount_point("32 31 0:28 /x /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"), None);
+        assert_eq!(mount_point(""), None);
+    }
+
+    #[test]
+    fn own_group_is_the_one_of_the_second_version() {
+        let text = "12:pids:/a\n0::/system.slice/remitd.service/daemon\n";
+        assert_eq!(own_path(text), Some("system.slice/remitd.service/daemon"));
+        assert_eq!(own_path("0::/\n"), Some(""));
+        assert_eq!(own_path("12:pids:/a\n"), None);
+    }
+
+    #[test]
+    fn session_without_limits_starts_where_there_are_no_groups_and_one_with_limits_does_not() {
+        let groups = Groups::none("for a reason");
+        let id = "019abc0012345678";
+        assert!(groups.admit(id, 1, &Limits::default()).is_ok_and(|before| before.is_none()));
+        let limits = Limits { tasks: Some(10), memory: None };
+        let refused = groups.admit(id, 1, &limits).unwrap_err();
+        assert_eq!(refused.to_string(), "for a reason");
+        assert!(!groups.kill(id).unwrap() && !groups.freeze(id, true).unwrap());
+    }
+}
