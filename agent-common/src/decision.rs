@@ -2,7 +2,7 @@
 //! tests run this very function.
 
 use crate::{
-    access::Rights,
+    access::{Right, Rights},
     authority::{Expiries, Session, State, ToolSet, WORDS},
     id::{BootNanos, SessionId, ToolBit},
     rule::Label,
@@ -158,6 +158,34 @@ pub fn keeps(rights: Rights, labels: [&Label; 2], session: &Session) -> bool {
     true
 }
 
+/// What a copy takes along: whoever may read, and write elsewhere, can have it without moving anything. What answers
+/// at a socket, or behind a device, can't be copied.
+pub const COPIED: Rights = Rights(0b1_1111);
+
+/// The rights that what is moved would gain: those that the labels of the new place give to a tool, or to everybody,
+/// to which the labels of the old place don't. By what the policy says, not by what the session holds: a tool that is
+/// granted later opens nothing that was brought into its place.
+#[inline(always)]
+pub fn gained(from: [&Label; 2], to: [&Label; 2]) -> Rights {
+    let (had, has) = (from[0].always | from[1].always, to[0].always | to[1].always);
+    let (was_denied, denied) = (from[0].denied | from[1].denied, to[0].denied | to[1].denied);
+    let (mut gained, mut row) = (0, 0);
+    while row < Right::COUNT {
+        let right = 1u8 << row;
+        let more = (0..WORDS).fold(0, |more, word| {
+            let before = from[0].tools[row].0[word] | from[1].tools[row].0[word];
+            let after = to[0].tools[row].0[word] | to[1].tools[row].0[word];
+            // What was denied was nobody's.
+            more | if was_denied & right == 0 { after & !before } else { after }
+        });
+        if more != 0 || has & right != 0 {
+            gained |= right;
+        }
+        row += 1;
+    }
+    Rights(gained & !denied & !(had & !was_denied))
+}
+
 /// Whether the expiry of one of the tools is still to come.
 pub fn any_live(tools: &ToolSet, expiries: &Expiries, now: BootNanos) -> bool {
     tools
@@ -192,7 +220,6 @@ pub fn nearest_expiry(tools: &ToolSet, expiries: &Expiries) -> BootNanos {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Right;
 
     fn session(tools: ToolSet, nearest: BootNanos) -> Session {
         Session {
@@ -310,5 +337,32 @@ mod tests {
         assert_eq!(would_allow(READ.with(Right::Write), labels), tools(&[2]));
         object.denied = READ.0;
         assert!(would_allow(READ, [&object, &Label::NONE]).is_empty());
+    }
+
+    #[test]
+    fn move_gains_what_no_tool_had_at_the_old_place() {
+        let (one, other) = (label(Right::Read, 3), label(Right::Read, 4));
+        let both = label(Right::Read, 3);
+        let denied = Label { denied: READ.0, ..label(Right::Read, 3) };
+        let open = Label { always: READ.0, ..Label::NONE };
+        let none = &Label::NONE;
+        for (from, to, gains) in [
+            ([&one, none], [&both, none], false),
+            ([none, &one], [&one, none], false),
+            ([&one, &other], [&one, none], false),
+            ([&one, none], [none, none], false),
+            ([none, none], [&one, none], true),
+            ([&one, none], [&other, none], true),
+            ([&one, none], [&one, &other], true),
+            ([&denied, none], [&one, none], true),
+            ([&one, none], [&denied, none], false),
+            ([&denied, none], [&denied, none], false),
+            ([&one, none], [&open, none], true),
+            ([&open, none], [&one, none], false),
+            ([&open, &denied], [&one, none], true),
+        ] {
+            let expected = if gains { READ } else { Rights::NONE };
+            assert_eq!(gained(from, to), expected, "{from:?} {to:?}");
+        }
     }
 }

@@ -238,9 +238,13 @@ offsets! {
     tty_foreground = "tty_struct"."ctrl.pgrp";
     file_owner = "file"."f_owner";
     fown_pid = "fown_struct"."pid";
+    uring_cmd_file = "io_uring_cmd"."file";
+    uring_cmd_op = "io_uring_cmd"."cmd_op";
+    dentry_flags = "dentry"."d_flags";
+    inode_flags = "inode"."i_flags";
 }
 
-assert_layout!(Offsets, 52 + 28 + 4 * 112, 8);
+assert_layout!(Offsets, 52 + 28 + 4 * 116, 8);
 
 #[cfg(test)]
 mod tests {
@@ -250,7 +254,7 @@ mod tests {
     fn members_and_fields_are_as_many() {
         let mut offsets = Offsets::default();
         offsets.set(Offsets::MEMBERS.len() - 1, 7);
-        assert_eq!(offsets.fown_pid, 7);
+        assert_eq!(offsets.inode_flags, 7);
         let before = offsets;
         offsets.set(Offsets::MEMBERS.len(), 9);
         assert_eq!(offsets, before);

@@ -6,7 +6,8 @@
 //! name of more than [`CHUNK_BYTES`] bytes takes several edges, so that names are always compared
 //! whole. Where no literal edge leads on and the state has patterns, the longest matching prefix and
 //! the longest matching suffix are looked up ([`AffixKey`]) and the pair leads to the next state. When
-//! nothing leads on, the label is the last state's `below`.
+//! nothing leads on, the label is the last state's `below`. Names that a denial has are there a second time, in small
+//! letters, for file systems to which `KEY` and `key` are one name.
 //!
 //! **Endpoints.** An address leads to a class by longest prefix ([`AddressKey`]); class, protocol,
 //! direction and port lead to a label by longest prefix again ([`PortKey`]).
@@ -66,6 +67,10 @@ pub const EDGE_AFFIXES: u8 = 2;
 pub const EDGE_OWN_PROCESS: u8 = 3;
 /// [`EdgeKey::kind`]: no name: the node itself. Only for root nodes.
 pub const EDGE_ROOT: u8 = 4;
+/// [`EdgeKey::kind`]: as [`EDGE_LAST`], in small letters (of ASCII): for folders in which case makes no other name.
+pub const EDGE_FOLDED: u8 = 5;
+/// [`EdgeKey::kind`]: as [`EDGE_CHUNK`], in small letters.
+pub const EDGE_FOLDED_CHUNK: u8 = 6;
 
 /// A step of the path trie.
 #[repr(C)]
@@ -101,6 +106,11 @@ impl EdgeKey {
 pub const NODE_PATTERNS: u32 = 1;
 /// [`Edge::flags`]: the node has an [`EDGE_OWN_PROCESS`] edge.
 pub const NODE_OWN_PROCESS: u32 = 2;
+
+/// [`Edge::flags`]: something is denied at or below names that the node has; those have an [`EDGE_FOLDED`] too.
+pub const NODE_DENIED_NAMES: u32 = 4;
+/// [`Edge::flags`]: something is denied at or below a pattern of the node.
+pub const NODE_DENIED_PATTERNS: u32 = 8;
 
 /// Where a step leads.
 #[repr(C)]

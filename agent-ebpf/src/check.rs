@@ -4,6 +4,7 @@
 //! table, no session entry) refuses; nothing is ever decided for an untagged one.
 
 mod endpoint;
+mod gain;
 mod judge;
 
 use core::{ffi::c_void, ptr};
@@ -18,6 +19,8 @@ use agent_common::{
 };
 
 pub use endpoint::{Address, Endpoint, endpoint, is_usable, stamp};
+use gain::labels_of;
+pub use gain::refuse_gain;
 use judge::{Labels, judge, judge_set_id, keeps};
 
 use crate::{
@@ -62,6 +65,13 @@ pub const SET_ID: u32 = 32;
 /// [`FileRequest::flags`]: what is asked about the place is asked about every name in its folder.
 pub const ANY_NAME: u32 = 64;
 
+/// [`FileRequest::flags`]: what counts is what the rules say of the place, to compare it with another: with
+/// [`WHOLE`], of everything below.
+pub const LABELS: u32 = 128;
+
+/// [`FileRequest::flags`]: no session may do it, whatever it holds.
+pub const FORBIDDEN: u32 = 256;
+
 /// An operation on a file.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -72,7 +82,7 @@ pub struct FileRequest {
     pub rights: Rights,
     /// What is done.
     pub operation: Operation,
-    /// A set of `FRESH`, `WHOLE`, `INNER`, `ARRIVING`, `USE`, `SET_ID` and `ANY_NAME`.
+    /// A set of the flags above.
     pub flags: u32,
 }
 
@@ -256,7 +266,7 @@ extern "C" fn labels_by_folder(
 ) -> u64 {
     known!(tag, request, basis; else return UNKNOWN);
     let place = &request.place;
-    if place.parent == 0 || request.flags & WHOLE != 0 {
+    if place.parent == 0 || request.flags & FORBIDDEN != 0 {
         return UNKNOWN;
     }
     // The root of a mount has its name in another one.
@@ -267,13 +277,13 @@ extern "C" fn labels_by_folder(
     }
     let Some(folder) = cache::folder(place, tag, basis) else { return UNKNOWN };
     let found = if !folder.leads_on() {
-        if folder.allows(request.rights, basis) {
+        if request.flags & LABELS == 0 && folder.allows(request.rights, basis) {
             ALLOWED
         } else {
             Labels::new(folder.unnamed(0), folder.unnamed(1)).0 | ALIKE
         }
     } else if request.flags & ANY_NAME == 0 {
-        by_step(tag, place, basis.generation, folder)
+        by_step(tag, request, basis.generation, folder)
     } else {
         UNKNOWN
     };
@@ -285,7 +295,8 @@ extern "C" fn labels_by_folder(
 
 /// The labels of a place, one step from where the rules stand at its folder, for [`labels_by_folder`].
 #[inline(always)]
-fn by_step(tag: &Tag, place: &Place, generation: u32, folder: Folder) -> u64 {
+fn by_step(tag: &Tag, request: &FileRequest, generation: u32, folder: Folder) -> u64 {
+    let place = &request.place;
     let Some(area) = scratch::acquire() else { return UNKNOWN };
     // SAFETY: the area is ours until it is released.
     let s = unsafe { &mut *area };
@@ -298,9 +309,10 @@ fn by_step(tag: &Tag, place: &Place, generation: u32, folder: Folder) -> u64 {
     matching::descend(area);
     // SAFETY: as above; borrowed anew after the loop wrote.
     let s = unsafe { &*area };
-    let labels = Labels::new(LabelId(s.positions[0].here), LabelId(s.positions[1].here));
+    let stays = (request.flags & WHOLE != 0 && matching::has_rules_below(s)) || s.odd != 0;
+    let labels = labels_of(s, request);
     scratch::release(area);
-    labels.0
+    if stays { UNKNOWN } else { labels.0 }
 }
 
 /// Refuses because no work area is free, and counts the event that can't be made.
@@ -385,10 +397,11 @@ extern "C" fn decide_by_walk(
     if s.status == walk::INTERNAL && inner {
         return 0;
     }
-    if s.status != walk::FOUND {
+    if s.status != walk::FOUND || s.odd != 0 {
         return Reason::Unresolved as u32;
     }
-    if request.flags & WHOLE != 0 && matching::has_rules_below(s) {
+    let stays = request.flags & WHOLE != 0 && matching::has_rules_below(s);
+    if stays || request.flags & FORBIDDEN != 0 {
         return Reason::Guard as u32;
     }
     keep_folder(tag, s, &request.place, generation);

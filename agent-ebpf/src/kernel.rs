@@ -23,6 +23,7 @@ use aya_ebpf::{
     programs::LsmContext,
 };
 
+pub use case::ignores_case;
 pub use credentials::{acts_for_another, gains_privilege, is_ring_worker};
 pub use mounts::{
     FileSystem, is_internal, is_readonly, mount_root, mounted_on, namespace_of, own_mounts,
@@ -188,6 +189,7 @@ macro_rules! read {
     }};
 }
 
+mod case;
 mod mounts;
 mod terminals;
 

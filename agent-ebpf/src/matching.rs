@@ -11,8 +11,9 @@ use crate::{
 use agent_common::{
     limits::{AFFIX_BYTES, CHUNK_BYTES, COMPONENTS, NAME_BYTES},
     rule::{
-        AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST,
-        EDGE_OWN_PROCESS, EDGE_ROOT, Edge, NO_NODE, NODE_OWN_PROCESS, NODE_PATTERNS, Position,
+        AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, EDGE_AFFIXES, EDGE_CHUNK, EDGE_FOLDED,
+        EDGE_FOLDED_CHUNK, EDGE_LAST, EDGE_OWN_PROCESS, EDGE_ROOT, Edge, NO_NODE,
+        NODE_DENIED_NAMES, NODE_DENIED_PATTERNS, NODE_OWN_PROCESS, NODE_PATTERNS, Position,
         SESSION_ROOT, SHARED_ROOT,
     },
 };
@@ -66,6 +67,8 @@ fn find(s: &Scratch) -> Option<&'static Edge> {
 /// Takes all components, from where the positions are; leaves the folder's positions too.
 #[inline(always)]
 pub fn descend(area: *mut Scratch) {
+    // SAFETY: the area is ours until it is released.
+    unsafe { (*area).odd = 0 };
     // Two steps for each component: one for the shared rules, one for the session's own.
     repeat(2 * COMPONENTS as u32, descend_one, area);
 }
@@ -114,6 +117,17 @@ fn step(s: &mut Scratch, component: &Component, from: &Position) -> Option<&'sta
             return Some(edge);
         }
     }
+    const DENIED: u32 = NODE_DENIED_NAMES | NODE_DENIED_PATTERNS;
+    if from.flags & DENIED != 0 && kernel::ignores_case(component.dentry) {
+        // Affixes are compared in one way only.
+        s.odd |= u64::from(from.flags & NODE_DENIED_PATTERNS) | has_odd_end(component);
+        s.folds = 1;
+        let edge = by_name(s, component, from.node);
+        s.folds = 0;
+        if edge.is_some() {
+            return edge;
+        }
+    }
     if let Some(edge) = by_name(s, component, from.node) {
         return Some(edge);
     }
@@ -128,8 +142,8 @@ fn step(s: &mut Scratch, component: &Component, from: &Position) -> Option<&'sta
     find(s)
 }
 
-/// The edge of the whole name, piece by piece.
-#[inline(always)]
+/// The edge of the whole name, piece by piece. Not inlined: the verifier would go through it twice in each step.
+#[inline(never)]
 fn by_name(s: &mut Scratch, component: &Component, node: u32) -> Option<&'static Edge> {
     let area: *mut Scratch = s;
     s.name = component.name;
@@ -142,10 +156,14 @@ fn by_name(s: &mut Scratch, component: &Component, node: u32) -> Option<&'static
         }
     }
     let len = s.rest as u32;
-    s.set_key(s.name_node, EDGE_LAST, len as u8);
+    let kind = if s.folds == 0 { EDGE_LAST } else { EDGE_FOLDED };
+    s.set_key(s.name_node, kind, len as u8);
     // The verifier does not see that the length is in range; the compiler does, and would drop a
     // comparison ("R2 unbounded memory access", 6.12).
     kernel::copy(s.key_bytes().cast(), kernel::opaque(len) & 31, s.name);
+    if s.folds != 0 {
+        fold(s);
+    }
     find(s)
 }
 
@@ -156,13 +174,44 @@ extern "C" fn first_pieces(_: u64, context: *mut *mut Scratch) -> i64 {
     if s.rest <= CHUNK_BYTES as u64 {
         return 1;
     }
-    s.set_key(s.name_node, EDGE_CHUNK, CHUNK_BYTES as u8);
+    let kind = if s.folds == 0 { EDGE_CHUNK } else { EDGE_FOLDED_CHUNK };
+    s.set_key(s.name_node, kind, CHUNK_BYTES as u8);
     kernel::copy(s.key_bytes().cast(), CHUNK_BYTES as u32, s.name);
+    if s.folds != 0 {
+        fold(s);
+    }
     let Some(edge) = find(s) else { return 1 };
     s.name_node = edge.node;
     s.name += CHUNK_BYTES as u64;
     s.rest -= CHUNK_BYTES as u64;
     0
+}
+
+/// Puts the piece of a name that is in the key into small letters, eight at once. What is no ASCII may be folded in a
+/// way that we don't know, and a `~` may be of the short name of another: then the name is odd.
+#[inline(always)]
+fn fold(s: &mut Scratch) {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = 0x80 * ONES;
+    let mut place = 1;
+    while place <= CHUNK_BYTES / 8 {
+        let word = s.key[place];
+        let low = word & !TOPS;
+        let from_a = low + (0x80 - b'A' as u64) * ONES;
+        let beyond_z = low + (0x7f - b'Z' as u64) * ONES;
+        let large = (from_a ^ beyond_z) & !word & TOPS;
+        let tildes = word ^ b'~' as u64 * ONES;
+        s.odd |= word & TOPS | tildes.wrapping_sub(ONES) & !tildes & TOPS;
+        s.key[place] = word | large >> 2;
+        place += 1;
+    }
+}
+
+/// Not zero for a name with a dot or a space at its end, which some file systems leave out.
+#[inline(always)]
+fn has_odd_end(component: &Component) -> u64 {
+    let last: u8 = kernel::peek(component.name + component.len - 1);
+    u64::from(last == b'.' || last == b' ')
 }
 
 /// Whether the component is the folder of a process of the running task's session, in procfs.

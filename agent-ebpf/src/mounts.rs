@@ -1,6 +1,6 @@
 //! The mounts by which a dentry can be reached, for hooks that are told the dentry alone.
 //!
-//! Those count that are in the running task's mount namespace and not read-only. What they are is only where
+//! Those count that are in the running task's mount namespace and, for a change, not read-only. What they are is only where
 //! to walk from: the walk itself finds out whether a mount still is where it was.
 
 use core::ffi::c_void;
@@ -17,6 +17,8 @@ struct Search {
     files: FileSystem,
     /// The namespace.
     namespace: u64,
+    /// Not zero where those count too by which nothing can be changed.
+    readonly: u64,
     /// Where the next mount is linked.
     link: u64,
     /// How many that would do are passed over.
@@ -27,16 +29,17 @@ struct Search {
 }
 
 /// A mount by which the dentry can be reached, as an address: the one after `skip` others; zero if there are
-/// no more.
+/// no more. `readonly` is not zero where those count too by which nothing can be changed.
 #[inline(never)]
-pub fn of(dentry: u64, skip: u64) -> u64 {
+pub fn of(dentry: u64, skip: u64, readonly: u64) -> u64 {
     let files = FileSystem::of(dentry);
     let namespace = kernel::own_mounts();
     // A task that is about to end has none; neither has a mount that was taken off.
     if namespace == 0 {
         return 0;
     }
-    let mut search = Search { dentry, files, namespace, link: 0, skip, skipped: 0, found: 0 };
+    let mut search =
+        Search { dentry, files, namespace, readonly, link: 0, skip, skipped: 0, found: 0 };
     repeat(WALKS, attempt, (&raw mut search).cast());
     // SAFETY: a reference is valid; read anew, since the callback wrote.
     unsafe { core::ptr::read_volatile(&raw const search.found) }
@@ -70,7 +73,8 @@ extern "C" fn next(_: u64, context: *mut c_void) -> i64 {
     let s = unsafe { &mut *context.cast::<Search>() };
     let Some((mount, link)) = s.files.mount_at(s.link) else { return 1 };
     s.link = link;
-    if kernel::namespace_of(mount) != s.namespace || kernel::is_readonly(mount) {
+    let is_spare = s.readonly == 0 && kernel::is_readonly(mount);
+    if is_spare || kernel::namespace_of(mount) != s.namespace {
         return 0;
     }
     let root = kernel::mount_root(mount);

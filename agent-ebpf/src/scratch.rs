@@ -141,8 +141,10 @@ pub struct Scratch {
     pub rest: u64,
     /// Matching: the node that the pieces before led to.
     pub name_node: u32,
-    /// Alignment.
-    pub reserved_too: u32,
+    /// Matching: not zero where the name is compared in small letters.
+    pub folds: u32,
+    /// Matching: not zero where a name can't be compared as its file system does.
+    pub odd: u64,
     /// Matching: the end of a name.
     pub tail: [u8; 256],
     /// Matching: bytes of it that count.

@@ -29,6 +29,7 @@ fn files() -> Vec<Attack> {
             .stopped_by_on(&["6.1"], "path_truncate"),
         used("change the mode of what was open", "path_chmod", "file.setattr", "kept-chmod a 0600"),
         used("change the owner of what was open", "path_chown", "file.setattr", "sys fchown k=a {uid} {gid}"),
+        used("lock what was open", "file_lock", "file.use", "sys 73 k=a 1"),
         used("open again what was open", "file_open", "file.open", "kept-reopen a"),
         attack(
             "link what was open",

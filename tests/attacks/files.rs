@@ -209,10 +209,35 @@ fn metadata() -> Vec<Attack> {
         change(
             "give a program capabilities",
             "inode_setxattr",
-            "sys setxattr s=@ro/true s=security.capability x=0000000201000000000000000000000000000000 20 0",
             "sys setxattr s=@rw/true s=security.capability x=0000000201000000000000000000000000000000 20 0",
+            "sys setxattr s=@rw/true s=security.capability x=0000000200000000000000000000000000000000 20 0",
         )
         .privileged(),
+        change("make a program set-id", "path_chmod", "chmod @rw/true 04755", "chmod @rw/true 0755"),
+        change("make a program set-group", "path_chmod", "chmod @rw/true 02755", "chmod @rw/folder 02755"),
+        attack(
+            "make a file that is set-id",
+            "path_mknod",
+            "file.create",
+            "sys open s=@rw/new 65 0x9ed",
+            "sys open s=@rw/good 65 0x1ed",
+        ),
+        attack(
+            "make a file without a name that is set-id",
+            "file_open",
+            "file.create",
+            "sys open s=@rw 0x410002 0x9ed",
+            "sys open s=@rw 0x410002 0x1ed",
+        ),
+        attack(
+            "read an attribute",
+            "inode_getxattr",
+            "file.open",
+            "sys 191 s=@no/file s=user.attack z=16 16",
+            "all setxattr @rw/file user.attack and sys 191 s=@rw/file s=user.attack z=16 16",
+        )
+        .plain("ENODATA")
+        .absent_on(&["6.1"], "EOPNOTSUPP", "this kernel's tmpfs has no attributes of users"),
         change(
             "set an access control list",
             "inode_set_acl",
@@ -273,6 +298,13 @@ fn metadata() -> Vec<Attack> {
             "file.use",
             "sys fcntl r=@ro/file 1024 0",
             "sys fcntl r=@rw/file 1024 0",
+        ),
+        attack(
+            "hold up who locks a file",
+            "file_lock",
+            "file.use",
+            "sys 73 r=@ro/file 2",
+            "sys 73 r=@rw/file 2",
         ),
         attack("watch a file", "path_notify", "file.open", "watch @no/file", "watch @rw/file"),
     ]

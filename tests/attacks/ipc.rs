@@ -165,11 +165,21 @@ fn others() -> Vec<Attack> {
         .anywhere(),
         attack(
             "make a POSIX queue",
-            "file_open",
-            "file.open",
+            "inode_create",
+            "file.create",
             "queue-make own{key}",
             "socketpair stream",
         )
+        .then("file_open")
+        .anywhere(),
+        attack(
+            "remove another process's POSIX queue",
+            "inode_unlink",
+            "file.delete",
+            "queue-remove q{key}",
+            "unlink @rw/file",
+        )
+        .before("queue-make q{key}")
         .anywhere(),
         attack(
             "open another process's POSIX shared memory",

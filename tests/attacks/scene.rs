@@ -28,6 +28,7 @@ const POLICY: &str = r#"
 files = [
   { paths = ["/srv/test/attacks/*/*/rw/**"], access = ["read", "write", "create", "delete"] },
   { paths = ["/srv/test/attacks/*/*/ro/**"], access = ["read"] },
+  { paths = ["/srv/test/attacks/*/*/one/*"], access = ["read", "write", "create", "delete"] },
   { paths = ["/srv/test/attacks/*/*/run/**"], access = ["read", "exec"] },
   { paths = ["/srv/test/sockets/open/**"], access = ["connect"] },
 ]
@@ -201,7 +202,7 @@ impl Scene {
         Interactive::untagged_through(self.user.start())
     }
 
-    /// Files of an attack's own: `rw`, `ro`, `no`, `lent` and `run` with the same in each; of `rw`, `key`
+    /// Files of an attack's own: `rw`, `ro`, `no`, `one`, `lent` and `run` with the same in each; of `rw`, `key`
     /// and `secret` are denied.
     pub(crate) fn lay_out(&mut self, attack: &str) {
         let name: String =
@@ -214,7 +215,7 @@ impl Scene {
             layout::empty(&self.folder);
         }
         let mut all = vec![self.folder.clone()];
-        for area in ["rw", "ro", "no", "lent", "run", "rw/secret"] {
+        for area in ["rw", "ro", "no", "one", "lent", "run", "rw/secret"] {
             let area = self.folder.join(area);
             for folder in ["folder", "empty"] {
                 fs::create_dir_all(area.join(folder)).expect("a folder can be made");

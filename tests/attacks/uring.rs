@@ -107,6 +107,16 @@ pub(crate) fn attacks() -> Vec<Attack> {
             "ring-worker-sendmsg 127.0.0.1:7302",
             "ring-worker-sendmsg 127.0.0.1:7301",
         ),
+        ring("control a device", "uring_cmd", "file.ioctl", "ring-cmd @rw/null", "ring-cmd /dev/null")
+            .before_by_root("all mknod @rw/null null and chmod @rw/null 0666"),
+        ring(
+            "control a device in a worker",
+            "uring_cmd",
+            "file.ioctl",
+            "ring-worker-cmd @rw/null",
+            "ring-worker-cmd /dev/null",
+        )
+        .before_by_root("all mknod @rw/null null and chmod @rw/null 0666"),
         ring(
             "bind to a port",
             "socket_bind",

@@ -93,8 +93,8 @@ fn times_need_write_by_path_and_by_descriptor() {
 
 #[test]
 fn extended_attributes_need_write() {
-    // Capabilities of a file, which every file system of the guests has: none, and one for the file.
-    let value = "x=0000000201000000000000000000000000000000";
+    // Capabilities of a file, which every file system of the guests has: none at all.
+    let value = "x=0000000200000000000000000000000000000000";
     let set = |path: &str| format!("sys setxattr s=@{path} s=security.capability {value} 20 0");
     let remove = |path: &str| format!("sys removexattr s=@{path} s=security.capability");
     judge(
@@ -116,6 +116,81 @@ fn extended_attributes_need_write() {
             ),
             refused("file.setattr", "explicit_deny", op(&set("rw/key")))
                 .at(format!("{ROOT}/rw/key")),
+        ],
+    );
+}
+
+#[test]
+fn attributes_of_users_need_read() {
+    let session = session();
+    let path = |area: &str| format!("{ROOT}/{area}/file");
+    let set = tests::untagged(
+        &["ro", "no"].map(|area| tests::words!["setxattr", path(area), "user.secret"]),
+    );
+    // Where the file system has none, the kernel asks the hook first.
+    let found = |text: &str| match set[0].error() {
+        "" => done(text),
+        error => tests::fails(if error == "EOPNOTSUPP" { "EOPNOTSUPP" } else { "" }, op(text)),
+    };
+    let get = |path: &str, name: &str| format!("sys 191 s=@{path} s={name} z=16 16");
+    let refusal = |text: &str, path: &str| {
+        refused("file.open", "no_tool", op(text)).at(format!("{ROOT}/{path}"))
+    };
+    operator(
+        "mkdir ro/bound; echo x > no/folder/inner; mount --bind no/folder ro/bound; mount -o remount,bind,ro ro/bound",
+    );
+    judge(
+        session,
+        &[
+            found(&get("ro/file", "user.secret")),
+            refusal(&get("no/file", "user.secret"), "no/file"),
+            found("all keep-read a @ro/file and sys 193 k=a s=user.secret z=16 16"),
+            // By another way, through which nothing can be written, it may be read.
+            tests::fails(
+                if set[0].error().is_empty() { "ENODATA" } else { "EOPNOTSUPP" },
+                op(&get("no/folder/inner", "user.secret")),
+            ),
+            // What is looked at wherever files are listed, and the names.
+            tests::fails("ENODATA", op(&get("no/file", "security.capability"))),
+            tests::fails("ENODATA", op(&get("no/file", "system.posix_acl_access"))),
+            done("sys 194 s=@no/file z=256 256"),
+            done("stat @no/file"),
+        ],
+    );
+    unmount();
+}
+
+#[test]
+fn set_id_bits_and_capabilities_are_given_to_no_file() {
+    let refusal = |operation: &str, text: &str, path: &str| {
+        refused(operation, "guard", op(text)).at(format!("{ROOT}/{path}")).would_allow(&[])
+    };
+    let set = |value: &str| format!("sys setxattr s=@rw/file s=security.capability x={value} 20 0");
+    judge(
+        session(),
+        &[
+            done("chmod @rw/file 0755"),
+            refusal("file.setattr", "chmod @rw/file 04755", "rw/file"),
+            refusal("file.setattr", "chmod @rw/file 02755", "rw/file"),
+            refusal(
+                "file.setattr",
+                "all keep-read a @rw/second and kept-chmod a 06755",
+                "rw/second",
+            ),
+            refusal("file.create", "sys open s=@rw/new 65 0x9ed", "rw/new"),
+            refusal("file.create", "sys mknod s=@rw/node 0x89ed 0", "rw/node"),
+            refusal("file.create", "sys open s=@rw 0x410002 0x9ed", "rw"),
+            // Permitted, and inherited.
+            refusal("file.setattr", &set("0000000201000000000000000000000000000000"), "rw/file"),
+            refusal("file.setattr", &set("0100000200000000000000000000000001000000"), "rw/file"),
+            done(&set("0000000200000000000000000000000000000000")),
+            // A folder's bits say whose what is made in it is.
+            done("chmod @rw/folder 02775"),
+            done("mkdir @rw/folder/inner"),
+            done("create @rw/folder/file"),
+            done("chmod @rw/folder/inner 03777"),
+            done("sys open s=@rw/plain 65 0x1ed"),
+            done("chmod @rw/second 01644"),
         ],
     );
 }

@@ -157,3 +157,93 @@ fn lease_needs_write() {
         ],
     );
 }
+
+#[test]
+fn lock_of_one_s_own_needs_write_and_a_shared_one_read() {
+    // `flock` is number 73: shared (1), of one's own (2), given back (8); `F_SETLK` (6), to read.
+    let held_up = |text: &str, path: &str| {
+        refused("file.use", "no_tool", op(text)).at(path.replace('@', &format!("{ROOT}/")))
+    };
+    judge(
+        session(),
+        &[
+            done("sys 73 r=@rw/file 2"),
+            done("sys 73 r=@rw/file 1"),
+            done("sys 73 r=@rw 2"),
+            done(
+                "sys fcntl w=@rw/file 6 x=0100000000000000000000000000000000000000000000000000000000000000",
+            ),
+            done("all tmpfile @rw and sys 73 r=/dev/null 2"),
+            done("sys 73 r=@ro/file 1"),
+            done("sys 73 r=@ro/file 8"),
+            done("sys fcntl r=@ro/file 6 z=32"),
+            held_up("sys 73 r=@ro/file 2", "@ro/file"),
+            // Without waiting.
+            held_up("sys 73 r=@ro/folder 6", "@ro/folder"),
+        ],
+    );
+}
+
+#[test]
+fn lock_on_what_was_open_needs_the_tool_still() {
+    let _replaced = session();
+    let mut probe = bed().session("plain").interactive();
+    probe.grant("t");
+    assert_eq!(probe.ask(op("keep-both a @rw/file")).error(), "");
+    let tries = |probe: &mut tests::Interactive| -> Vec<String> {
+        let all = ["sys 73 k=a 1", "sys 73 k=a 2", "sys fcntl k=a 6 z=32", "sys 73 k=a 8"];
+        all.iter().map(|text| probe.ask(op(text)).error().to_owned()).collect()
+    };
+    assert_eq!(tries(&mut probe), ["", "", "", ""]);
+    probe.revoke("t");
+    assert_eq!(tries(&mut probe), ["EACCES", "EACCES", "EACCES", ""]);
+    probe.grant("t");
+    assert_eq!(tries(&mut probe), ["", "", "", ""]);
+}
+
+#[test]
+fn device_is_controlled_by_io_uring_with_the_right_alone() {
+    let session = session();
+    let made = tests::untagged(&[op("mknod @rw/null null"), op("mknod @ro/null null")]);
+    assert!(made.iter().all(|answer| answer.error().is_empty()), "{made:?}");
+    judge(
+        session,
+        &[
+            refusal("ring-cmd @rw/null", "@rw/null"),
+            refusal("ring-worker-cmd @rw/null", "@rw/null"),
+            done("ring-cmd /dev/null"),
+            // What has no commands of its own.
+            fails("EOPNOTSUPP", op("ring-cmd @rw/file")),
+            done("open-both @rw/null"),
+        ],
+    );
+}
+
+#[test]
+fn pipe_that_was_given_is_not_opened_as_its_other_end() {
+    let finished = session().input("x").run([
+        "python3",
+        "-c",
+        "
+import os
+def errno(path, mode):
+    try: os.close(os.open(path, mode | os.O_NONBLOCK)); return 0
+    except OSError as error: return error.errno
+print([errno('/proc/self/fd/%d' % fd, mode) for fd in (0, 1) for mode in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR)])
+out, into = os.pipe()
+print([errno('/proc/self/fd/%d' % fd, mode) for fd in (out, into) for mode in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR)])
+print(errno('/dev/stdout', os.O_WRONLY | os.O_APPEND))
+",
+    ]);
+    let finished = finished.expect(0);
+    let lines: Vec<&str> = finished.outcome.stdout.lines().collect();
+    assert_eq!(
+        lines,
+        ["[0, 13, 13, 13, 0, 13]", "[0, 0, 0, 0, 0, 0]", "0"],
+        "{}",
+        finished.outcome
+    );
+    let incidents = finished.incidents();
+    assert!(incidents.iter().all(|found| found.operation == "file.open"), "{incidents:?}");
+    assert_eq!(incidents.iter().map(|found| found.count).sum::<u64>(), 4);
+}

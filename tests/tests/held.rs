@@ -360,3 +360,21 @@ fn nobody_else_is_refused_anything() {
     one.send(b"x").unwrap();
     assert_eq!(other.recv(&mut [0; 4]).unwrap(), 1);
 }
+
+#[test]
+fn watch_tells_nothing_in_a_quarantine() {
+    let mut probe = session();
+    probe.grant("file");
+    assert_eq!(probe.ask(words!["watch-keep", "watch", FOLDER]).error(), "");
+    let told = |probe: &mut Interactive| {
+        fs::write(FILE, "changed").unwrap();
+        probe.ask(words!["kept-read", "watch"]).error().to_owned()
+    };
+    assert_eq!(told(&mut probe), "");
+    bed().remit(["session", "quarantine", &probe.name]).expect(0);
+    assert_eq!(told(&mut probe), "EACCES");
+    bed().remit(["session", "resume", &probe.name]).expect(0);
+    assert_eq!(told(&mut probe), "");
+    bed().remit(["session", "end", &probe.name]).expect(0);
+    assert_eq!(told(&mut probe), "EACCES");
+}

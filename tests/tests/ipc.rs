@@ -1,6 +1,6 @@
 //! What processes share without a file: System V IPC and keys of the own session are used, those of others not.
 
-use tests::{Builder, Case, Interactive, allowed, bed, judge, refused, words};
+use tests::{Builder, Case, Interactive, allowed, bed, fails, judge, refused, words};
 
 fn session() -> Builder {
     bed().policy("[profile.p]\ntools = [\"system\"]");
@@ -100,4 +100,62 @@ fn keys_of_the_session_are_its_own_and_those_of_others_refused() {
         ],
     );
     assert_eq!(outside.ask(op("key-read ours-60020")).error(), "");
+}
+
+/// Where the queues' file system is mounted.
+const QUEUES: &str = "/srv/test/queues/all";
+
+#[test]
+fn posix_queue_is_made_and_removed_as_a_rule_on_its_path_says() {
+    let folder = bed().folder("queues");
+    std::fs::create_dir(folder.join("all")).unwrap();
+    let mount = |command: &str| {
+        let words: Vec<&str> = command.split(' ').collect();
+        tests::Outcome::of(std::process::Command::new(words[0]).args(&words[1..]), &[]).expect(0);
+    };
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let mounted =
+        mounts.lines().filter_map(|line| line.split(' ').collect::<Vec<_>>().try_into().ok());
+    for [_, place, kind, ..] in mounted.map(|words: [&str; 6]| words) {
+        if kind == "mqueue" {
+            mount(&format!("umount {place}"));
+        }
+    }
+    let mut outside = Interactive::untagged();
+    assert_eq!(outside.ask(op("queue-make others")).error(), "");
+    let of_others = |operation: &str, reason: &str, text: &str| {
+        refused(operation, reason, op(text)).would_allow(&[])
+    };
+    // Not mounted: a queue has no path.
+    judge(
+        session(),
+        &[
+            of_others("file.delete", "unresolved", "queue-remove others"),
+            of_others("file.create", "unresolved", "queue-make own"),
+            fails("ENOENT", op("queue-remove own")),
+        ],
+    );
+    mount(&format!("mount -t mqueue none {QUEUES}"));
+    bed().policy(
+        "[tool.queues]\nfiles = [{ paths = [\"/srv/test/queues/all/own*\"], \
+         access = [\"read\", \"write\", \"create\", \"delete\"] }]\n\
+         [profile.p]\ntools = [\"system\", \"queues\"]",
+    );
+    let at = |name: &str| format!("{QUEUES}/{name}");
+    judge(
+        bed().session("p"),
+        &[
+            allowed(words!["open-create", at("own")]),
+            allowed(op("queue-remove own")),
+            allowed(words!["create", at("own-too")]),
+            allowed(words!["unlink", at("own-too")]),
+            refused("file.delete", "no_tool", op("queue-remove others")).at(at("others")),
+            refused("file.delete", "no_tool", words!["unlink", at("others")]).at(at("others")),
+            refused("file.create", "no_tool", op("queue-make mine")).at(at("mine")),
+            fails("ENOENT", op("queue-remove mine")),
+        ],
+    );
+    assert!(std::fs::exists(at("others")).unwrap());
+    assert_eq!(outside.ask(op("queue-remove others")).error(), "");
+    mount(&format!("umount {QUEUES}"));
 }

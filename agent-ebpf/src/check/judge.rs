@@ -41,7 +41,7 @@ impl Labels {
 
     /// The labels themselves.
     #[inline(always)]
-    fn find(self, table: u32) -> Option<[&'static Label; 2]> {
+    pub(super) fn find(self, table: u32) -> Option<[&'static Label; 2]> {
         let shared = label_of(table, self.shared())?;
         // The sum of a label with itself is itself: nothing to look up where the session has no own rules.
         let own = self.own();

@@ -12,11 +12,17 @@ use agent_common::{
     id::Tag,
     limits::WAYS,
 };
-use aya_ebpf::{helpers::generated::bpf_loop, macros::lsm, programs::LsmContext};
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::{bpf_get_func_arg, bpf_loop},
+    macros::lsm,
+    programs::LsmContext,
+};
 
 use crate::{
-    check::{self, FileRequest},
-    kernel::{self, FileSystem, Place},
+    check::{self, FORBIDDEN, FileRequest},
+    given,
+    kernel::{self, FileSystem, Place, peek},
     member, mounts, offset, subject,
 };
 
@@ -41,12 +47,63 @@ pub fn inode_setattr(context: LsmContext) -> i32 {
 }
 
 /// `int inode_setxattr(struct mnt_idmap *idmap, struct dentry *dentry, const char *name, const void *value,
-/// size_t size, int flags)`: also lists of access before 6.2.
+/// size_t size, int flags)`: also lists of access before 6.2. No file gets capabilities, which are to whoever runs it
+/// outside of the session what set-id bits are.
 #[lsm(hook = "inode_setxattr")]
 pub fn inode_setxattr(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
-    change(tag, context.arg(1))
+    let dentry: *const c_void = context.arg(1);
+    let mut value = 0;
+    // The verifier gives nobody an argument that points to `const void`.
+    // SAFETY: the hook has that argument, and the destination is a word.
+    unsafe { bpf_get_func_arg(context.as_ptr(), 3, &raw mut value) };
+    if !gives_capabilities(context.arg::<*const c_void>(2) as u64, value) {
+        return change(tag, dentry);
+    }
+    if is_of_the_kernel(dentry) {
+        return 0;
+    }
+    let place = Place::of_dentry(mounts::of(dentry as u64, 0, 0), dentry);
+    let mut request = request(place, Right::Write);
+    request.flags = FORBIDDEN;
+    check::name(tag, &request, ptr::null())
 }
+
+/// `security.capability`, as words.
+const CAPABILITY: [u64; 2] = [u64::from_le_bytes(*b"security"), u64::from_le_bytes(*b".capabil")];
+/// Its end.
+const CAPABILITY_END: u32 = u32::from_le_bytes(*b"ity\0");
+
+/// Whether an attribute gives a file capabilities: those that are permitted and those that are inherited follow the
+/// first word of the value (`struct vfs_cap_data`, include/uapi/linux/capability.h).
+#[inline(always)]
+fn gives_capabilities(name: u64, value: u64) -> bool {
+    if peek::<[u64; 2]>(name) != CAPABILITY || peek::<u32>(name + 16) != CAPABILITY_END {
+        return false;
+    }
+    let [first, second]: [u64; 2] = peek(value + 4);
+    first | second != 0
+}
+
+/// `int inode_getxattr(struct dentry *dentry, const char *name)`: an attribute can be as secret as the content. Not
+/// those of the kernel's own use, which are looked at wherever files are listed, and tell what `stat` tells.
+#[lsm(hook = "inode_getxattr")]
+pub fn inode_getxattr(context: LsmContext) -> i32 {
+    let Some(tag) = &subject::current() else { return 0 };
+    let name: u64 = peek(context.arg::<*const c_void>(1) as u64);
+    if name == CAPABILITY[0] || name << 8 == SYSTEM {
+        return 0;
+    }
+    let dentry: *const c_void = context.arg(0);
+    let inode: *const c_void = member!(dentry, dentry_inode);
+    if inode.is_null() || given::is(tag, inode, Rights::of(Right::Read)) {
+        return 0;
+    }
+    decide(tag, dentry, Right::Read)
+}
+
+/// `system.` as a word without its last byte, moved up by one.
+const SYSTEM: u64 = u64::from_le_bytes(*b"\0system.");
 
 /// `int inode_removexattr(struct mnt_idmap *idmap, struct dentry *dentry, const char *name)`.
 #[lsm(hook = "inode_removexattr")]
@@ -79,46 +136,60 @@ pub fn inode_file_setattr(context: LsmContext) -> i32 {
 }
 
 /// Decides a change to a file by its dentry.
+#[inline(always)]
+fn change(tag: &Tag, dentry: *const c_void) -> i32 {
+    decide(tag, dentry, Right::Write)
+}
+
+/// Whether nothing is to be decided about a dentry.
 ///
 /// What has no name, and what is in a file system of the kernel's own, is changed by who has the descriptor.
 /// What overlayfs changes in its layers was decided when overlayfs was asked. A thread of io_uring's may have
 /// other credentials than it began with because of what its own session did, so they prove nothing.
 #[inline(always)]
-fn change(tag: &Tag, dentry: *const c_void) -> i32 {
+fn is_of_the_kernel(dentry: *const c_void) -> bool {
     let inode: *const c_void = member!(dentry, dentry_inode);
-    if inode.is_null() || member!(u32, inode, inode_nlink) == 0 {
+    inode.is_null()
+        || member!(u32, inode, inode_nlink) == 0
+        || FileSystem::of(dentry as u64).is_internal()
+        || kernel::acts_for_another() && !kernel::is_ring_worker()
+}
+
+/// Decides by a file's dentry whether the session may use a right on it.
+#[inline(always)]
+fn decide(tag: &Tag, dentry: *const c_void, right: Right) -> i32 {
+    if is_of_the_kernel(dentry) {
         return 0;
     }
-    if FileSystem::of(dentry as u64).is_internal() {
-        return 0;
-    }
-    if kernel::acts_for_another() && !kernel::is_ring_worker() {
-        return 0;
-    }
-    if is_allowed_elsewhere(tag, dentry as u64) {
+    let inode: *const c_void = member!(dentry, dentry_inode);
+    let readonly = u64::from(right as u8 == Right::Read as u8);
+    if is_allowed_elsewhere(tag, dentry as u64, right) {
         return 0;
     }
     // The first mount last: its refusal is the one that is reported.
-    let place = Place::of_dentry(mounts::of(dentry as u64, 0), dentry);
-    check::file(tag, inode, &request(place), ptr::null())
+    let place = Place::of_dentry(mounts::of(dentry as u64, 0, readonly), dentry);
+    check::file(tag, inode, &request(place, right), ptr::null())
 }
 
 #[inline(always)]
-fn request(place: Place) -> FileRequest {
-    FileRequest::new(Operation::FileSetattr, place, Rights::of(Right::Write))
+fn request(place: Place, right: Right) -> FileRequest {
+    let reads = right as u8 == Right::Read as u8;
+    let operation = if reads { Operation::FileOpen } else { Operation::FileSetattr };
+    FileRequest::new(operation, place, Rights::of(right))
 }
 
 /// A file, and the ways to it that are tried beside the first.
 struct Ways<'a> {
     tag: &'a Tag,
     dentry: u64,
+    right: Right,
     allowed: u64,
 }
 
-/// Whether the session may change the file by another mount than the first.
+/// Whether the session may use the right by another mount than the first.
 #[inline(always)]
-fn is_allowed_elsewhere(tag: &Tag, dentry: u64) -> bool {
-    let mut ways = Ways { tag, dentry, allowed: 0 };
+fn is_allowed_elsewhere(tag: &Tag, dentry: u64, right: Right) -> bool {
+    let mut ways = Ways { tag, dentry, right, allowed: 0 };
     let context = (&raw mut ways).cast();
     // SAFETY: the callback has the signature that the helper asks for, and the context is on the stack
     // for as long as the helper runs.
@@ -127,15 +198,16 @@ fn is_allowed_elsewhere(tag: &Tag, dentry: u64) -> bool {
     unsafe { ptr::read_volatile(&raw const ways.allowed) != 0 }
 }
 
-/// Tries one mount; non-zero when it allows the change, or there are no more.
+/// Tries one mount; non-zero when it allows the use, or there are no more.
 extern "C" fn is_allowed_by(index: u64, ways: *mut Ways<'_>) -> i64 {
     // SAFETY: the context is `is_allowed_elsewhere`'s.
     let ways = unsafe { &mut *ways };
-    let mount = mounts::of(ways.dentry, index + 1);
+    let readonly = u64::from(ways.right as u8 == Right::Read as u8);
+    let mount = mounts::of(ways.dentry, index + 1, readonly);
     if mount == 0 {
         return 1;
     }
-    if check::allows(ways.tag, &request(Place::at(mount, ways.dentry))) {
+    if check::allows(ways.tag, &request(Place::at(mount, ways.dentry), ways.right)) {
         ways.allowed = 1;
         return 1;
     }

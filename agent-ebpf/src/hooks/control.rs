@@ -151,9 +151,34 @@ fn controlled(file: *const c_void, command: u32) -> i32 {
         let act = Act { operation: Operation::FileIoctl, object: OBJECT_NUMBER, arguments };
         return check::refuse(tag, &act, Reason::Guard, EPERM);
     }
-    if is_free(command) {
+    if is_free(command) { 0 } else { control_file(tag, file, command) }
+}
+
+/// `int uring_cmd(struct io_uring_cmd *ioucmd)`: a driver's or file system's own commands by io_uring. Those of sockets
+/// count what came, or are options: they are a use of the socket.
+#[lsm(hook = "uring_cmd")]
+pub fn uring_cmd(context: LsmContext) -> i32 {
+    if subject::is_surely_untagged() {
         return 0;
     }
+    let command: *const c_void = context.arg(0);
+    let file: *const c_void = member!(command, uring_cmd_file);
+    if is_socket(file) {
+        return held::socket_used(file, 0);
+    }
+    commanded(file, member!(command, uring_cmd_op))
+}
+
+/// Decides about a command by io_uring, but for sockets'.
+#[inline(never)]
+fn commanded(file: *const c_void, command: u32) -> i32 {
+    let Some(tag) = &subject::look_up() else { return 0 };
+    control_file(tag, file, command)
+}
+
+/// Decides about a command that not every program may use.
+#[inline(always)]
+fn control_file(tag: &Tag, file: *const c_void, command: u32) -> i32 {
     let inode: *const c_void = member!(file, file_inode);
     let kind = member!(u16, inode, inode_mode) & S_IFMT;
     if kind == S_IFCHR || kind == S_IFBLK {

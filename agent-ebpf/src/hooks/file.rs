@@ -10,10 +10,13 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check::{self, FileRequest, INNER},
+    check::{self, FORBIDDEN, FileRequest, INNER},
+    given,
     kernel::{self, Place, parent_and_name},
     member, subject,
 };
+
+use super::path::gives_privilege;
 
 /// `FMODE_READ` (include/linux/fs.h).
 pub(super) const FMODE_READ: u32 = 1;
@@ -95,13 +98,20 @@ fn open(file: *const c_void) -> i32 {
     }
     let place = Place::of_file(file);
     let mut request = FileRequest::new(operation, place, rights);
-    if member!(u16, inode, inode_mode) & S_IFMT == S_IFIFO {
+    if member!(u16, inode, inode_mode) & S_IFMT == S_IFIFO && !is_other_end(tag, inode, rights) {
         request.flags = INNER;
     }
     if kernel::acts_for_another() {
         request.flags = INNER;
     }
     check::file(tag, inode, &request, ptr::null())
+}
+
+/// Whether a pipe is one whose other end alone the session was given: by that one it would read what others write
+/// into it, or write in their place. The pipes that a session makes are its own, with both ends.
+#[inline(always)]
+fn is_other_end(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
+    given::is(tag, inode, Rights::NONE) && !given::is(tag, inode, rights)
 }
 
 /// Whether a file lies beneath another one, by which it was decided.
@@ -122,5 +132,11 @@ fn open_unnamed(tag: &Tag, file: *const c_void, mode: u32) -> i32 {
         rights = rights.with(Right::Read);
     }
     let place = Place::at(unnamed.mount, folder);
-    check::name(tag, &FileRequest::new(Operation::FileCreate, place, rights), ptr::null())
+    let mut request = FileRequest::new(Operation::FileCreate, place, rights);
+    // It may get a name, and has its mode already.
+    let inode: *const c_void = member!(file, file_inode);
+    if gives_privilege(member!(inode, inode_mode)) {
+        request.flags = FORBIDDEN;
+    }
+    check::name(tag, &request, ptr::null())
 }

@@ -18,6 +18,7 @@ use super::{
     ends::{is_datagrams, is_internet, local_end, pending_end, remote_end},
     file::{FMODE_EXEC, FMODE_READ, FMODE_WRITE, O_TMPFILE, S_IFMT, is_backing},
     socket::{AF_INET, AF_UNIX, may_exist},
+    watch::{is_watch, watched},
 };
 use crate::{
     check::{self, Act, Address, EACCES, FRESH, FileRequest, USE},
@@ -114,6 +115,9 @@ pub fn socket_used(file: *const c_void, mask: u32) -> i32 {
 #[inline(never)]
 fn used(file: *const c_void, mask: u32) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
+    if is_watch(file) {
+        return watched(tag);
+    }
     held(tag, file, rights_of_use(file, mask), Operation::FileUse)
 }
 

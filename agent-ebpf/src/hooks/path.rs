@@ -10,14 +10,16 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check::{self, ANY_NAME, ARRIVING, FRESH, FileRequest, INNER, WHOLE},
+    check::{self, ANY_NAME, ARRIVING, FORBIDDEN, FRESH, FileRequest, INNER, LABELS, WHOLE},
     kernel::Place,
     member, subject,
 };
 
-/// `S_IFMT` and `S_IFDIR` (include/uapi/linux/stat.h).
+/// `S_IFMT` and kinds of files (include/uapi/linux/stat.h).
 const S_IFMT: u16 = 0o170_000;
 const S_IFDIR: u16 = 0o040_000;
+const S_IFREG: u16 = 0o100_000;
+const S_IFLNK: u16 = 0o120_000;
 /// `RENAME_EXCHANGE` (include/uapi/linux/fs.h).
 const RENAME_EXCHANGE: u32 = 2;
 
@@ -47,14 +49,25 @@ fn is_unnamed(dentry: *const c_void) -> bool {
     !inode.is_null() && member!(u32, inode, inode_nlink) == 0
 }
 
-/// Making a name in a folder.
+/// Making a name in a folder, for a file of a mode.
 #[inline(always)]
-fn create(context: &LsmContext) -> i32 {
+fn create(context: &LsmContext, mode: u16) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let place = fresh(context.arg(0), context.arg(1));
     let mut request = FileRequest::new(Operation::FileCreate, place, Rights::of(Right::Create));
-    request.flags = FRESH;
+    request.flags = if gives_privilege(mode) { FRESH | FORBIDDEN } else { FRESH };
     check::name(tag, &request, ptr::null())
+}
+
+/// `S_ISUID` and `S_ISGID`.
+const SET_ID_BITS: u16 = 0o6_000;
+
+/// Whether a program of this mode would run as its owner or its group (`bprm_fill_uid`, fs/exec.c): whoever runs it
+/// outside of the session does what the session says with what the session's user may do. For its group only if the
+/// group may run it, which can come later, by an access control list.
+#[inline(always)]
+pub(super) fn gives_privilege(mode: u16) -> bool {
+    mode & SET_ID_BITS != 0
 }
 
 /// Removing a name from a folder.
@@ -100,23 +113,34 @@ fn is_folder(dentry: *const c_void) -> bool {
     !inode.is_null() && member!(u16, inode, inode_mode) & S_IFMT == S_IFDIR
 }
 
+/// Whether the dentry is of something that a copy would not be: a socket, a device, a pipe with a name.
+#[inline(always)]
+fn is_special(dentry: *const c_void) -> bool {
+    let inode: *const c_void = member!(dentry, dentry_inode);
+    if inode.is_null() {
+        return false;
+    }
+    let kind = member!(u16, inode, inode_mode) & S_IFMT;
+    kind != S_IFREG && kind != S_IFDIR && kind != S_IFLNK
+}
+
 /// `int path_mknod(const struct path *dir, struct dentry *dentry, umode_t mode, unsigned int dev)`: also
 /// before `open` makes a file.
 #[lsm(hook = "path_mknod")]
 pub fn path_mknod(context: LsmContext) -> i32 {
-    create(&context)
+    create(&context, context.arg(2))
 }
 
 /// `int path_mkdir(const struct path *dir, struct dentry *dentry, umode_t mode)`.
 #[lsm(hook = "path_mkdir")]
 pub fn path_mkdir(context: LsmContext) -> i32 {
-    create(&context)
+    create(&context, 0)
 }
 
 /// `int path_symlink(const struct path *dir, struct dentry *dentry, const char *old_name)`.
 #[lsm(hook = "path_symlink")]
 pub fn path_symlink(context: LsmContext) -> i32 {
-    create(&context)
+    create(&context, 0)
 }
 
 /// `int path_unlink(const struct path *dir, struct dentry *dentry)`.
@@ -137,10 +161,23 @@ pub fn path_truncate(context: LsmContext) -> i32 {
     change(&context)
 }
 
-/// `int path_chmod(const struct path *path, umode_t mode)`.
+/// `int path_chmod(const struct path *path, umode_t mode)`: no file gets set-id bits. On a folder they say whose what
+/// is made in it is.
 #[lsm(hook = "path_chmod")]
 pub fn path_chmod(context: LsmContext) -> i32 {
-    change(&context)
+    if !gives_privilege(context.arg(1)) {
+        return change(&context);
+    }
+    let Some(tag) = &subject::current() else { return 0 };
+    let path: *const c_void = context.arg(0);
+    let dentry: *const c_void = member!(path, path_dentry);
+    if is_folder(dentry) {
+        return change(&context);
+    }
+    let place = below(path, dentry);
+    let mut request = FileRequest::new(Operation::FileSetattr, place, Rights::of(Right::Write));
+    request.flags = FORBIDDEN;
+    check::name(tag, &request, ptr::null())
 }
 
 /// `int path_chown(const struct path *path, kuid_t uid, kgid_t gid)`.
@@ -170,14 +207,19 @@ pub fn path_link(context: LsmContext) -> i32 {
     let old: *const c_void = context.arg(0);
     let folder: *const c_void = context.arg(1);
     let rights = Rights::of(Right::Read).with(Right::Write);
-    let leaving = FileRequest::new(Operation::FileLink, below(folder, old), rights);
-    let arriving = arriving(Operation::FileLink, fresh(folder, context.arg(2)), 0);
+    let mut leaving = FileRequest::new(Operation::FileLink, below(folder, old), rights);
+    let mut arriving = arriving(Operation::FileLink, fresh(folder, context.arg(2)), 0);
     let to = &raw const arriving.place;
     let verdict = if is_unnamed(old) { 0 } else { existing(tag, old, &leaving, to) };
     if verdict != 0 {
         return verdict;
     }
-    check::name(tag, &arriving, &raw const leaving.place)
+    let verdict = check::name(tag, &arriving, &raw const leaving.place);
+    if verdict != 0 || !is_special(old) {
+        return verdict;
+    }
+    (leaving.flags, arriving.flags) = (LABELS, arriving.flags | LABELS);
+    check::refuse_gain(tag, &leaving, &arriving)
 }
 
 /// `int path_rename(const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir,
@@ -215,21 +257,30 @@ fn rename(
     if !inode.is_null() {
         arriving.rights = arriving.rights.with(Right::Delete);
     }
-    if whole == 0 && allows_both(tag, &mut leaving, &arriving) {
+    if allows_both(tag, &mut leaving, &arriving, whole) {
         return 0;
     }
     let to = &raw const arriving.place;
-    let verdict = check::name(tag, &leaving, to);
-    if verdict != 0 {
-        return verdict;
+    let mut verdict = check::name(tag, &leaving, to);
+    if verdict == 0 {
+        verdict = check::name(tag, &arriving, &raw const leaving.place);
     }
-    check::name(tag, &arriving, &raw const leaving.place)
+    leaving.flags |= LABELS;
+    arriving.flags |= LABELS;
+    if verdict == 0 && (is_folder(old) || is_special(old)) {
+        verdict = check::refuse_gain(tag, &leaving, &arriving);
+    }
+    if verdict == 0 && flags & RENAME_EXCHANGE != 0 && (is_folder(new) || is_special(new)) {
+        verdict = check::refuse_gain(tag, &arriving, &leaving);
+    }
+    verdict
 }
 
 /// Whether both ends lie in one folder in which no rule tells names apart, and the session may do both there: nearly
-/// every rename is one like that, and what is known of the folder was made doubtful by the rename before.
+/// every rename is one like that, and what is known of the folder was made doubtful by the rename before. Neither is
+/// there a rule below, and what is below both names is the same.
 #[inline(always)]
-fn allows_both(tag: &Tag, leaving: &mut FileRequest, arriving: &FileRequest) -> bool {
+fn allows_both(tag: &Tag, leaving: &mut FileRequest, arriving: &FileRequest, whole: u32) -> bool {
     if leaving.place.mount != arriving.place.mount || leaving.place.parent != arriving.place.parent
     {
         return false;
@@ -240,7 +291,7 @@ fn allows_both(tag: &Tag, leaving: &mut FileRequest, arriving: &FileRequest) -> 
     leaving.flags = ANY_NAME;
     let is_allowed = check::allows_any_name(tag, leaving);
     leaving.rights = rights;
-    leaving.flags = 0;
+    leaving.flags = whole;
     is_allowed
 }
 

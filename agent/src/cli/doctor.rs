@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{CliError, Context, Exit, output::Paint};
+use super::{CliError, Context, Exit, output::Paint, policy};
 use crate::{
     api::{
         Canary, Health,
@@ -50,6 +50,7 @@ impl Args {
         // Not there without a daemon, which the canary says.
         let health = client.get("/v1/health").and_then(|answer| typed::<Health>(&answer));
         checks.extend(health.ok().map(groups));
+        checks.extend(policy::denials_by_name(&settings.policy_dir));
         let fit = checks.iter().all(|check| check.ok);
         let out = &context.out;
         if self.json {

@@ -1,5 +1,6 @@
 //! `remit policy`.
 
+mod case;
 mod check;
 mod explain;
 
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::{CliError, Context, Exit, later::not_there_yet, output::count};
 use crate::{
     api::{PolicyChange, PolicyFile, PolicySize, PushRequest, ReloadRequest, client::typed},
+    bpf::doctor::Check,
     policy::{self, Diagnostic, Source},
 };
 
@@ -79,6 +81,16 @@ impl Command {
             Self::Learn { session: _ } => not_there_yet("learning a policy from a session is"),
         }
     }
+}
+
+/// That denials lie where names are not compared exactly, if any do.
+pub(super) fn denials_by_name(folder: &Path) -> Option<Check> {
+    let sources = policy::read(folder).ok()?;
+    let remarks = case::remarks(&policy::check(&sources).ok()?, &sources).len();
+    let found =
+        format!("{remarks} where case makes no other name: `remit policy check` says which");
+    let name = "denials by name";
+    (remarks > 0).then(|| Check { name, ok: true, found, advice: String::new() })
 }
 
 /// The files of a folder, or one file.

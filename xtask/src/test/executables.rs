@@ -28,7 +28,9 @@ pub(super) fn with_tests(filter: Option<&str>) -> Result<Vec<PathBuf>> {
     let mut executables = Vec::new();
     for path in lines.lines().filter_map(executable) {
         let mut list = Command::new(&path);
-        let tests = capture_text(list.args(["--list", "--format=terse"]).args(filter))?;
+        // As the guest does: any of the words.
+        let words = filter.into_iter().flat_map(str::split_whitespace);
+        let tests = capture_text(list.args(["--list", "--format=terse"]).args(words))?;
         if tests.lines().any(|line| line.ends_with(": test")) {
             executables.push(path);
         }

@@ -44,8 +44,10 @@ impl Args {
         };
         let sources = sources(&dir)?;
         match policy::check(&sources) {
-            Ok(policy) => {
+            Ok(mut policy) => {
                 fits(&policy)?;
+                let remarks = super::case::remarks(&policy, &sources);
+                policy.warnings.extend(remarks);
                 show(&policy, self.json, context)
             }
             Err(diagnostics) if self.json => {

@@ -11,7 +11,8 @@ use std::{
 use agent_common::{
     limits::{AFFIXES, CHUNK_BYTES, EDGES},
     rule::{
-        AFFIX_PREFIX, AFFIX_SUFFIX, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST, Edge, EdgeKey, NO_NODE,
+        AFFIX_PREFIX, AFFIX_SUFFIX, EDGE_AFFIXES, EDGE_CHUNK, EDGE_FOLDED, EDGE_FOLDED_CHUNK,
+        EDGE_LAST, Edge, EdgeKey, NO_NODE, NODE_DENIED_NAMES, NODE_DENIED_PATTERNS,
     },
 };
 use hashbrown::HashMap;
@@ -83,7 +84,9 @@ pub(super) struct Automaton<'t> {
     room: (usize, usize),
     states: HashMap<(Set, MixId), (u32, u32)>,
     pending: VecDeque<Pending>,
-    chunks: HashMap<(u32, [u8; CHUNK_BYTES]), u32>,
+    chunks: HashMap<(u32, u8, [u8; CHUNK_BYTES]), u32>,
+    /// For each trie node, whether something is denied at it or below, and the flags that its children make by that.
+    denials: Vec<(bool, u32)>,
     /// The patterns of the state whose edges are made.
     names: Names<'t>,
     rules: Rules,
@@ -110,9 +113,11 @@ impl<'t> Automaton<'t> {
             states: HashMap::new(),
             pending: VecDeque::new(),
             chunks: HashMap::new(),
+            denials: Vec::new(),
             names: Names::default(),
             rules: Rules { edges: Vec::with_capacity(trie.len()), ..Rules::default() },
         };
+        automaton.denials = automaton.denials();
         let set = Set::One(Trie::ROOT);
         let mut target = automaton.labels(&set, MixId::NONE);
         target.node = root;
@@ -144,7 +149,65 @@ impl<'t> Automaton<'t> {
     }
 
     fn flags(&self, set: &Set) -> u32 {
-        set.nodes(self.trie).fold(0, |flags, node| flags | node.flags)
+        let denied = set.members().iter().filter_map(|member| self.denials.get(*member as usize));
+        let denied = denied.fold(0, |flags, (_, own)| flags | own);
+        set.nodes(self.trie).fold(denied, |flags, node| flags | node.flags)
+    }
+
+    /// See [`Self::denials`]. A node comes after its parent.
+    fn denials(&self) -> Vec<(bool, u32)> {
+        let mut found = vec![(false, 0); self.trie.len()];
+        for number in (0..self.trie.len()).rev() {
+            let Some(node) = self.trie.node(number as u32) else { continue };
+            let mut denies = self.mixer.denies(node.here) || self.mixer.denies(node.below);
+            let mut flags = 0;
+            for (step, child) in self.trie.children(node) {
+                if found.get(child as usize).is_some_and(|(below, _)| *below) {
+                    denies = true;
+                    flags |= match step {
+                        Step::Literal(_) => NODE_DENIED_NAMES,
+                        // What matches every name does so in every case.
+                        Step::Affixes([], []) | Step::OwnProcess => 0,
+                        Step::Affixes(..) => NODE_DENIED_PATTERNS,
+                    };
+                }
+            }
+            if let Some(place) = found.get_mut(number) {
+                *place = (denies, flags);
+            }
+        }
+        found
+    }
+
+    /// Makes the edges of a state's names at or below which something is denied, for where case makes no other name.
+    /// Each stands for whatever the rules name so, in whichever case.
+    fn folded(&mut self, state: &Pending, names: &Names<'_>) -> Result<(), LimitError> {
+        let trie = self.trie;
+        let literals = || {
+            state.set.nodes(trie).flat_map(|node| trie.children(node)).filter_map(
+                |(step, child)| match step {
+                    Step::Literal(name) => Some((name.to_ascii_lowercase(), child)),
+                    _ => None,
+                },
+            )
+        };
+        let mut denied: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
+        for (name, child) in literals() {
+            if self.denials.get(child as usize).is_some_and(|(below, _)| *below) {
+                denied.entry(name).or_default();
+            }
+        }
+        for (name, child) in literals() {
+            if let Some(members) = denied.get_mut(&name) {
+                members.push(child);
+            }
+        }
+        for (name, mut members) in denied {
+            names.matching(&name, &mut members);
+            let target = self.target(Set::new(members), state.below)?;
+            self.name(state, &name, target, (EDGE_FOLDED, EDGE_FOLDED_CHUNK))?;
+        }
+        Ok(())
     }
 
     /// The state of a set, below a state.
@@ -179,12 +242,16 @@ impl<'t> Automaton<'t> {
     fn expand(&mut self, state: &Pending) -> Result<(), LimitError> {
         let trie = self.trie;
         let children = || state.set.nodes(trie).flat_map(|node| trie.children(node));
-        if let (Set::One(_), 0) = (&state.set, self.flags(&state.set)) {
+        let flags = self.flags(&state.set);
+        if let (Set::One(_), 0) = (&state.set, flags & !NODE_DENIED_NAMES) {
             for (step, child) in children() {
                 if let Step::Literal(name) = step {
                     let target = self.target(Set::One(child), state.below)?;
                     self.literal(state, name, target, false)?;
                 }
+            }
+            if flags != 0 {
+                self.folded(state, &Names::default())?;
             }
             return Ok(());
         }
@@ -216,6 +283,9 @@ impl<'t> Automaton<'t> {
             names.matching(&name, &mut members);
             let target = self.target(Set::new(members), state.below)?;
             self.literal(state, &name, target, !names.is_empty())?;
+        }
+        if flags & NODE_DENIED_NAMES != 0 {
+            self.folded(state, &names)?;
         }
         self.names = names;
         Ok(())
@@ -280,13 +350,24 @@ impl<'t> Automaton<'t> {
         if !always && !Self::adds(target, state) {
             return Ok(());
         }
+        self.name(state, name, target, (EDGE_LAST, EDGE_CHUNK))
+    }
+
+    /// Makes the edges of a name, of a kind for its last piece and one for those before.
+    fn name(
+        &mut self,
+        state: &Pending,
+        name: &[u8],
+        target: Target,
+        (kind, before): (u8, u8),
+    ) -> Result<(), LimitError> {
         let mut node = state.node;
         let mut rest = name;
         while let Some((chunk, more)) = rest.split_first_chunk::<CHUNK_BYTES>() {
             if more.is_empty() {
                 break;
             }
-            node = self.chunk(node, *chunk)?;
+            node = self.chunk(node, before, *chunk)?;
             rest = more;
         }
         let mut bytes = [0; CHUNK_BYTES];
@@ -294,18 +375,18 @@ impl<'t> Automaton<'t> {
             *to = *from;
         }
         let len = rest.len() as u8;
-        self.edge(EdgeKey { node, kind: EDGE_LAST, len, reserved: [0; 2], bytes }, target)
+        self.edge(EdgeKey { node, kind, len, reserved: [0; 2], bytes }, target)
     }
 
     /// The node after a piece of a name that goes on.
-    fn chunk(&mut self, node: u32, bytes: [u8; CHUNK_BYTES]) -> Result<u32, LimitError> {
-        if let Some(next) = self.chunks.get(&(node, bytes)) {
+    fn chunk(&mut self, node: u32, kind: u8, bytes: [u8; CHUNK_BYTES]) -> Result<u32, LimitError> {
+        if let Some(next) = self.chunks.get(&(node, kind, bytes)) {
             return Ok(*next);
         }
         let next = self.number()?;
-        self.chunks.insert((node, bytes), next);
+        self.chunks.insert((node, kind, bytes), next);
         let len = CHUNK_BYTES as u8;
-        let key = EdgeKey { node, kind: EDGE_CHUNK, len, reserved: [0; 2], bytes };
+        let key = EdgeKey { node, kind, len, reserved: [0; 2], bytes };
         self.edge(key, Target { node: next, flags: 0, here: MixId::NONE, below: MixId::NONE })?;
         Ok(next)
     }

@@ -169,6 +169,11 @@ impl Mixer {
         id
     }
 
+    /// Whether the sum denies anything.
+    pub(super) fn denies(&self, id: MixId) -> bool {
+        self.mixes.get(id.0 as usize).is_some_and(|mix| mix.label.denied | mix.guarded != 0)
+    }
+
     fn intern(&mut self, mix: Mix) -> MixId {
         let next = MixId(self.mixes.len() as u32);
         let id = *self.index.entry(mix).or_insert(next);

@@ -1,6 +1,8 @@
 //! What single rules mean, and what sessions have of their own.
 
-use agent_common::rule::{EDGE_ROOT, EdgeKey};
+use agent_common::rule::{
+    EDGE_FOLDED, EDGE_ROOT, EdgeKey, NODE_DENIED_NAMES, NODE_DENIED_PATTERNS, NODE_PATTERNS,
+};
 
 use super::*;
 use crate::policy::compile::explain::RuleOwner;
@@ -199,4 +201,29 @@ fn reload_keeps_the_bits_of_the_tools_that_stay() {
     let compiled = Compiled::new(&after, &bits, &Builtin::default()).unwrap();
     assert_eq!(tools_reading(&compiled, "/c", false), [1]);
     assert_eq!(bits.bit("a").map(|bit| bit.0), Some(2));
+}
+
+#[test]
+fn denied_names_are_there_in_small_letters_too() {
+    let rules = |deny: &str| {
+        let text = format!(
+            "[tool.t]\nfiles = [{{ paths = [\"/a/Open\", \"/A/KEY\"], access = [\"read\"] }}]\n\
+             [[deny]]\npaths = [{deny}]\naccess = [\"read\"]\n"
+        );
+        compile(&policy(&text)).tables(&[]).rules
+    };
+    let named = rules("\"/a/Secret.Key\"");
+    let folded = named.edges.iter().filter(|(key, _)| key.kind == EDGE_FOLDED);
+    let names: Vec<&[u8]> = folded.clone().map(|(key, _)| &key.bytes[..key.len.into()]).collect();
+    // Below `/a`, and below what is both `/a` and `/A`.
+    assert_eq!(names, [b"a".as_slice(), b"secret.key", b"secret.key"]);
+    assert_eq!(folded.map(|(_, edge)| edge.flags).collect::<Vec<_>>(), [NODE_DENIED_NAMES, 0, 0]);
+    let flags = |rules: &Rules| rules.edges.iter().fold(0, |all, (_, edge)| all | edge.flags);
+    assert_eq!(flags(&named), NODE_DENIED_NAMES);
+    // A `*` alone is every name, in every case.
+    assert_eq!(flags(&rules("\"/*/x\"")), NODE_PATTERNS | NODE_DENIED_NAMES);
+    assert_eq!(
+        flags(&rules("\"/a/x*\"")),
+        NODE_PATTERNS | NODE_DENIED_NAMES | NODE_DENIED_PATTERNS
+    );
 }

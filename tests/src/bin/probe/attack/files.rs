@@ -35,7 +35,10 @@ pub(super) fn run(state: &mut State, name: &str, words: Words<'_>) -> Option<Ans
         ("deep-read", [folder, levels]) => deep_folder(folder, number(levels))
             .and_then(|at| open_at(at.as_raw_fd(), c"file", libc::O_RDONLY, 0))
             .map(nothing),
-        ("watch", [path]) => watch(&c(path)),
+        ("watch", [path]) => watch(&c(path)).map(nothing),
+        ("watch-keep", [key, path]) => {
+            watch(&c(path)).and_then(|queue| keep(state, key, Ok(queue)))
+        }
         ("mark", [path]) => mark(&c(path)),
         ("map-memory-file", []) => map_memory_file(),
         ("pkey-protect-exec", [path]) => pkey_protect(&c(path)),
@@ -174,13 +177,15 @@ fn deep_make(folder: &OsStr, levels: u32) -> Answer {
     open_at(at.as_raw_fd(), c"file", libc::O_WRONLY | libc::O_CREAT, 0o644).map(nothing)
 }
 
-/// Asks to be told of what happens to a file, by inotify.
-fn watch(path: &CStr) -> Answer {
+/// Asks to be told of what happens to a file, by inotify. Who reads of it does not wait.
+fn watch(path: &CStr) -> Result<OwnedFd, Errno> {
     // SAFETY: the call takes a number.
-    let queue = owned(unsafe { libc::inotify_init1(libc::IN_CLOEXEC) })?;
+    let queue = owned(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
     // SAFETY: the path is a C string.
-    done(unsafe { libc::inotify_add_watch(queue.as_raw_fd(), path.as_ptr(), libc::IN_ALL_EVENTS) })
-        .map(nothing)
+    done(unsafe {
+        libc::inotify_add_watch(queue.as_raw_fd(), path.as_ptr(), libc::IN_ALL_EVENTS)
+    })?;
+    Ok(queue)
 }
 
 /// The same by fanotify, as far as an ordinary user may: FAN_CLASS_NOTIF and FAN_REPORT_FID.

@@ -15,6 +15,10 @@ pub(super) fn run(name: &str, words: Words<'_>) -> Option<Answer> {
     Some(match (name, words) {
         ("queue-make", [name]) => queue(name, libc::O_RDWR | libc::O_CREAT),
         ("queue-open", [name]) => queue(name, libc::O_RDWR),
+        ("queue-remove", [name]) => {
+            let name = c(name);
+            raw(libc::SYS_mq_unlink, [name.as_ptr() as usize]).map(nothing)
+        }
         // A key in the user's keyring.
         ("key-add", [name, keyring]) => key_add(name, keyring),
         ("key-read", [name]) => key_read(name),

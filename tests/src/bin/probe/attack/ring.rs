@@ -51,6 +51,13 @@ pub(super) fn run(state: &mut State, name: &str, words: Words<'_>) -> Option<Ans
         ("kept-truncate", [key]) => {
             opcode::Ftruncate::new(types::Fd(kept(state, key).as_raw_fd()), 0).build()
         }
+        ("cmd", [path]) => {
+            let flag = libc::O_RDWR;
+            return Some(crate::sys::open(&c(path), flag).and_then(|file| {
+                let entry = opcode::UringCmd16::new(types::Fd(file.as_raw_fd()), 0x1234).build();
+                submit(&entry.flags(flags))
+            }));
+        }
         ("credentials-setxattr", [_, _]) => {
             let entry = opcode::SetXattr::new(at(1), b"1".as_ptr().cast(), at(0), 1).build();
             return Some(with_former_credentials(entry));

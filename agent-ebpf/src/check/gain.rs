@@ -1,0 +1,103 @@
+//! Whether a move or a link gives what is moved more than it had: what the rules say of both places is compared.
+
+use agent_common::{
+    access::{Right, Rights},
+    decision::{self, Reason},
+    id::{LabelId, Tag},
+    limits::POLICY_SLOTS,
+};
+
+use super::{
+    ALIKE, EACCES, FileRequest, Found, LABELS, Labels, UNKNOWN, WHOLE, basis, by_walk, conclude,
+    crowded, judge, labels_by_folder,
+};
+use crate::{
+    kernel,
+    scratch::{self, Scratch},
+};
+
+/// Refuses a move or link by which what is moved gains a right: a folder's contents, or what can't be copied. The
+/// requests are those of both ends, with [`LABELS`], and were found to be allowed.
+#[inline(always)]
+pub fn refuse_gain(tag: &Tag, leaving: &FileRequest, arriving: &FileRequest) -> i32 {
+    if kernel::opaque(decide_gain(tag, leaving, arriving)) != 0 { EACCES } else { 0 }
+}
+
+/// As [`refuse_gain`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn decide_gain(
+    tag: *const Tag,
+    leaving: *const FileRequest,
+    arriving: *const FileRequest,
+) -> u32 {
+    known!(tag, leaving, arriving; else return 1);
+    let is_folder = leaving.flags & WHOLE != 0;
+    let basis = basis(tag);
+    let generation = basis.generation;
+    let from = labels_by_folder(tag, leaving, &basis);
+    if from != UNKNOWN {
+        let to = labels_by_folder(tag, arriving, &basis);
+        let (from, to) = (Labels(from & !ALIKE), Labels(to & !ALIKE));
+        if to.0 != UNKNOWN & !ALIKE && judge_move(tag, generation, from, to, is_folder) == 0 {
+            return 0;
+        }
+    }
+    // Only walks refuse, as everywhere.
+    let Some(area) = scratch::acquire() else { return crowded(tag) as u32 };
+    let mut reason = by_walk(tag, area, arriving, generation);
+    // SAFETY: the area is ours until it is released.
+    let to = labels_of(unsafe { &*area }, arriving);
+    if reason == 0 {
+        reason = by_walk(tag, area, leaving, generation);
+    }
+    if reason == 0 {
+        // SAFETY: as above.
+        let from = labels_of(unsafe { &*area }, leaving);
+        reason = judge_move(tag, generation, from, to, is_folder);
+    }
+    conclude(tag, area, leaving, Found::new(generation, reason), &raw const arriving.place) as u32
+}
+
+/// Zero if nothing that is moved from a place of the first labels to one of the others gains by it, else the reason's
+/// number. What can be copied gains nothing by a right that the session has at the old place, if it may read there.
+#[inline(always)]
+fn judge_move(tag: &Tag, generation: u32, from: Labels, to: Labels, can_be_copied: bool) -> u32 {
+    let gained = rights_gained(generation, from.0, to.0);
+    if gained == 0 {
+        return 0;
+    }
+    if !can_be_copied || gained & !u32::from(decision::COPIED.0) != 0 {
+        return Reason::Guard as u32;
+    }
+    match judge(tag, generation, from, Rights(gained as u8).with(Right::Read)) {
+        0 => 0,
+        _ => Reason::Guard as u32,
+    }
+}
+
+/// The rights by which what is moved from a place of the first labels to one of the others would gain. All of them where
+/// there are no such labels.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn rights_gained(generation: u32, from: u64, to: u64) -> u32 {
+    if from == to {
+        return 0;
+    }
+    let table = generation % POLICY_SLOTS as u32;
+    match (Labels(from).find(table), Labels(to).find(table)) {
+        (Some(from), Some(to)) => u32::from(decision::gained(from, to).0),
+        _ => u32::MAX,
+    }
+}
+
+/// The labels that count for a request, after the path of its place was matched.
+#[inline(always)]
+pub(super) fn labels_of(s: &Scratch, request: &FileRequest) -> Labels {
+    let [shared, own] = &s.positions;
+    if request.flags & LABELS != 0 && request.flags & WHOLE != 0 {
+        Labels::new(LabelId(shared.below), LabelId(own.below))
+    } else {
+        Labels::new(LabelId(shared.here), LabelId(own.here))
+    }
+}

@@ -1,0 +1,51 @@
+//! POSIX message queues: files of a file system that few hooks on paths see. `mq_open` makes a queue before it opens
+//! it, and `mq_unlink` removes one, without a folder's path.
+
+use core::{ffi::c_void, ptr};
+
+use agent_common::{
+    access::{Right, Rights},
+    event::Operation,
+};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    check::{self, FRESH, FileRequest},
+    kernel::{self, Place},
+    mounts, subject,
+};
+
+/// Magic number of the queues' file system (`MQUEUE_MAGIC`, ipc/mqueue.c).
+const QUEUES: u64 = 0x1980_0202;
+
+/// `int inode_create(struct inode *dir, struct dentry *dentry, umode_t mode)`.
+#[lsm(hook = "inode_create")]
+pub fn inode_create(context: LsmContext) -> i32 {
+    if subject::is_surely_untagged() {
+        return 0;
+    }
+    decide(context.arg(1), Operation::FileCreate, Right::Create)
+}
+
+/// `int inode_unlink(struct inode *dir, struct dentry *dentry)`.
+#[lsm(hook = "inode_unlink")]
+pub fn inode_unlink(context: LsmContext) -> i32 {
+    if subject::is_surely_untagged() {
+        return 0;
+    }
+    decide(context.arg(1), Operation::FileDelete, Right::Delete)
+}
+
+/// A queue is judged by its name where the file system of queues is mounted, which is its path for every other call;
+/// where it is not, by none. Not inlined, as opening a file.
+#[inline(never)]
+fn decide(dentry: *const c_void, operation: Operation, right: Right) -> i32 {
+    if kernel::magic(dentry as u64) != QUEUES {
+        return 0;
+    }
+    let Some(tag) = &subject::look_up() else { return 0 };
+    let place = Place::at(mounts::of(dentry as u64, 0, 0), dentry as u64);
+    let mut request = FileRequest::new(operation, place, Rights::of(right));
+    request.flags = FRESH;
+    check::name(tag, &request, ptr::null())
+}

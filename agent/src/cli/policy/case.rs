@@ -1,0 +1,96 @@
+//! Denials by name that lie where names are not compared exactly: file systems to which `KEY` and `key` are one name,
+//! and those that keep from the kernel how they compare.
+
+use std::path::{Path, PathBuf};
+
+use crate::policy::{Diagnostic, Policy, Severity, Source, pattern::PathPattern};
+
+/// File systems, by their magic numbers (include/uapi/linux/magic.h, fs/hfs/hfs.h, fs/hfsplus/hfsplus_raw.h,
+/// fs/smb/client/cifsfs.h): those that take names for one that differ in case alone.
+const FOLDING: [(u64, &str); 7] = [
+    (0x4d44, "vfat"),
+    (0x2011_bab0, "exfat"),
+    (0x4244, "hfs"),
+    (0x482b, "hfsplus"),
+    (0xff53_4d42, "cifs"),
+    (0xfe53_4d42, "smb3"),
+    (0xf995_e849, "hpfs"),
+];
+/// Those whose server compares.
+const SERVED: [(u64, &str); 2] = [(0x6573_5546, "fuse"), (0x0102_1997, "9p")];
+
+/// What is to be said of a policy's denials on this host.
+pub(super) fn remarks(policy: &Policy, sources: &[Source]) -> Vec<Diagnostic> {
+    let paths = policy.denials.iter().flat_map(|denial| denial.paths.iter());
+    paths.filter_map(|path| Some(remark(path, sources, &problem(path.text())?))).collect()
+}
+
+/// What is wrong with a denial's path, if anything.
+fn problem(text: &str) -> Option<String> {
+    let folder = existing(text)?;
+    // A folder that is denied with all that is in it names nothing there.
+    if folder.join("**") == Path::new(text) {
+        return None;
+    }
+    let number = u64::try_from(rustix::fs::statfs(&folder).ok()?.f_type).ok()?;
+    let named = |kinds: &[(u64, &'static str)]| {
+        kinds.iter().find(|(magic, _)| *magic == number).map(|(_, name)| *name)
+    };
+    let shown = folder.display();
+    if let Some(name) = named(&FOLDING) {
+        return Some(format!(
+            "`{shown}` is on {name}, where case makes no other name: the denial holds in every case, and names that \
+             can't be compared so are refused there"
+        ));
+    }
+    named(&SERVED).map(|name| {
+        format!("`{shown}` is on {name}, whose server may take other names for this one: only the exact one is denied")
+    })
+}
+
+/// The last folder on the way to a path that is there, as far as the path has no variable and no `*`.
+fn existing(text: &str) -> Option<PathBuf> {
+    let plain = text.split(['*', '{']).next()?;
+    let whole = plain.len() == text.len();
+    let last =
+        if whole { Path::new(plain).parent()? } else { Path::new(plain.rsplit_once('/')?.0) };
+    last.ancestors().find(|folder| folder.is_dir()).map(Path::to_owned)
+}
+
+fn remark(path: &PathPattern, sources: &[Source], message: &str) -> Diagnostic {
+    let place = path.place();
+    let text = sources.iter().find(|source| source.path == **place.file).map(|source| &source.text);
+    let line = text.and_then(|text| text.lines().nth((place.line as usize).saturating_sub(1)));
+    Diagnostic {
+        code: "policy::path-remark".to_owned(),
+        severity: Severity::Warning,
+        file: place.file.to_path_buf(),
+        line: place.line as usize,
+        column: place.column as usize,
+        span: Default::default(),
+        source: line.unwrap_or_default().to_owned(),
+        width: path.text().chars().count() + 2,
+        message: message.to_owned(),
+        help: Some("deny the whole folder, with `/**`, where that will do".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folder_of_a_pattern_is_the_last_that_is_there() {
+        for (text, folder) in [
+            ("/usr/nowhere/else/x", "/usr"),
+            ("/usr/**", "/usr"),
+            ("/usr/bin*", "/usr"),
+            ("/usr/{name}/x", "/usr"),
+            ("/nowhere", "/"),
+        ] {
+            assert_eq!(existing(text).as_deref(), Some(Path::new(folder)), "{text}");
+        }
+        assert_eq!(existing("{workdir}/x"), None);
+        assert_eq!(problem("/proc/**"), None);
+    }
+}
