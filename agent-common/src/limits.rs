@@ -45,6 +45,11 @@ pub const POLICY_SLOTS: usize = 4;
 pub const ANCESTORS: usize = 8;
 /// Bytes of the ring buffer that carries events.
 pub const RING_BYTES: usize = 4 << 20;
+/// How much of that buffer a session may fill: so many times what is free. One session alone gets two thirds, two get
+/// two fifths each, and there is always room for one that was quiet so far.
+pub const RING_SHARE: u64 = 2;
+/// Bytes of that buffer that only the daemon's canary gets: more than all that it is refused in a run.
+pub const RING_RESERVE: u64 = 64 << 10;
 /// Bytes of the ring buffer that tells the daemon of sessions without tasks: a page, the least. One that is full
 /// tells as much: all are looked at.
 pub const VACANCY_BYTES: usize = 4096;

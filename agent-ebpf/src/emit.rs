@@ -7,12 +7,15 @@ use agent_common::{
         VERDICT_WOULD_DENY,
     },
     id::{Generation, Slot, Tag},
-    limits::{ANCESTORS, COMPONENTS, NAME_BYTES, PATH_BYTES},
+    limits::{
+        ANCESTORS, COMPONENTS, NAME_BYTES, PATH_BYTES, RING_BYTES, RING_RESERVE, RING_SHARE,
+    },
 };
 use aya_ebpf::{
-    bindings::BPF_RB_FORCE_WAKEUP,
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP},
     helpers::generated::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ringbuf_output,
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        bpf_ringbuf_output, bpf_ringbuf_query,
     },
 };
 
@@ -20,7 +23,7 @@ use crate::{
     atomic,
     check::{ARRIVING, Act, Endpoint, FileRequest, Found, SET_ID, audited},
     kernel::{self, Place, peek},
-    maps::{EVENTS, LOST_EVENTS, SEQUENCE, VACANCIES},
+    maps::{EVENTS, LOST_EVENTS, SENT_BYTES, SEQUENCE, TAKEN_BYTES, VACANCIES},
     offset,
     scratch::{self, EVENT_BYTES, Scratch},
     walk,
@@ -155,12 +158,48 @@ fn finish(tag: &Tag, area: *mut Scratch) {
     if size > LARGEST {
         size = LARGEST;
     }
+    // What it takes up in the ring: with the kernel's own header, to a whole number of words.
+    let taken = (size + 8 + 7) & !7;
+    if !has_share(tag, taken) {
+        return lost(tag);
+    }
     let map = core::ptr::from_ref(&EVENTS).cast_mut().cast();
     // SAFETY: `size` bytes of the event are valid.
     let sent = unsafe { bpf_ringbuf_output(map, (&raw mut s.event).cast(), size, 0) };
     if sent != 0 {
-        lost(tag);
+        return lost(tag);
     }
+    // After it: if the daemon takes it out before it is counted, that looks like nothing to take.
+    if let Some(counter) = SENT_BYTES.get_ptr_mut(tag.slot.0) {
+        atomic::add(counter, taken);
+    }
+}
+
+/// How many bytes wait in the ring.
+#[inline(always)]
+fn waiting() -> u64 {
+    let map = core::ptr::from_ref(&EVENTS).cast_mut().cast();
+    // SAFETY: the map is a ring buffer.
+    unsafe { bpf_ringbuf_query(map, u64::from(BPF_RB_AVAIL_DATA)) }
+}
+
+/// Whether a session may put so many bytes more into the ring: what waits of its own may be a multiple of what is free
+/// and no more, so a session that is noisy leaves room for all others.
+#[inline(always)]
+fn has_share(tag: &Tag, more: u64) -> bool {
+    if tag.slot.0 == Slot::CANARY.0 {
+        return true;
+    }
+    let slot = tag.slot.0;
+    let (Some(sent), Some(taken)) = (SENT_BYTES.get_ptr(slot), TAKEN_BYTES.get_ptr(slot)) else {
+        return false;
+    };
+    // SAFETY: values of maps are valid; the counters only grow, and a little older ones do as well.
+    let (sent, taken) = unsafe { (sent.read_volatile(), taken.read_volatile()) };
+    let own = if sent > taken { sent - taken } else { 0 };
+    let kept = waiting() + RING_RESERVE;
+    let free = if kept < RING_BYTES as u64 { RING_BYTES as u64 - kept } else { 0 };
+    own + more <= RING_SHARE * free
 }
 
 /// Tells the daemon that no task of the slot's session is left. Wakes it each time, whatever it has read so far. The
@@ -173,14 +212,17 @@ pub fn deserted(tag: &Tag) {
     }
 }
 
-/// Counts an event that could not be delivered, and has the daemon look at the counts: a ring that is not full may
-/// have nothing else in it.
+/// Counts an event that could not be delivered, and has the daemon look at the counts, also where the ring has nothing
+/// else in it.
 #[inline(always)]
 pub fn lost(tag: &Tag) {
     if let Some(counter) = LOST_EVENTS.get_ptr_mut(tag.slot.0) {
         atomic::add(counter, 1);
     }
-    if let Some(nothing) = EVENTS.reserve(0) {
+    // Where something waits the daemon looks in any case; and losses must not fill the ring.
+    if waiting() == 0
+        && let Some(nothing) = EVENTS.reserve(0)
+    {
         nothing.discard(0);
     }
 }

@@ -198,3 +198,11 @@ pub static EVENTS: RingBuf<u8, RING_BYTES> = RingBuf::new();
 /// Slots whose session's last task ended, for the daemon, which then looks at the counts. Written by the kernel side.
 #[btf_map]
 pub static VACANCIES: RingBuf<u32, VACANCY_BYTES> = RingBuf::new();
+
+/// Slot → bytes of events that its sessions put into [`EVENTS`]. Written by the kernel side.
+#[btf_map]
+pub static SENT_BYTES: Array<u64, SLOTS> = Array::new();
+
+/// Slot → of these, bytes that the daemon took out.
+#[btf_map]
+pub static TAKEN_BYTES: Array<u64, SLOTS> = Array::new();

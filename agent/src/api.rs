@@ -19,6 +19,9 @@ pub use policy::{
     ProfileView, PushRequest, ReloadRequest, RuleView, SessionLoss, ToolView,
 };
 
+/// The header with what the daemon can't do at the moment, once for each thing, of answers to operators.
+pub const WARNING: &str = "remit-warning";
+
 /// The answer to a request that changed nothing, with a status of 400 or more.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
@@ -201,6 +204,9 @@ pub struct Ending {
 pub struct SessionList {
     /// The sessions, the oldest first.
     pub sessions: Vec<Session>,
+    /// What the daemon can't do at the moment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// `DELETE /v1/sessions/{s}`.
@@ -228,7 +234,7 @@ pub struct WhoAmI {
 /// `GET /v1/health`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Health {
-    /// `ok`.
+    /// `ok`, or `degraded` where there are warnings.
     pub status: String,
     /// The daemon's version.
     pub version: String,
@@ -239,13 +245,16 @@ pub struct Health {
     /// Whether sessions have control groups, and where, in a sentence.
     #[serde(default)]
     pub control_groups: String,
+    /// What the daemon can't do at the moment, for operators.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// `GET /v1/canary`: what the canary found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Canary {
     /// `ok`, `failed`, `late` (the last run is older than two intervals), `pending` (the first is to
-    /// come) or `off`.
+    /// come), `off`, or `behind` (all was refused, and the log is too far behind to have all reports).
     pub state: String,
     /// How often it runs; null for never.
     pub interval_seconds: Option<u64>,

@@ -35,6 +35,12 @@ pub trait Enforcer: Send {
     /// What the kernel refused; the tables before stay in force.
     fn activate(&mut self, generation: Generation, tables: &Tables) -> Result<(), KernelError>;
 
+    /// The generation of the tables in force; zero for none.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    fn generation(&self) -> Result<Generation, KernelError>;
+
     /// Adds a session's own rules (edges, affixes and the labels that they need) to the active tables.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! `remitd`: puts the parts together, and says in which order they start and stop.
 //!
-//! Start: settings, lock, policy (read and checked whole), kernel, registry (which takes over what is
-//! there and puts the policy in force), log, control socket, readiness. A part that can't start stops
-//! the start. Stop: the socket, then the log; the kernel goes on enforcing by itself.
+//! Start: settings, lock, kernel, registry (which takes over what is there), policy (read and checked whole, and put in
+//! force), log, control socket, readiness. Where the settings are wrong or the kernel can't enforce, there is no start.
+//! A policy that is wrong, and a state directory or log that can't be written, stop none: what can't be done is said
+//! (`troubles`). Stop: the socket, then the log; the kernel goes on enforcing by itself.
 
 mod alarm;
 mod apart;
@@ -14,6 +15,7 @@ mod lock;
 mod log;
 mod memory;
 mod notify;
+mod policy;
 pub mod teardown;
 mod work;
 
@@ -41,9 +43,9 @@ use crate::{
     bpf::{Vacancies, packets, pins::Pins},
     groups::Groups,
     incident::{Journal, JournalError, Options},
-    policy::{self, Diagnostic, Policy, ReadError},
     session::{self, Registry, Sessions, clock, policy_dir::PolicyDir, registry::Parts},
     settings::{Settings, SettingsError},
+    troubles::Troubles,
     vitals::Vitals,
 };
 
@@ -54,7 +56,8 @@ use crate::{
     version,
     after_help = "\
 SIGHUP reads the policy again. When the daemon stops, enforcement stays: `remit teardown` ends it.
-Exit status: 1 it could not start, 2 the settings or the policy are wrong.
+A policy that is wrong leaves the last good one in force, and is said until it is mended.
+Exit status: 1 it could not start, 2 the settings are wrong.
 `RUST_LOG` sets how much it says: `RUST_LOG=debug remitd`."
 )]
 struct Args {
@@ -72,12 +75,6 @@ pub enum DaemonError {
     /// Another daemon runs.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The policy's folder can't be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The policy is wrong.
-    #[error("the policy has errors, see above")]
-    Policy,
     /// The kernel can't enforce.
     #[error(transparent)]
     Kernel(#[from] kernel::StartError),
@@ -108,8 +105,7 @@ impl DaemonError {
 
     fn code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Read(_) | Self::Policy => 2,
-            Self::Registry(session::Error::Compile(_)) => 2,
+            Self::Settings(_) => 2,
             _ => 1,
         }
     }
@@ -148,8 +144,8 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     let settings = Settings::load(config)?;
     allow_descriptors();
     let locks = (Lock::take(&settings.state_dir)?, Lock::take_pins(&settings.pin_dir)?);
-    let policy = read_policy(&settings.policy_dir)?;
     let Kernel { enforcer, events, wake, vacancies, epoch } = kernel::start(&settings)?;
+    let troubles = Arc::new(Troubles::default());
     let (log, mail) = log::mailbox().map_err(DaemonError::system("make an event counter"))?;
     let groups = Groups::open(&settings.control_group);
     tracing::info!("control groups: {}", groups.describe());
@@ -165,19 +161,27 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
         witness: Box::new(log.clone()),
         builtin: builtin::of(&settings, config, groups.mount()),
         linger: settings.detach_after,
+        troubles: Arc::clone(&troubles),
     };
-    let registry = Registry::open(parts, &settings.state_dir, policy)?;
+    let mut registry = Registry::take_over(parts, &settings.state_dir)?;
+    policy::put_in_force(&mut registry, &settings.policy_dir, &troubles)?;
+    registry.settle();
     let sessions = Sessions::new(registry);
     sessions.lock().use_groups(groups);
     let mut options = Options::new(&settings.log_dir, epoch);
     options.group = users::gid(&settings.group);
-    let journal = Journal::open(options)?;
+    let journal = Journal::open(options.clone()).or_else(|error| {
+        // The log's thread opens it as soon as it can be, and says until then that it can't.
+        tracing::error!("{error}");
+        Journal::later(options)
+    })?;
     let vitals = Arc::new(Vitals::new(settings.canary_interval));
     let (bell, letters) = canary::mailbox();
     let at_once = bell.clone();
     sessions.lock().on_watch(Box::new(move || drop(at_once.send(canary::Letter::Watched))));
     let context = DaemonContext::new(host(), sessions.clone(), bell.clone());
-    let writer = Writer::new(events, wake, context, journal, mail, Arc::clone(&vitals)).spawn();
+    let told = (Arc::clone(&vitals), Arc::clone(&troubles));
+    let writer = Writer::new(events, wake, context, journal, mail, told).spawn();
     let writer = writer.map_err(DaemonError::system("start the log's thread"))?;
     let served = serve(&settings, sessions, vacancies, &log, vitals, (bell.clone(), letters));
     // It may be in the middle of a run: that is given up.
@@ -197,26 +201,6 @@ fn allow_descriptors() {
     let more = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, more) {
         tracing::warn!("can't allow more descriptors: {error}");
-    }
-}
-
-/// Reads and checks the policy, and says everything that is wrong with it.
-fn read_policy(dir: &Path) -> Result<Policy, DaemonError> {
-    let sources = policy::read(dir)?;
-    let print = |diagnostics: &[Diagnostic]| {
-        for diagnostic in diagnostics {
-            eprintln!("{diagnostic}\n");
-        }
-    };
-    match policy::check(&sources) {
-        Ok(policy) => {
-            print(&policy.warnings);
-            Ok(policy)
-        }
-        Err(diagnostics) => {
-            print(&diagnostics);
-            Err(DaemonError::Policy)
-        }
     }
 }
 
@@ -251,8 +235,19 @@ fn serve(
         if let Some(interval) = settings.canary_interval {
             let folder = crate::canary::folder(&settings.socket);
             let (sessions, log) = (sessions.clone(), log.clone());
-            let keeper =
-                canary::Keeper { sessions, log, vitals, folder, letters, waiting: Vec::new() };
+            let troubles = Arc::clone(sessions.lock().troubles());
+            let (waiting, skipped, pins) = (Vec::new(), None, settings.pin_dir.clone());
+            let keeper = canary::Keeper {
+                sessions,
+                log,
+                vitals,
+                folder,
+                letters,
+                waiting,
+                pins,
+                skipped,
+                troubles,
+            };
             keeper.spawn(interval).map_err(DaemonError::system("start the canary's thread"))?;
         }
         let live = sessions.lock().live().count();

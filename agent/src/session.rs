@@ -22,12 +22,18 @@ pub mod witness;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 pub use error::Error;
 pub use id::Id;
 pub use model::{Actor, Session};
 pub use registry::Registry;
+
+/// Ends the process: enforcement stays, and the service manager starts another.
+fn half_changed() -> ! {
+    tracing::error!("a panic left the registry half changed: the daemon ends, enforcement stays");
+    std::process::abort()
+}
 
 /// The registry as its users share it: one caller at a time.
 #[derive(Clone)]
@@ -42,17 +48,17 @@ impl Sessions {
     /// Waits for the registry. It writes maps and files, so an asynchronous caller does this on a
     /// thread that may block.
     ///
-    /// A caller that panicked while it held the registry poisons nothing: every change is written to
-    /// the kernel before it is remembered, or taken back.
+    /// Where a caller panicked while it held the registry, that is half changed, and nobody can say how: the process
+    /// ends, and the next one takes over what the kernel has.
     pub fn lock(&self) -> MutexGuard<'_, Registry> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(|_| half_changed())
     }
 
     /// The registry, unless somebody has it.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, Registry>> {
         match self.0.try_lock() {
             Ok(registry) => Some(registry),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::Poisoned(_)) => half_changed(),
             Err(TryLockError::WouldBlock) => None,
         }
     }

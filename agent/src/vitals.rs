@@ -102,12 +102,13 @@ impl Canary {
             && self.interval.is_some_and(|interval| self.age() > interval.saturating_mul(2) + GRACE)
     }
 
-    /// `off`, `pending`, `ok`, `failed` or `late`.
+    /// `off`, `pending`, `ok`, `behind`, `failed` or `late`.
     pub fn state(&self) -> &'static str {
         match (&self.interval, &self.last) {
             (None, _) => "off",
             (_, Some(run)) if !run.report.is_good() => "failed",
             _ if self.is_late() => "late",
+            (_, Some(run)) if run.report.is_behind() => "behind",
             (_, Some(_)) => "ok",
             (_, None) => "pending",
         }
@@ -123,6 +124,7 @@ pub struct Vitals {
     pub grants: Histogram,
     log: Mutex<Metrics>,
     canary: Mutex<Canary>,
+    skipped: AtomicU64,
 }
 
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -146,12 +148,18 @@ impl Vitals {
             grants: Histogram::default(),
             log: Mutex::default(),
             canary: Mutex::new(canary),
+            skipped: AtomicU64::new(0),
         }
     }
 
     /// Takes what the log has done so far.
     pub fn set_log(&self, metrics: Metrics) {
         *lock(&self.log) = metrics;
+    }
+
+    /// Takes how often the kernel left out programs that are in force.
+    pub fn set_skipped(&self, skipped: u64) {
+        self.skipped.store(skipped, Ordering::Relaxed);
     }
 
     /// Takes what a run of the canary found.
@@ -194,17 +202,33 @@ impl Vitals {
             ("remit_lost_refusals_total", "Refusals known to be lost.", log.lost),
             ("remit_log_lines_total", "Lines written to the log.", log.lines),
             ("remit_log_failures_total", "Times the log could not be written.", log.failures),
+            (
+                "remit_log_dropped_acts_total",
+                "Acts of control that found no room in memory while the log could not be written.",
+                log.dropped,
+            ),
         ] {
             counter(&mut page, name, help, value);
         }
+        let help = "Acts of control that wait in memory until the log can be written.";
+        gauge(&mut page, "remit_log_waiting_acts", help, log.waiting);
+        let help = "Times the kernel left out a program because it was running on the same processor already.";
+        counter(
+            &mut page,
+            "remit_programs_skipped_total",
+            help,
+            self.skipped.load(Ordering::Relaxed),
+        );
         canary(&self.canary(), &mut page);
         page
     }
 }
 
 fn canary(canary: &Canary, page: &mut String) {
-    let ok = u8::from(matches!(canary.state(), "ok" | "pending"));
+    let ok = u8::from(matches!(canary.state(), "ok" | "pending" | "behind"));
     if canary.interval.is_some() {
+        let help = "Whether the canary's last run found the log behind with its refusals.";
+        gauge(page, "remit_canary_behind", help, u8::from(canary.state() == "behind"));
         let help = "Whether the canary's last run found enforcement to hold, and is not too old.";
         gauge(page, "remit_canary_ok", help, ok);
     }

@@ -45,6 +45,9 @@ tools = ["system"]
 /// The policy for a new host.
 pub const DEFAULT_POLICY: &str = include_str!("../../agent/policy/default.toml");
 
+/// How systemd starts the daemon.
+const UNIT: &str = include_str!("../../xtask/src/remitd.service");
+
 /// A daemon of the tests' own.
 pub struct Bed {
     daemon: Mutex<Option<Child>>,
@@ -85,6 +88,20 @@ impl Bed {
         self.start_with(&[]);
     }
 
+    /// Starts the daemon with no more capabilities than its unit leaves it, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn start_as_unit(&self) {
+        let lines = UNIT.lines().filter_map(|line| line.strip_prefix("CapabilityBoundingSet=CAP_"));
+        let names = lines.flat_map(|line| line.split(" CAP_"));
+        let set: String = names.map(|name| format!(",+{}", name.to_lowercase())).collect();
+        let mut command = Command::new("setpriv");
+        command.arg(format!("--bounding-set=-all{set}")).arg("remitd");
+        self.start_by(command, &[]);
+    }
+
     /// Takes enforcement off the host and starts a daemon anew that leaves out these hooks. Sessions, log
     /// and policy are gone; the processes of former sessions are nobody's.
     ///
@@ -112,9 +129,13 @@ impl Bed {
 
     #[track_caller]
     fn start_with(&self, environment: &[(&str, &str)]) {
+        self.start_by(Command::new("remitd"), environment);
+    }
+
+    #[track_caller]
+    fn start_by(&self, mut command: Command, environment: &[(&str, &str)]) {
         let log = File::options().create(true).append(true).open(layout::DAEMON_LOG);
         let log = log.expect("the daemon's output can be kept");
-        let mut command = Command::new("remitd");
         command.args(["--config", layout::SETTINGS]).stderr(log).process_group(0);
         command.envs(environment.iter().copied());
         let child = command.spawn().unwrap_or_else(|error| panic!("remitd: {error}"));

@@ -10,6 +10,7 @@ mod connections;
 mod control;
 mod exec;
 mod families;
+mod faults;
 mod files;
 mod guard;
 mod harness;

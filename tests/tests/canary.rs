@@ -90,6 +90,7 @@ fn sound_host_is_good_and_nobody_sees_the_canary() {
     doctor().expect(0);
     let page = metrics();
     assert!(page.contains("\nremit_canary_ok 1\n"), "{page}");
+    assert!(page.contains("\nremit_programs_skipped_total 0\n"), "{page}");
     assert_eq!(lines().len(), before);
     assert_eq!(named(), named_before, "its refusals are no lines");
     let sessions = bed().remit(["session", "list", "--json"]).expect(0).json();

@@ -42,7 +42,7 @@ fn wait_some(least: u64) {
 /// Incidents of a session that name the path: how often it was refused in all, by numbers that must be
 /// different ones; and losses.
 #[track_caller]
-fn refusals(session: &str, path: &str) -> (u64, u64) {
+pub(crate) fn refusals(session: &str, path: &str) -> (u64, u64) {
     let outcome = bed().remit(["incidents", "--json", "--session", session]).expect(0);
     let (mut count, mut lost, mut seen) = (0, 0, BTreeSet::new());
     for line in outcome.stdout.lines() {
@@ -172,7 +172,7 @@ fn refusals_that_the_ring_has_no_room_for_are_counted_for_their_session() {
     prepare();
     let mut probe = bed().session("p").interactive();
     bed().kill();
-    // Some thirteen thousand fit.
+    // Some thirteen thousand fit, of which one session gets two thirds.
     let counts = Counts::from(probe.ask(words!["many", "16000", "read", OTHER]));
     assert_eq!((counts.refused, counts.allowed, counts.other), (16_000, 0, 0), "{counts:?}");
     bed().start();
@@ -229,7 +229,7 @@ fn second_daemon_is_refused() {
 }
 
 #[test]
-fn daemon_does_not_start_with_bad_settings_or_policy() {
+fn daemon_does_not_start_with_bad_settings() {
     prepare();
     let folder = bed().folder("restart-settings");
     let path = |name: &str| folder.join(name).display().to_string();
@@ -253,23 +253,5 @@ fn daemon_does_not_start_with_bad_settings_or_policy() {
     let missing = remitd(&path("none.toml")).expect(2);
     assert!(missing.stderr.contains("none.toml"), "{missing}");
 
-    let settings = |policies: &str| {
-        let state = path("state");
-        write(
-            "remitd.toml",
-            &format!(
-                "policy_dir = \"{policies}\"\nstate_dir = \"{state}\"\nlog_dir = \"{state}\"\n"
-            ),
-        )
-    };
-    let no_folder = remitd(&settings(&path("policies"))).expect(2);
-    assert!(no_folder.stderr.contains(&path("policies")), "{no_folder}");
-    fs::create_dir(folder.join("policies")).unwrap();
-    fs::write(folder.join("policies/a.toml"), "schema = 1\n[profile.p]\ntools = [\"x\"]\n")
-        .unwrap();
-    let bad = remitd(&settings(&path("policies"))).expect(2);
-    for part in ["a.toml:3:10: error: unknown tool `x`", "the policy has errors"] {
-        assert!(bad.stderr.contains(part), "no `{part}` in {bad}");
-    }
     bed().remit(["session", "list"]).expect(0);
 }

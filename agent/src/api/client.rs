@@ -1,6 +1,8 @@
 //! Asks on the control socket. Single-threaded: `remit run` must be one thread when it is tagged.
 
 use std::{
+    cell::RefCell,
+    collections::BTreeSet,
     env, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -17,7 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::{net::UnixStream, runtime::Runtime};
 
-use super::{Failure, FailureBody};
+use super::{Failure, FailureBody, WARNING};
 use crate::settings::DEFAULT_SOCKET;
 
 /// How long an answer may take.
@@ -54,6 +56,8 @@ pub enum ClientError {
 pub struct Client {
     socket: PathBuf,
     runtime: Runtime,
+    /// The warnings that were passed on.
+    warned: RefCell<BTreeSet<String>>,
 }
 
 impl Client {
@@ -66,7 +70,7 @@ impl Client {
         let socket =
             socket.or_else(|| named.map(PathBuf::from)).unwrap_or_else(|| DEFAULT_SOCKET.into());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { socket, runtime })
+        Ok(Self { socket, runtime, warned: RefCell::default() })
     }
 
     /// The socket.
@@ -171,10 +175,22 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| ClientError::Answer(error.to_string()))?;
-        sender
+        let answer = sender
             .send_request(request)
             .await
-            .map_err(|error| unreachable(io::Error::other(format!("it hung up: {error}"))))
+            .map_err(|error| unreachable(io::Error::other(format!("it hung up: {error}"))))?;
+        self.warn(answer.headers());
+        Ok(answer)
+    }
+
+    /// Says what the daemon says that it can't do, each thing once.
+    fn warn(&self, headers: &header::HeaderMap) {
+        for warning in headers.get_all(WARNING) {
+            let text = String::from_utf8_lossy(warning.as_bytes()).into_owned();
+            if self.warned.borrow_mut().insert(text.clone()) {
+                eprintln!("warning: {text}");
+            }
+        }
     }
 }
 

@@ -3,17 +3,20 @@
 //! is read: a mapping of all of it counts twice over as the daemon's memory, for as long as it is there.
 
 use std::{
+    collections::BTreeMap,
     io,
+    mem::offset_of,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd},
     ptr,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use agent_common::{
+    event::EventHeader,
     id::Slot,
-    limits::{RING_BYTES, SESSIONS},
+    limits::{RING_BYTES, SESSIONS, SLOTS},
 };
-use aya::maps::MapData;
+use aya::maps::{Array, MapData};
 
 use super::sys;
 use crate::incident::EventSource;
@@ -61,18 +64,46 @@ impl Drop for Mapping {
     }
 }
 
+/// Bytes of records that are looked at at once, and a last one: what is released sooner makes room sooner, and more at
+/// once folds better.
+const BATCH: u64 = RING_BYTES as u64 / 4;
+
+/// What is counted of each slot's events.
+pub(super) struct Counts {
+    /// Those that found no room.
+    pub(super) lost: MapData,
+    /// The bytes that were put in.
+    pub(super) sent: MapData,
+    /// The bytes that were taken out: by these two the kernel knows what a session has waiting.
+    pub(super) taken: Array<MapData, u64>,
+}
+
+/// Where a record ends, and whose it is.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// Where it, and what was given up behind it, ends.
+    end: u64,
+    slot: u32,
+    /// What it takes up.
+    bytes: u64,
+}
+
 /// The events that wait in the kernel, and the counts of those that found no room.
 pub struct Events {
     map: MapData,
-    lost: MapData,
+    counts: Counts,
+    /// What [`Counts::taken`] says.
+    taken: Vec<u64>,
     /// The page that holds the position up to which records were taken out.
     consumer: Mapping,
     /// The page that holds the position up to which records were put in. The ring follows it in the file, twice
     /// over.
     producer: Mapping,
     page: usize,
-    /// Where the records that the last `peek` saw end, from the first on.
-    seen: Vec<u64>,
+    /// The records that the last `peek` saw, from the first on.
+    seen: Vec<Seen>,
+    /// Whether it left some for the next.
+    has_more: bool,
 }
 
 // SAFETY: the mappings belong to this value alone and move with it.
@@ -83,12 +114,44 @@ impl Events {
     ///
     /// # Errors
     /// When the ring can't be mapped.
-    pub fn new(map: MapData, lost: MapData) -> io::Result<Self> {
+    pub(super) fn new(map: MapData, counts: Counts) -> io::Result<Self> {
         let page = rustix::param::page_size();
         let fd = map.fd().as_fd();
         let consumer = Mapping::new(fd, page, 0, true)?;
         let producer = Mapping::new(fd, page, page, false)?;
-        Ok(Self { map, lost, consumer, producer, page, seen: Vec::new() })
+        let (taken, seen) = (vec![0; SLOTS], Vec::new());
+        let mut events =
+            Self { map, counts, taken, consumer, producer, page, seen, has_more: false };
+        events.settle()?;
+        Ok(events)
+    }
+
+    /// Counts as taken what was put in and does not wait: whoever took it may have been killed before it said so.
+    fn settle(&mut self) -> io::Result<()> {
+        let mut waiting = vec![0; SLOTS];
+        self.peek_at_most(u64::MAX, &mut |_| {});
+        for seen in &self.seen {
+            if let Some(bytes) = waiting.get_mut(seen.slot as usize) {
+                *bytes += seen.bytes;
+            }
+        }
+        // What came meanwhile counts as taken: a little too much may wait then, where too little would for ever.
+        let sent = sys::values(self.counts.sent.fd().as_fd(), SLOTS)?;
+        for (slot, (sent, waiting)) in (0..).zip(sent.into_iter().zip(waiting)) {
+            self.set_taken(slot, sent.saturating_sub(waiting));
+        }
+        Ok(())
+    }
+
+    /// Tells the kernel how much of a slot's was taken out.
+    fn set_taken(&mut self, slot: u32, bytes: u64) {
+        let Some(taken) = self.taken.get_mut(slot as usize) else { return };
+        if *taken != bytes {
+            *taken = bytes;
+            if let Err(error) = self.counts.taken.set(slot, bytes, 0) {
+                tracing::error!("can't say what was taken out of the events' ring: {error}");
+            }
+        }
     }
 
     /// The descriptor that becomes readable when a record comes.
@@ -152,10 +215,13 @@ impl Pending {
     }
 }
 
-impl EventSource for Events {
-    fn peek(&mut self, sink: &mut dyn FnMut(&[u8])) -> usize {
+impl Events {
+    /// Looks at what waits, and stops after so many bytes.
+    fn peek_at_most(&mut self, most: u64, sink: &mut dyn FnMut(&[u8])) -> usize {
         self.seen.clear();
+        self.has_more = false;
         let mut position = Self::position(&self.consumer).load(Ordering::Acquire);
+        let stop = position.saturating_add(most);
         let end = Self::position(&self.producer).load(Ordering::Acquire);
         if position >= end {
             return 0;
@@ -168,6 +234,10 @@ impl EventSource for Events {
             }
         };
         while position < end {
+            if position >= stop {
+                self.has_more = true;
+                break;
+            }
             // SAFETY: records begin aligned to eight bytes; the kernel clears the busy bit last.
             let head =
                 unsafe { (*pending.at(position).cast::<AtomicU32>()).load(Ordering::Acquire) };
@@ -175,18 +245,21 @@ impl EventSource for Events {
                 break;
             }
             let len = head & !DISCARDED;
+            let mut slot = None;
             if head & DISCARDED == 0 {
                 // SAFETY: the record lies whole in the mapping and stays as it is until it is released.
                 let record = unsafe {
                     std::slice::from_raw_parts(pending.at(position + RECORD_HEAD), len as usize)
                 };
                 sink(record);
+                slot = Some(slot_of(record));
             }
-            position += (u64::from(len) + RECORD_HEAD).next_multiple_of(8);
-            if head & DISCARDED == 0 {
-                self.seen.push(position);
+            let bytes = (u64::from(len) + RECORD_HEAD).next_multiple_of(8);
+            position += bytes;
+            if let Some(slot) = slot {
+                self.seen.push(Seen { end: position, slot, bytes });
             } else if let Some(last) = self.seen.last_mut() {
-                *last = position;
+                last.end = position;
             } else {
                 // Nothing that the log has to have: it only says that something was lost.
                 Self::position(&self.consumer).store(position, Ordering::Release);
@@ -194,16 +267,40 @@ impl EventSource for Events {
         }
         self.seen.len()
     }
+}
+
+/// Whose a record is; nobody's where it is none that we know.
+fn slot_of(record: &[u8]) -> u32 {
+    const PLACE: usize = offset_of!(EventHeader, slot);
+    let bytes = record.get(PLACE..PLACE + 4).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(u32::MAX, u32::from_ne_bytes)
+}
+
+impl EventSource for Events {
+    fn peek(&mut self, sink: &mut dyn FnMut(&[u8])) -> usize {
+        self.peek_at_most(BATCH, sink)
+    }
+
+    fn has_more(&self) -> bool {
+        self.has_more
+    }
 
     fn release(&mut self, count: usize) {
-        if let Some(position) = count.checked_sub(1).and_then(|last| self.seen.get(last)) {
-            Self::position(&self.consumer).store(*position, Ordering::Release);
+        let Some(last) = count.checked_sub(1).and_then(|last| self.seen.get(last)) else { return };
+        Self::position(&self.consumer).store(last.end, Ordering::Release);
+        let mut released: BTreeMap<u32, u64> = BTreeMap::new();
+        for seen in self.seen.iter().take(count) {
+            *released.entry(seen.slot).or_default() += seen.bytes;
+        }
+        for (slot, bytes) in released {
+            let before = self.taken.get(slot as usize).copied().unwrap_or(0);
+            self.set_taken(slot, before.wrapping_add(bytes));
         }
     }
 
     fn lost(&mut self) -> Vec<(Slot, u64)> {
         // In one call: they are asked for each time that something waits.
-        let counts = sys::values(self.lost.fd().as_fd(), SESSIONS).unwrap_or_default();
+        let counts = sys::values(self.counts.lost.fd().as_fd(), SESSIONS).unwrap_or_default();
         (0..).map(Slot).zip(counts).filter(|(_, count)| *count > 0).collect()
     }
 

@@ -21,7 +21,7 @@ use aya::maps::{
 use super::{
     Confinement, Enforcer, KernelError, Need,
     attachment::Attachment,
-    events::Events,
+    events::{Counts, Events},
     load::{self, LoadError},
     pins::Pins,
     sys,
@@ -169,7 +169,12 @@ impl Kernel {
     /// # Errors
     /// When the ring can't be mapped.
     pub fn events(pins: &Pins) -> Result<Events, LoadError> {
-        Events::new(pins.map("EVENTS")?, pins.map("LOST_EVENTS")?).map_err(|error| LoadError::Pin {
+        let counts = Counts {
+            lost: pins.map("LOST_EVENTS")?,
+            sent: pins.map("SENT_BYTES")?,
+            taken: open!(pins, "TAKEN_BYTES", Array),
+        };
+        Events::new(pins.map("EVENTS")?, counts).map_err(|error| LoadError::Pin {
             name: "EVENTS".to_owned(),
             reason: error.to_string(),
         })
@@ -181,15 +186,6 @@ impl Kernel {
     /// When the ring can't be mapped.
     pub fn vacancies(pins: &Pins) -> Result<Vacancies, LoadError> {
         Ok(Vacancies::new(open!(pins, "VACANCIES", RingBuf)))
-    }
-
-    /// The generation of the policy in force; zero for none.
-    ///
-    /// # Errors
-    /// What the kernel refused.
-    pub fn generation(&self) -> Result<Generation, KernelError> {
-        let generation = self.active.get(&0, 0).map_err(failed("read the policy's generation"))?;
-        Ok(Generation(generation as u32))
     }
 
     /// Makes a generation's tables the ones that its number leads to, and lets go of those in the stale
@@ -390,6 +386,11 @@ impl Enforcer for Kernel {
             .map_err(failed("switch to the new policy"))?;
         self.current = Some(active);
         Ok(())
+    }
+
+    fn generation(&self) -> Result<Generation, KernelError> {
+        let generation = self.active.get(&0, 0).map_err(failed("read the policy's generation"))?;
+        Ok(Generation(generation as u32))
     }
 
     fn add_rules(&mut self, rules: &Rules) -> Result<(), KernelError> {

@@ -6,7 +6,7 @@
 
 use std::{
     fs, io,
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     thread,
@@ -15,7 +15,7 @@ use std::{
 use agent_common::offsets::Offsets;
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::Array,
+    maps::{Array, Map},
     programs::{
         Iter, Lsm, Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _,
         links::FdLink,
@@ -200,7 +200,8 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     for name in wanted() {
         pin_program(&ebpf, pins, name)?;
     }
-    // What was attached stays so.
+    // What was attached stays so: until here the old programs decided, by tables and sessions that nobody touched, and
+    // the new ones go by the same.
     for hook in hooks.iter().filter(|hook| pinned.contains(hook)) {
         attachment::attach(pins, hook)
             .map_err(|error| LoadError::Pin { name: hook.clone(), reason: error.to_string() })?;
@@ -226,19 +227,45 @@ fn names(folder: &Path) -> Vec<String> {
 
 /// Makes the maps, or takes the pinned ones, and prepares the programs.
 fn load(pins: &Pins, offsets: &Offsets, functions: Functions) -> Result<Ebpf, LoadError> {
-    let object = aya_obj::Object::parse(OBJECT)
+    // What the allocator gives is aligned for the ELF reader.
+    let mut bytes = OBJECT.to_vec();
+    patch::object(&mut bytes, offsets, functions).map_err(LoadError::Patch)?;
+    let object = aya_obj::Object::parse(&bytes)
         .map_err(|error| LoadError::Object(Box::new(error.into())))?;
     let mut loader = EbpfLoader::new();
     loader.allow_unsupported_maps();
-    for name in object.maps.keys() {
-        // A map that is a section of its own.
-        let pin = name.strip_prefix(".bss.").map(str::to_uppercase);
-        loader.map_pin_path(name, pins.maps().join(pin.as_ref().unwrap_or(name)));
+    // Those that are a section of their own are made anew, and put in their places below.
+    for name in object.maps.keys().filter(|name| !name.starts_with(SECTION)) {
+        loader.map_pin_path(name, pins.maps().join(name));
     }
-    // What the allocator gives is aligned for the ELF reader.
-    let mut object = OBJECT.to_vec();
-    patch::object(&mut object, offsets, functions).map_err(LoadError::Patch)?;
-    loader.load(&object).map_err(|error| LoadError::Object(Box::new(error)))
+    let ebpf = loader.load(&bytes).map_err(|error| LoadError::Object(Box::new(error)))?;
+    for (name, map) in ebpf.maps() {
+        let Some(name) = name.strip_prefix(SECTION) else { continue };
+        let failed = |reason: String| LoadError::Pin { name: name.to_owned(), reason };
+        let Map::Array(made) = map else { return Err(failed("it is no array".to_owned())) };
+        keep_section(&pins.maps().join(name.to_uppercase()), made.fd().as_fd())
+            .map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(ebpf)
+}
+
+/// Begins the name of a map that is a section of its own.
+const SECTION: &str = ".bss.";
+
+/// Pins a map that the loader made of a section, or has the pinned one take its place. The loader writes zeroes into
+/// such a map, also into one that was pinned before, and programs that are in force go by what is there: the generation
+/// of the policy, what each socket is used for. So it gets one of its own to write to, and what the programs refer to
+/// when they are loaded, the number of the descriptor, becomes the pinned one's.
+fn keep_section(pin: &Path, made: BorrowedFd<'_>) -> io::Result<()> {
+    if !pin.exists() {
+        return sys::pin(made, pin);
+    }
+    let kept = sys::pinned(pin)?;
+    // SAFETY: both descriptors are open, and the loader has no other use for its map than to have programs refer to it.
+    match unsafe { libc::dup3(kept.as_raw_fd(), made.as_raw_fd(), libc::O_CLOEXEC) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }
 
 /// Runs the probe in this process.
@@ -373,6 +400,17 @@ pub(super) fn pinned_hooks(pins: &Pins) -> Vec<String> {
     let mut names = names(&pins.programs());
     names.retain(|name| !OTHERS.contains(&name.as_str()));
     names
+}
+
+/// How often the kernel left out a program that is in force, because it was running on the same processor already: what
+/// it should have decided then was let pass.
+///
+/// # Errors
+/// What the kernel says.
+pub fn skipped(pin_dir: &Path) -> io::Result<u64> {
+    let pins = Pins::new(pin_dir);
+    let misses = |hook: String| sys::misses(sys::pinned(&pins.programs().join(hook))?.as_fd());
+    pinned_hooks(&pins).into_iter().map(misses).sum()
 }
 
 /// Runs the program that writes down what a session is given.

@@ -224,6 +224,31 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     bpf(OBJ_PIN, &Pin { path: path.as_ptr() as u64, object, flags: 0 }).map(drop)
 }
 
+/// The member of `union bpf_attr` that tells of an object.
+#[repr(C)]
+struct Tell {
+    object: u32,
+    len: u32,
+    info: u64,
+}
+
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+/// Words of `struct bpf_prog_info` up to `recursion_misses`, and which of them that is (since 5.12).
+const INFO_WORDS: usize = 27;
+const MISSES: usize = 26;
+
+/// How often the kernel left a program out because it was running on the same processor already.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn misses(program: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut info = [0_u64; INFO_WORDS];
+    let len = size_of_val(&info) as u32;
+    let object = program.as_raw_fd().cast_unsigned();
+    bpf(OBJ_GET_INFO_BY_FD, &Tell { object, len, info: (&raw mut info) as u64 })?;
+    Ok(info.get(MISSES).copied().unwrap_or(0))
+}
+
 /// Attaches a loaded program to its hook.
 ///
 /// # Errors

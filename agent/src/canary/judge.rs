@@ -30,12 +30,14 @@ pub enum Outcome {
     Blocked,
     /// The canary did not answer.
     Unanswered,
+    /// It failed, and the log is so far behind that the kernel's report may be under way.
+    Late,
 }
 
 impl Outcome {
     /// Whether enforcement is as it must be, as far as this try can tell.
     pub const fn is_good(self) -> bool {
-        matches!(self, Self::Done | Self::Refused | Self::Skipped)
+        matches!(self, Self::Done | Self::Refused | Self::Skipped | Self::Late)
     }
 
     /// The name that the log and the interface use.
@@ -48,6 +50,7 @@ impl Outcome {
             Self::Unreported => "unreported",
             Self::Blocked => "blocked",
             Self::Unanswered => "unanswered",
+            Self::Late => "late",
         }
     }
 }
@@ -83,6 +86,22 @@ impl Report {
         self.error.is_none() && self.tried.iter().all(|tried| tried.outcome.is_good())
     }
 
+    /// Whether it can't be told yet, for what the log has still to read, that all refusals are reported.
+    pub fn is_behind(&self) -> bool {
+        self.tried.iter().any(|tried| tried.outcome == Outcome::Late)
+    }
+
+    /// The same, of a log that is behind: what it has no report of may be under way.
+    #[must_use]
+    pub fn of_late_log(mut self) -> Self {
+        for tried in &mut self.tried {
+            if tried.outcome == Outcome::Unreported {
+                tried.outcome = Outcome::Late;
+            }
+        }
+        self
+    }
+
     /// The tries that did not come out as they must.
     pub fn bad(&self) -> impl Iterator<Item = &Tried> {
         self.tried.iter().filter(|tried| !tried.outcome.is_good())
@@ -113,6 +132,10 @@ impl Report {
                 |outcome| self.tried.iter().filter(|tried| tried.outcome == outcome).count();
             let (refused, done) = (count(Outcome::Refused), count(Outcome::Done));
             parts.push(format!("{refused} operations refused and reported, {done} allowed"));
+            if self.is_behind() {
+                let late = count(Outcome::Late);
+                parts.push(format!("{late} refused, their reports late: the log is behind"));
+            }
         }
         parts.join("; ")
     }
@@ -196,6 +219,19 @@ mod tests {
         let report = judge(&answers, &reported);
         assert_eq!(bad(&report), [("file.link", "linkat", Outcome::Unreported)]);
         assert!(!judge(&answers, &[]).is_good());
+    }
+
+    #[test]
+    fn log_that_is_behind_makes_late_what_it_has_no_report_of_and_nothing_else() {
+        let (mut answers, reported) = sound();
+        let half = reported.len() / 2;
+        let report = judge(&answers, &reported[..half]).of_late_log();
+        assert!(report.is_good() && report.is_behind(), "{}", report.message());
+        assert!(report.message().contains("the log is behind"), "{}", report.message());
+        answers[place(super::super::Call::Connect)].errno = 0;
+        let report = judge(&answers, &reported[..half]).of_late_log();
+        assert_eq!(report.message(), "not refused: net.connect (connect)");
+        assert!(!judge(&sound().0, &reported).of_late_log().is_behind());
     }
 
     #[test]

@@ -47,9 +47,7 @@ impl Args {
         // After it: the canary has the hooks attached.
         let mut checks = doctor::checks(&settings.pin_dir);
         checks.push(canary(&answer));
-        // Not there without a daemon, which the canary says.
-        let health = client.get("/v1/health").and_then(|answer| typed::<Health>(&answer));
-        checks.extend(health.ok().map(groups));
+        checks.extend(daemon(client));
         checks.extend(policy::denials_by_name(&settings.policy_dir));
         let fit = checks.iter().all(|check| check.ok);
         let out = &context.out;
@@ -77,10 +75,21 @@ impl Args {
     }
 }
 
-/// Where sessions have control groups. They are not needed, but for what a profile limits.
-fn groups(health: Health) -> Check {
-    let found = printable(&health.control_groups);
-    Check { name: "control groups", ok: true, found, advice: String::new() }
+/// What the daemon can't do, and where sessions have control groups, which are not needed but for what a profile limits.
+/// One that is not reached is said by the canary.
+fn daemon(client: &Client) -> Vec<Check> {
+    let Ok(health) = client.get("/v1/health").and_then(|answer| typed::<Health>(&answer)) else {
+        return Vec::new();
+    };
+    let check = |name, ok, found: String| Check { name, ok, found, advice: String::new() };
+    let mut checks = vec![check("control groups", true, printable(&health.control_groups))];
+    if health.warnings.is_empty() {
+        let found = "policy, state and log are as they must be".into();
+        checks.push(check("daemon", true, found));
+    }
+    let warnings = health.warnings.iter().map(|warning| printable(warning));
+    checks.extend(warnings.map(|warning| check("daemon", false, warning)));
+    checks
 }
 
 /// What the canary found just now, as one of the things that were looked at.
@@ -104,6 +113,12 @@ fn canary(answer: &Result<Canary, ClientError>) -> Check {
     let found = format!("{message}{age}");
     match canary.state.as_str() {
         "ok" | "pending" => check(true, found, ""),
+        // An agent that is refused much brings this about: it is no fault of enforcement.
+        "behind" => check(
+            true,
+            format!("{found} (see `remit incidents summary` for who is refused so much)"),
+            "",
+        ),
         "off" => check(true, "off, by `canary_interval`".into(), ""),
         "late" => {
             let advice =
@@ -143,6 +158,8 @@ mod tests {
         let failed = of("failed", Some("not refused: file.open (openat)"));
         assert!(!failed.ok && failed.found.contains("file.open"), "{failed:?}");
         assert!(!of("late", Some("fine")).ok);
+        let behind = of("behind", Some("the log is behind"));
+        assert!(behind.ok && behind.found.contains("log is behind"), "{behind:?}");
         let socket = "/nowhere".into();
         let source = std::io::ErrorKind::NotFound.into();
         let gone = canary(&Err(ClientError::Unreachable { socket, source }));

@@ -33,16 +33,20 @@ use rustix::{
 use super::{LogHandle, context::host};
 use crate::{
     api::server::peer::threads,
+    bpf::load,
     canary::{self, Answer, Report, child},
     incident::{self, Event, Time, record::new_id},
     session::Sessions,
+    troubles::{Trouble, Troubles},
     vitals::Vitals,
 };
 
 /// How long the process may take.
 const WORK: Duration = Duration::from_secs(20);
-/// How long a refusal may take to a log that is behind.
-const DELIVERY: Duration = Duration::from_secs(4);
+/// How often the log is waited for, should it be behind.
+const FLUSHES: u32 = 3;
+/// How long that may take.
+const DELIVERY: Duration = Duration::from_secs(6);
 /// After how long a fault that stays is told again.
 const REMINDER: Duration = Duration::from_secs(3600);
 
@@ -82,6 +86,11 @@ pub(super) struct Keeper {
     pub(super) letters: Receiver<Letter>,
     /// Who waits for a run that begins from now on.
     pub(super) waiting: Vec<SyncSender<()>>,
+    /// Where the programs are pinned.
+    pub(super) pins: PathBuf,
+    /// How often programs had been left out at the last run.
+    pub(super) skipped: Option<u64>,
+    pub(super) troubles: Arc<Troubles>,
 }
 
 /// Why there is no report.
@@ -199,23 +208,50 @@ impl Keeper {
         let id = started.map_err(|error| Failure::Failed(error.to_string()))?;
         let report = process.work().and_then(|answers| self.collect(id, &answers));
         drop(process);
+        let report = report.map(|report| self.with_skipped(report));
         if let Err(error) = self.sessions.lock().end_canary(id) {
             tracing::warn!("{error}; the canary's session runs out by itself");
         }
         report
     }
 
+    /// Adds that programs were left out since the last run.
+    fn with_skipped(&mut self, report: Report) -> Report {
+        let skipped = match load::skipped(&self.pins) {
+            Ok(skipped) => skipped,
+            Err(error) => {
+                tracing::warn!("can't tell whether programs were left out: {error}");
+                return report;
+            }
+        };
+        self.vitals.set_skipped(skipped);
+        // Fewer: the programs are others.
+        let before = self.skipped.replace(skipped);
+        match before.and_then(|before| skipped.checked_sub(before)).filter(|more| *more > 0) {
+            None => report,
+            Some(more) => {
+                let found = format!(
+                    "the kernel left out programs {more} times because they were running already: what they should \
+                     have decided was let pass"
+                );
+                let error = match report.error {
+                    Some(error) => format!("{error}; {found}"),
+                    None => found,
+                };
+                Report { error: Some(error), tried: report.tried }
+            }
+        }
+    }
+
     /// Makes a report of the answers and of what came through to the log.
     fn collect(&mut self, id: SessionId, answers: &[Answer]) -> Result<Report, Failure> {
-        // What the kernel reported before the process ended is delivered when this returns; a log that takes
-        // its time gets some more.
-        let patience = if self.log.flush() { Duration::ZERO } else { DELIVERY };
-        let until = Instant::now() + patience;
+        // What the kernel reported before the process ended is delivered once the log has been through what waited
+        // then. A session that is refused much can keep it from that: so what is missing is only late.
+        let is_behind = !(0..FLUSHES).any(|_| self.log.flush());
         let mut reported: Vec<Operation> = Vec::new();
         let mut trouble = None;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match self.letters.recv_timeout(left) {
+            match self.letters.recv_timeout(Duration::ZERO) {
                 Ok(Letter::Events(events, log)) => {
                     let own = events.into_iter().filter(|event| event.session == id);
                     reported.extend(own.map(|event| event.operation));
@@ -224,7 +260,10 @@ impl Keeper {
                 Ok(Letter::Run(done)) => self.waiting.push(done),
                 Ok(Letter::Watched) => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    return Ok(Report { error: trouble, ..canary::judge(answers, &reported) });
+                    let report = canary::judge(answers, &reported);
+                    let report = if is_behind { report.of_late_log() } else { report };
+                    let error = trouble.or_else(|| self.troubles.of(Trouble::Log));
+                    return Ok(Report { error, ..report });
                 }
                 Ok(Letter::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     return Err(Failure::Stopped);

@@ -1,11 +1,16 @@
 //! The seam to the kernel side: starting it, and what is remembered of that.
 
-use std::{fs, io, os::fd::OwnedFd, path::PathBuf};
+use std::{
+    fs, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::apart::{ApartError, apart};
 use crate::{
+    api::server::peer::threads,
     bpf::{
         self, Enforcer, Vacancies,
         load::{Fingerprint, LoadError, Start},
@@ -41,15 +46,6 @@ pub enum StartError {
     /// What is loaded can't be used.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// What was loaded can't be written down.
-    #[error("can't write `{path}`: {source}")]
-    State {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
 }
 
 /// What is kept in the state directory of what is pinned.
@@ -71,6 +67,17 @@ pub(super) fn known(settings: &Settings) -> Option<Loaded> {
     serde_json::from_slice(&fs::read(place(settings)).ok()?).ok()
 }
 
+/// Writes down what is loaded, unless that stands there.
+fn write(path: &Path, loaded: &Loaded) -> io::Result<()> {
+    let text = serde_json::to_vec(loaded)?;
+    if fs::read(path).is_ok_and(|before| before == text) {
+        return Ok(());
+    }
+    let whole = path.with_extension("json.new");
+    fs::write(&whole, text)?;
+    fs::rename(&whole, path)
+}
+
 /// Puts the programs in force, or takes over those that are.
 pub(super) fn start(settings: &Settings) -> Result<Kernel, StartError> {
     let pins = Pins::new(&settings.pin_dir);
@@ -79,20 +86,25 @@ pub(super) fn start(settings: &Settings) -> Result<Kernel, StartError> {
     let fingerprint = known.as_ref().map(|known| Fingerprint(known.fingerprint.clone()));
     // The kernel's types and the loader take tens of megabytes.
     let load = || bpf::load::start(&pins, fingerprint.as_ref()).map_err(|error| error.to_string());
-    let (start, fingerprint) = apart(load)?.map_err(StartError::Refused)?;
+    // A copy has one thread of ours only, and locks that others held would stay so in it.
+    let loaded = if threads(std::process::id()).is_ok_and(|count| count == 1) {
+        apart(load)?
+    } else {
+        tracing::warn!(
+            "the daemon has threads already: it loads the programs itself, and needs more memory"
+        );
+        load()
+    };
+    let (start, fingerprint) = loaded.map_err(StartError::Refused)?;
     let epoch = match known {
         Some(known) if start != Start::Fresh => known.epoch,
         _ => ulid::Ulid::new().to_string(),
     };
     let loaded = Loaded { fingerprint: fingerprint.0, epoch: epoch.clone() };
-    serde_json::to_vec(&loaded)
-        .map_err(io::Error::from)
-        .and_then(|text| {
-            let whole = path.with_extension("json.new");
-            fs::write(&whole, text)?;
-            fs::rename(&whole, &path)
-        })
-        .map_err(|source| StartError::State { path: path.display().to_string(), source })?;
+    if let Err(error) = write(&path, &loaded) {
+        // The next start replaces the programs by the same ones, which takes longer and no more.
+        tracing::error!("can't write `{}`: {error}", path.display());
+    }
     match start {
         Start::Fresh => tracing::info!("kernel programs attached"),
         Start::Adopted => tracing::info!("kernel programs were in force and stay"),

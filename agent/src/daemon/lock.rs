@@ -1,9 +1,11 @@
-//! One daemon at a time: by a lock on a file in the state directory, and by one on the pin directory, since the
-//! programs and maps there have one owner, whatever directory its state is in.
+//! One daemon at a time: by a lock on the state directory, which holds also where nothing can be written there, and on
+//! a file in it, which says who has it; and by one on the pin directory, since the programs and maps there have one
+//! owner, whatever directory its state is in.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Seek as _, Write as _},
+    io::{self, Write as _},
+    iter,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -34,7 +36,7 @@ pub enum LockError {
     /// The system refused.
     #[error("can't lock `{}`: {source}", path.display())]
     System {
-        /// The file.
+        /// The directory.
         path: PathBuf,
         /// What it said.
         #[source]
@@ -44,36 +46,38 @@ pub enum LockError {
 
 /// The lock; given back when it is dropped, or when the process ends in whatever way.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "open descriptor is the lock")] File);
+pub(super) struct Lock(
+    #[expect(dead_code, reason = "open descriptors are the lock")] (File, Option<File>),
+);
 
 impl Lock {
     /// Takes the lock of a state directory.
     pub(super) fn take(state_dir: &Path) -> Result<Self, LockError> {
         let path = state_dir.join("lock");
-        let failed = |source| LockError::System { path: path.clone(), source };
+        let failed = |source| LockError::System { path: state_dir.to_owned(), source };
         fs::create_dir_all(state_dir).map_err(failed)?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                let read = file.read_to_string(&mut text);
-                return Err(LockError::Taken { pid: read.ok().and(text.trim().parse().ok()) });
+        let dir = File::open(state_dir).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(&path).ok();
+        for held in iter::once(&dir).chain(&file) {
+            match flock(held, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let pid = fs::read_to_string(&path).ok();
+                    let pid = pid.and_then(|pid| pid.trim().parse().ok());
+                    return Err(LockError::Taken { pid });
+                }
+                Err(error) => return Err(failed(error.into())),
             }
-            Err(error) => return Err(failed(error.into())),
         }
-        let written = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
-        written.map_err(failed)?;
-        Ok(Self(file))
+        let written = file.as_ref().map(|mut file| {
+            file.set_len(0)?;
+            writeln!(file, "{}", std::process::id())
+        });
+        if let Some(Err(error)) = written {
+            tracing::warn!("can't write our process id to `{}`: {error}", path.display());
+        }
+        Ok(Self((dir, file)))
     }
 
     /// Takes the lock of a pin directory. It is on the directory itself, so it is the same by whatever path.
@@ -82,7 +86,7 @@ impl Lock {
         fs::create_dir_all(pin_dir).map_err(failed)?;
         let dir = File::open(pin_dir).map_err(failed)?;
         match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self(dir)),
+            Ok(()) => Ok(Self((dir, None))),
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let inode = dir.metadata().map_err(failed)?.ino();
                 Err(LockError::Pinned { path: pin_dir.to_owned(), pid: holder(inode) })

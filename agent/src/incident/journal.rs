@@ -110,6 +110,8 @@ pub struct Journal {
     options: Options,
     path: PathBuf,
     file: File,
+    /// Whether the file is the log's, and the rest of this is known: not while it can't be opened.
+    is_open: bool,
     /// The hash of the last line.
     prev: String,
     /// Numbers of the events of this epoch that the log has.
@@ -142,6 +144,7 @@ impl Journal {
             options,
             path,
             file,
+            is_open: true,
             prev: tail.prev,
             seen: tail.seen,
             totals: tail.totals,
@@ -149,6 +152,42 @@ impl Journal {
             cut: tail.torn.as_ref().map(|torn| torn.whole),
             note: tail.torn.map(|torn| Record::Repaired(Box::new(torn.note))),
         })
+    }
+
+    /// A log that can't be opened now: it is tried again with each use.
+    ///
+    /// # Errors
+    /// The system has no descriptor to give.
+    pub fn later(options: Options) -> Result<Self, JournalError> {
+        let path = files::current(&options.dir);
+        // In its place, until it is open: nothing is written to it.
+        let nothing = Path::new("/dev/null");
+        let file = File::open(nothing)
+            .map_err(|source| JournalError::Open { path: nothing.to_owned(), source })?;
+        let tail = Tail::empty();
+        Ok(Self {
+            options,
+            path,
+            file,
+            is_open: false,
+            prev: tail.prev,
+            seen: tail.seen,
+            totals: tail.totals,
+            time: tail.time,
+            cut: None,
+            note: None,
+        })
+    }
+
+    /// Opens the log where that could not be done before.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub fn settle(&mut self) -> Result<(), JournalError> {
+        if !self.is_open {
+            *self = Self::open(self.options.clone())?;
+        }
+        Ok(())
     }
 
     /// The highest event number of this epoch that the log has.
@@ -236,6 +275,7 @@ impl Journal {
 
     /// Goes on with the file that has the log's name, should somebody have moved ours away.
     fn refresh(&mut self) -> Result<(), JournalError> {
+        self.settle()?;
         let wrap = |source| JournalError::Open { path: self.path.clone(), source };
         let ours = self.file.metadata().map_err(wrap)?;
         match fs::metadata(&self.path) {
@@ -279,6 +319,10 @@ impl Journal {
         let mut written = self.file.write_all(text);
         if written.is_ok() && self.options.sync {
             written = self.file.sync_data();
+            if before == 0 {
+                // The names, too: of a new file, and of those that were put aside for it.
+                written = written.and_then(|()| File::open(&self.options.dir)?.sync_all());
+            }
         }
         written.map_err(|source| {
             self.cut = Some(before);

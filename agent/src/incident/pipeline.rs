@@ -4,7 +4,10 @@
 //! loses nothing: what it had not written waits in the ring, and what it had written but not released
 //! comes again and is known by its number.
 
-use std::{collections::BTreeMap, mem::offset_of};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem::offset_of,
+};
 
 use agent_common::{event::EventHeader, id::Slot};
 use serde::{Deserialize, Serialize};
@@ -14,7 +17,7 @@ use super::{
     enrich::{Context, enrich},
     fold::{Folded, Folder},
     journal::{Journal, JournalError},
-    record::{Canary, Control, Lost, Record, new_id},
+    record::{Canary, Control, Lost, Outcome, Record, new_id},
     time::Time,
 };
 
@@ -28,6 +31,11 @@ pub trait EventSource {
 
     /// For each slot that ever lost an event, how many it lost since the programs were loaded.
     fn lost(&mut self) -> Vec<(Slot, u64)>;
+
+    /// Whether the last [`EventSource::peek`] left some that were there for the next.
+    fn has_more(&self) -> bool {
+        false
+    }
 
     /// How full the buffer is, in percent; lets [`super::schedule::Schedule`] hurry.
     fn fill(&self) -> u8 {
@@ -52,7 +60,22 @@ pub struct Metrics {
     pub lines: u64,
     /// Drains that could not be written, and were kept for later.
     pub failures: u64,
+    /// Lines of control that wait in memory until the log can be written.
+    pub waiting: u64,
+    /// Lines of control that were dropped because too many waited.
+    pub dropped: u64,
 }
+
+/// Lines of control that are kept while the log can't be written.
+const WAITING: usize = 4096;
+/// Of these, how many may be of acts that were refused or failed: whoever asks for what is refused, over and over,
+/// must not crowd out what was done.
+const WAITING_REFUSED: usize = WAITING / 2;
+/// Lines that are written at once where many waited: of a disk with little room, some get onto it.
+const WRITTEN: usize = 64;
+
+/// Looks into the ring that a drain takes at most: what a full one holds, and some more.
+const ROUNDS: usize = 8;
 
 /// What one look into the ring found.
 #[derive(Default)]
@@ -91,6 +114,10 @@ pub struct Pipeline<S, C> {
     context: C,
     journal: Journal,
     metrics: Metrics,
+    /// Lines that the log has yet to have, the oldest first.
+    waiting: VecDeque<Record>,
+    /// Lines that were dropped since the log last said so.
+    dropped: u64,
     /// When the ring was last read; losses that show now happened after that.
     since: Time,
 }
@@ -99,7 +126,15 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
     /// From a source to a log.
     pub fn new(source: S, context: C, journal: Journal) -> Self {
         let since = journal.last_time().unwrap_or_else(Time::now);
-        Self { source, context, journal, metrics: Metrics::default(), since }
+        Self {
+            source,
+            context,
+            journal,
+            metrics: Metrics::default(),
+            waiting: VecDeque::new(),
+            dropped: 0,
+            since,
+        }
     }
 
     /// Writes what the ring holds to the log, then takes it out of the ring. Returns how many lines
@@ -108,6 +143,22 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
     /// # Errors
     /// When the log can't be written. Everything stays in the ring; try again.
     pub fn drain(&mut self) -> Result<usize, JournalError> {
+        self.write_waiting()?;
+        // What the log has is known once it is open.
+        self.journal.settle()?;
+        let mut lines = 0;
+        // More rounds than a full ring takes are for what came meanwhile, which can wait.
+        for _ in 0..ROUNDS {
+            lines += self.drain_some()?;
+            if !self.source.has_more() {
+                break;
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Writes what one look into the ring found.
+    fn drain_some(&mut self) -> Result<usize, JournalError> {
         let mut batch = self.look();
         let now = Time::now();
         let lost = self.newly_lost(now);
@@ -130,20 +181,74 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
         Ok(records.len())
     }
 
-    /// Writes an act of control to the log.
+    /// Writes an act of control to the log, now or as soon as it can be.
     ///
     /// # Errors
-    /// When the log can't be written.
+    /// When the log can't be written now.
     pub fn control(&mut self, control: Control) -> Result<(), JournalError> {
-        self.append(&[Record::Control(Box::new(control))])
+        let is_refused = !matches!(control.outcome, Outcome::Done);
+        let room = if is_refused { WAITING_REFUSED } else { WAITING };
+        self.keep(Record::Control(Box::new(control)), room)
     }
 
-    /// Writes what came of a run of the canary to the log.
+    /// Writes what came of a run of the canary to the log, now or as soon as it can be.
     ///
     /// # Errors
-    /// When the log can't be written.
+    /// When the log can't be written now.
     pub fn canary(&mut self, canary: Canary) -> Result<(), JournalError> {
-        self.append(&[Record::Canary(Box::new(canary))])
+        self.keep(Record::Canary(Box::new(canary)), WAITING)
+    }
+
+    /// Takes a line, where no more than so many wait, and writes all that wait.
+    fn keep(&mut self, record: Record, room: usize) -> Result<(), JournalError> {
+        if self.waiting.len() < room {
+            self.waiting.push_back(record);
+        } else {
+            self.dropped += 1;
+            self.metrics.dropped += 1;
+        }
+        self.write_waiting()
+    }
+
+    /// Writes the lines that wait, and says how many there were no room for.
+    ///
+    /// # Errors
+    /// When the log can't be written now: they go on waiting.
+    pub fn write_waiting(&mut self) -> Result<(), JournalError> {
+        while !self.waiting.is_empty() || self.dropped > 0 {
+            let mut records: Vec<Record> = self.waiting.iter().take(WRITTEN).cloned().collect();
+            let count = records.len();
+            if count == 0 {
+                let reason = "too many acts of control waited while the log could not be written";
+                let lost = Lost {
+                    count: self.dropped,
+                    reason: reason.into(),
+                    ..self.blank_lost(Time::now())
+                };
+                records.push(Record::Lost(Box::new(lost)));
+            }
+            let written = self.append(&records);
+            if written.is_ok() {
+                self.waiting.drain(..count);
+                self.dropped = if count == 0 { 0 } else { self.dropped };
+            }
+            self.metrics.waiting = self.waiting.len() as u64;
+            written?;
+        }
+        Ok(())
+    }
+
+    /// Whether the log could take a line now, where none waits to show it.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub fn ready(&mut self) -> Result<(), JournalError> {
+        self.journal.ready()
+    }
+
+    /// The lines that wait, as they would stand in the log but for its chain.
+    pub fn waiting(&self) -> impl Iterator<Item = &Record> {
+        self.waiting.iter()
     }
 
     /// What has been done so far.

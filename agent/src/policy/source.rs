@@ -115,7 +115,7 @@ pub fn decode(path: PathBuf, bytes: Vec<u8>) -> Result<Source, ReadError> {
 }
 
 /// SHA-256 over names and texts, in hexadecimal.
-pub(super) fn digest(sources: &[Source]) -> String {
+pub fn digest(sources: &[Source]) -> String {
     let mut hash = Sha256::new();
     for source in sources {
         let name = source.path.file_name().unwrap_or_default().as_encoded_bytes();

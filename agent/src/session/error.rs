@@ -193,6 +193,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The log can't have a line of it.
+    #[error("{reason}: nothing that gives authority is done until it can be written")]
+    Unlogged {
+        /// What is wrong with the log.
+        reason: String,
+    },
 }
 
 impl Error {

@@ -5,6 +5,7 @@ mod canary;
 mod change;
 mod explain;
 mod install;
+mod saving;
 mod start;
 mod sweep;
 mod watch;
@@ -28,6 +29,7 @@ use tokio::sync::Notify;
 
 pub use explain::{Object, Verdict, refine};
 pub use install::Installed;
+use saving::{Unsaved, unwritable};
 pub use start::Start;
 use watch::Watch;
 
@@ -50,10 +52,11 @@ use crate::{
         tables::Rules,
         tools::ToolBits,
     },
+    troubles::{Trouble, Troubles},
 };
 
-/// The policy before there is one.
-fn empty() -> Policy {
+/// The policy before there is one: it allows nothing.
+pub fn empty() -> Policy {
     Policy {
         tools: BTreeMap::new(),
         profiles: BTreeMap::new(),
@@ -81,6 +84,8 @@ pub struct Parts {
     pub builtin: Builtin,
     /// How long the kernel programs stay attached without a session; none for ever.
     pub linger: Option<Duration>,
+    /// Where it is said what can't be done.
+    pub troubles: Arc<Troubles>,
 }
 
 /// All sessions, and the policy in force.
@@ -111,6 +116,10 @@ pub struct Registry {
     bell: Arc<Notify>,
     /// The sessions' control groups.
     groups: Groups,
+    /// What can't be done.
+    troubles: Arc<Troubles>,
+    /// What the state directory does not have as it is.
+    unsaved: Unsaved,
 }
 
 impl Registry {
@@ -119,13 +128,31 @@ impl Registry {
     /// # Errors
     /// The state directory can't be used, the policy does not fit, or the kernel refused.
     pub fn open(parts: Parts, state_dir: &Path, policy: Policy) -> Result<Self, Error> {
-        let store = Store::open(state_dir)?;
+        let mut registry = Self::take_over(parts, state_dir)?;
+        registry.install(policy, Act::DaemonStart, &super::Actor::daemon())?;
+        registry.settle();
+        Ok(registry)
+    }
+
+    /// Takes over what the state directory and the kernel say. In the kernel, the policy of before stays in force;
+    /// nothing is to be started before there is one here. A state directory that can't be written is said, and is no
+    /// error.
+    ///
+    /// # Errors
+    /// The state directory can't be read, or the kernel refused.
+    pub fn take_over(parts: Parts, state_dir: &Path) -> Result<Self, Error> {
+        let store = Store::open(state_dir).unwrap_or_else(|error| {
+            parts.troubles.begin(Trouble::State, unwritable(&error));
+            Store::as_is(state_dir)
+        });
         let numbers = store.numbers().unwrap_or_else(|error| {
             tracing::error!("{error}; tools get new numbers, grants of before are dropped");
             None
         });
         let Numbers { generation, tools: bits } = numbers.unwrap_or_default();
-        let Parts { enforcer, clock, witness, builtin, linger } = parts;
+        let Parts { enforcer, clock, witness, builtin, linger, troubles } = parts;
+        // A number that is in force must not be given to other tables, and the file may be behind.
+        let generation = generation.max(enforcer.generation()?.0);
         let empty = empty();
         let compiled = Compiled::new(&empty, &ToolBits::default(), &builtin)
             .map_err(|error| Error::Compile(error.to_string()))?;
@@ -149,10 +176,10 @@ impl Registry {
             has_shrunk: false,
             bell: Arc::default(),
             groups: Groups::none("the daemon has not looked yet"),
+            troubles,
+            unsaved: Unsaved::default(),
         };
         registry.adopt()?;
-        registry.install(policy, Act::DaemonStart, &super::Actor::daemon())?;
-        registry.settle();
         Ok(registry)
     }
 
@@ -326,11 +353,13 @@ impl Registry {
     /// Puts a session with more authority than before in force: the file first, so that the kernel
     /// never allows what no file names.
     fn grow(&mut self, session: Session) -> Result<&Session, Error> {
+        self.may_grow()?;
         self.watch_for(&session)?;
-        self.store.write_session(&session)?;
+        let written = self.store.write_session(&session);
+        self.noted(written)?;
         if let Err(error) = self.write_kernel(&session) {
-            if let Some(before) = self.live.get(&session.id) {
-                self.store.write_session(before)?;
+            if let Some(before) = self.live.get(&session.id).cloned() {
+                self.save(&before);
             }
             return Err(error.into());
         }
@@ -344,9 +373,7 @@ impl Registry {
         self.has_shrunk = true;
         let watched = self.watch_for(&session);
         self.write_kernel(&session)?;
-        if let Err(error) = self.store.write_session(&session) {
-            tracing::error!(session = %session.name, "{error}; the kernel has it");
-        }
+        self.save(&session);
         let session = self.remember(session);
         watched?;
         Ok(session)

@@ -86,6 +86,10 @@ impl Enforcer for Double {
         Ok(())
     }
 
+    fn generation(&self) -> Result<Generation, KernelError> {
+        Ok(Generation(self.state().generation))
+    }
+
     fn add_rules(&mut self, _: &Rules) -> Result<(), KernelError> {
         self.call("add_rules".into()).map(drop)
     }

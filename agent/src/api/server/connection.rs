@@ -11,7 +11,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Extension, Router, body::Body, http::header, response::Response};
+use axum::{
+    Extension, Router,
+    body::Body,
+    http::{HeaderValue, header},
+    response::Response,
+};
 use http_body_util::Limited;
 use hyper::{
     Request,
@@ -29,6 +34,7 @@ use tokio::{
 };
 
 use super::{ApiError, BODY_BYTES, Server, access::Standing, peer::Peer};
+use crate::{api::WARNING, troubles::Troubles};
 
 /// Connections at once.
 const CONNECTIONS: usize = 1024;
@@ -101,6 +107,7 @@ struct Hall {
     router: Router,
     guests: Guests,
     door: Arc<Semaphore>,
+    troubles: Arc<Troubles>,
 }
 
 /// Answers connections, until the future is dropped.
@@ -108,7 +115,9 @@ struct Hall {
 /// # Errors
 /// Connections can't be accepted any more.
 pub async fn serve(listener: UnixListener, server: Server) -> io::Result<()> {
+    let troubles = Arc::clone(server.sessions.lock().troubles());
     let hall = Hall {
+        troubles,
         router: server.clone().router(),
         server,
         guests: Guests::default(),
@@ -210,18 +219,34 @@ impl Hall {
     }
 
     async fn answer(self, peer: Arc<Peer>, request: Request<Incoming>) -> Response {
-        let limit = match self.weigh(&peer).await {
-            Ok(Standing::Operator) => BODY_BYTES,
-            Ok(_) => GUEST_BYTES,
+        let (limit, operates) = match self.weigh(&peer).await {
+            Ok(Standing::Operator) => (BODY_BYTES, true),
+            Ok(_) => (GUEST_BYTES, false),
             Err(error) => return error.into_answer(),
         };
         let request = request.map(|body| Body::new(Limited::new(body, limit)));
+        let troubles = Arc::clone(&self.troubles);
         let router = self.router.layer(Extension(peer));
         match TowerToHyperService::new(router).call(request).await {
+            Ok(answer) if operates => warn(as_json(answer).await, &troubles),
             Ok(answer) => as_json(answer).await,
             Err(never) => match never {},
         }
     }
+}
+
+/// Says beside an answer what the daemon can't do: as it is now, so what the request came upon is in it.
+fn warn(mut answer: Response, troubles: &Troubles) -> Response {
+    for message in troubles.list() {
+        let text: String = message
+            .chars()
+            .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
+            .collect();
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            answer.headers_mut().append(WARNING, value);
+        }
+    }
+    answer
 }
 
 /// The router's own refusals (a body that is too large or not what was asked for) are plain text: they

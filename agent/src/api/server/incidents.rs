@@ -1,6 +1,7 @@
 //! Questions to the incident log.
 
 use std::{
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -61,6 +62,15 @@ pub(super) async fn list(
         return Ok(stream(follower));
     }
     let lines = query.lines;
+    if query.limit.is_none() {
+        let work = move |server: &Server, _: &_| {
+            let mut follower = server.log.all(&query)?;
+            let first = follower.next()?;
+            Ok((follower, first))
+        };
+        let (follower, first) = server.call(peer, Ask::Operate, work).await?;
+        return Ok(all(follower, first, lines));
+    }
     let work = move |server: &Server, _: &_| Ok(server.log.list(&query)?);
     let found = server.call(peer, Ask::Operate, work).await?;
     // The log's lines are JSON as they are: they are passed on, not read and written anew.
@@ -114,7 +124,7 @@ fn stream(mut follower: Box<dyn Follower>) -> Response {
             let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
             if text.is_empty() {
                 std::thread::sleep(LOOK);
-            } else if send.blocking_send(Bytes::from(text)).is_err() {
+            } else if send.blocking_send(Ok(Bytes::from(text))).is_err() {
                 return;
             }
         }
@@ -123,21 +133,55 @@ fn stream(mut follower: Box<dyn Follower>) -> Response {
     typed(NDJSON, body)
 }
 
+/// All lines that there are: one JSON object a line, or an array of them. A log that can't be read on ends the answer
+/// before its end, which shows.
+fn all(mut follower: Box<dyn Follower>, first: Vec<String>, lines: bool) -> Response {
+    let (send, parts) = mpsc::channel(16);
+    tokio::task::spawn_blocking(move || {
+        let (mut part, mut is_first) = (Ok(first), true);
+        loop {
+            let (text, is_last) = match part {
+                Ok(found) if found.is_empty() => (if lines { "" } else { "]}" }.to_owned(), true),
+                Ok(found) if lines => {
+                    (found.iter().map(|line| format!("{line}\n")).collect(), false)
+                }
+                Ok(found) => {
+                    (format!("{}{}", if is_first { "" } else { "," }, found.join(",")), false)
+                }
+                Err(error) => {
+                    tracing::error!("{error}: an answer with lines of the log is not whole");
+                    let _ = send.blocking_send(Err(io::Error::other("the log can't be read on")));
+                    return;
+                }
+            };
+            let head = if is_first && !lines { "{\"incidents\":[" } else { "" };
+            let sent = send.blocking_send(Ok(Bytes::from(format!("{head}{text}"))));
+            if is_last || sent.is_err() {
+                return;
+            }
+            is_first = false;
+            part = follower.next();
+        }
+    });
+    let content = if lines { NDJSON } else { JSON };
+    typed(content, Body::new(Lines(parts)))
+}
+
 fn typed(content: &'static str, body: impl IntoResponse) -> Response {
     ([(header::CONTENT_TYPE, content)], body).into_response()
 }
 
 /// A body of what comes through a channel.
-struct Lines(mpsc::Receiver<Bytes>);
+struct Lines(mpsc::Receiver<io::Result<Bytes>>);
 
 impl hyper::body::Body for Lines {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
+        self.0.poll_recv(context).map(|part| part.map(|part| part.map(Frame::data)))
     }
 }

@@ -6,11 +6,18 @@ use crate::api::IncidentQuery;
 
 /// The incident log, as far as the server reads it. Lines are passed on as they are.
 pub trait Log: Send + Sync {
-    /// The lines that match, the oldest first.
+    /// The lines that match, the oldest first; with a limit the newest of them.
     ///
     /// # Errors
     /// The query is not right, or the log can't be read.
     fn list(&self, query: &IncidentQuery) -> Result<Vec<String>, LogError>;
+
+    /// All lines that match, the oldest first, a part at a time, without the query's limit: the log may be larger than
+    /// what memory should hold of it. Nothing comes once all that was there came.
+    ///
+    /// # Errors
+    /// The query is not right, or the log can't be read.
+    fn all(&self, query: &IncidentQuery) -> Result<Box<dyn Follower>, LogError>;
 
     /// The line of that id.
     ///

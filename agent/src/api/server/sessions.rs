@@ -89,14 +89,19 @@ pub(super) async fn health(
     Extension(peer): Peered,
 ) -> Answer<Health> {
     server
-        .call(peer, Ask::Health, |server, _| {
+        .call(peer, Ask::Health, |server, call| {
             let registry = server.sessions.lock();
+            let warnings = registry.troubles().list();
             Ok(Json(Health {
-                status: "ok".into(),
+                status: if warnings.is_empty() { "ok" } else { "degraded" }.into(),
                 version: env!("CARGO_PKG_VERSION").into(),
                 generation: registry.generation().0,
                 sessions: registry.live().count() as u64,
                 control_groups: registry.groups().describe(),
+                warnings: match call.standing {
+                    Standing::Operator => warnings,
+                    _ => Vec::new(),
+                },
             }))
         })
         .await
@@ -114,7 +119,8 @@ pub(super) async fn list(
             let ended = registry.ended().filter(|_| query.all);
             let sessions =
                 ended.chain(registry.live()).map(|session| view::session(&registry, session));
-            Ok(Json(SessionList { sessions: sessions.collect() }))
+            let warnings = registry.troubles().list();
+            Ok(Json(SessionList { sessions: sessions.collect(), warnings }))
         })
         .await
 }

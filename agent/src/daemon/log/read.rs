@@ -85,6 +85,12 @@ impl Log for Reader {
         Ok(found.into())
     }
 
+    fn all(&self, query: &IncidentQuery) -> Result<Box<dyn Follower>, LogError> {
+        let wanted = Wanted::of(query)?;
+        self.writer.flush();
+        Ok(Box::new(Follow { dir: self.dir.clone(), wanted, cursor: Cursor::default() }))
+    }
+
     fn show(&self, id: &str) -> Result<String, LogError> {
         self.writer.flush();
         let found = query::by_id(&self.dir, id).map_err(unread)?;

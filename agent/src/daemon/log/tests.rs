@@ -40,13 +40,21 @@ fn daemon(world: &World, log: &LogHandle, mail: Mail) -> (Sessions, JoinHandle<(
         witness: Box::new(log.clone()),
         builtin: crate::policy::Builtin::default(),
         linger: Some(Duration::from_secs(60)),
+        troubles: Arc::clone(&world.troubles),
     };
     let registry = Registry::open(parts, &world.dir.path().join("state"), policy(POLICY)).unwrap();
     let sessions = Sessions::new(registry);
     let options = Options { sync: false, ..Options::new(log_dir(world), "epoch") };
     let journal = Journal::open(options).unwrap();
     let context = DaemonContext::new("h1".into(), sessions.clone(), mpsc::channel().0);
-    let writer = Writer::new(Box::new(Lossy), None, context, journal, mail, vitals());
+    let writer = Writer::new(
+        Box::new(Lossy),
+        None,
+        context,
+        journal,
+        mail,
+        (vitals(), world.troubles.clone()),
+    );
     (sessions, writer.spawn().unwrap())
 }
 

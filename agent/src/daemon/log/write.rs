@@ -1,6 +1,7 @@
 //! The thread that owns the log.
 
 use std::{
+    error::Error as _,
     io,
     os::fd::OwnedFd,
     sync::Arc,
@@ -17,7 +18,8 @@ use rustix::{
 use super::{Letter, Mail, control::records};
 use crate::{
     daemon::context::{DaemonContext, host},
-    incident::{Act, Actor, Control, EventSource, Journal, Pipeline, Schedule},
+    incident::{Act, Actor, Control, EventSource, Journal, JournalError, Pipeline, Schedule},
+    troubles::{Trouble, Troubles},
     vitals::Vitals,
 };
 
@@ -25,6 +27,8 @@ use crate::{
 const UNWOKEN: Duration = Duration::from_secs(1);
 /// How often it looks how full the ring is while it waits for repeats to come.
 const STEP: Duration = Duration::from_millis(20);
+/// How often it tries again to write where it could not.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// The kernel's events, whatever their source.
 struct Source(Box<dyn EventSource + Send>);
@@ -42,6 +46,10 @@ impl EventSource for Source {
         self.0.lost()
     }
 
+    fn has_more(&self) -> bool {
+        self.0.has_more()
+    }
+
     fn fill(&self) -> u8 {
         self.0.fill()
     }
@@ -57,6 +65,9 @@ pub(in crate::daemon) struct Writer {
     /// Whether the ring may hold something.
     pending: bool,
     vitals: Arc<Vitals>,
+    troubles: Arc<Troubles>,
+    /// When it was last tried to write, since it could not be.
+    failed: Option<Instant>,
 }
 
 impl Writer {
@@ -67,7 +78,7 @@ impl Writer {
         context: DaemonContext,
         journal: Journal,
         mail: Mail,
-        vitals: Arc<Vitals>,
+        (vitals, troubles): (Arc<Vitals>, Arc<Troubles>),
     ) -> Self {
         let pipeline = Pipeline::new(Source(events), context, journal);
         Self {
@@ -78,12 +89,17 @@ impl Writer {
             schedule: Schedule::default(),
             pending: true,
             vitals,
+            troubles,
+            failed: None,
         }
     }
 
     /// Starts the thread.
     pub(in crate::daemon) fn spawn(mut self) -> io::Result<JoinHandle<()>> {
-        thread::Builder::new().name("log".into()).spawn(move || while self.turn() {})
+        thread::Builder::new().name("log".into()).spawn(move || {
+            let _end = EndsTheDaemon;
+            while self.turn() {}
+        })
     }
 
     /// Waits for something to do, and does it. Says whether to go on.
@@ -94,9 +110,8 @@ impl Writer {
             match letter {
                 Letter::Control(control) => self.control(&control),
                 Letter::Canary(canary) => {
-                    if let Err(error) = self.pipeline.canary(*canary) {
-                        tracing::error!("{error}; the log lacks what the canary found");
-                    }
+                    let written = self.pipeline.canary(*canary);
+                    self.note(written);
                 }
                 Letter::Flush(done) => {
                     self.drain();
@@ -112,12 +127,18 @@ impl Writer {
         }
         if self.pending && self.pause().is_zero() {
             self.drain();
+        } else if self.failed.is_some_and(|failed| failed.elapsed() >= RETRY) {
+            let written = self.pipeline.write_waiting().and_then(|()| self.pipeline.ready());
+            self.note(written);
         }
         true
     }
 
-    /// How long what is in the ring may wait for repeats.
+    /// How long what is in the ring may wait: for repeats, or until the next try where the log could not be written.
     fn pause(&self) -> Duration {
+        if let Some(failed) = self.failed {
+            return RETRY.saturating_sub(failed.elapsed());
+        }
         self.schedule.wait(Instant::now(), self.pipeline.source().fill())
     }
 
@@ -131,7 +152,7 @@ impl Writer {
             Some(_) if self.pending => Some(pause.min(STEP)),
             Some(wake) => {
                 fds.push(PollFd::new(wake, PollFlags::IN));
-                None
+                self.failed.map(|_| RETRY)
             }
             None => Some(pause.max(UNWOKEN)),
         };
@@ -155,12 +176,37 @@ impl Writer {
     }
 
     fn drain(&mut self) {
-        if let Err(error) = self.pipeline.drain() {
-            tracing::error!("{error}; refusals wait in the kernel");
-        }
+        let drained = self.pipeline.drain().map(drop);
+        self.note(drained);
         self.schedule.drained(Instant::now());
         self.pending = false;
-        self.vitals.set_log(self.pipeline.metrics());
+    }
+
+    /// Says whether the log can be written, by what came of a try.
+    fn note(&mut self, written: Result<(), JournalError>) {
+        let metrics = self.pipeline.metrics();
+        match written {
+            // Lines that wait are written before any other.
+            Ok(()) => {
+                self.failed = None;
+                self.troubles.end(Trouble::Log);
+            }
+            Err(error) => {
+                self.failed = Some(Instant::now());
+                let source = error.source().map(|source| format!(": {source}"));
+                let source = source.unwrap_or_default();
+                let (waiting, dropped) = (metrics.waiting, metrics.dropped);
+                let mut message = format!(
+                    "the log can't be written: {error}{source}; {waiting} acts of control wait for it in memory, refusals \
+                     in the kernel"
+                );
+                if dropped > 0 {
+                    message.push_str(&format!("; {dropped} acts found no room"));
+                }
+                self.troubles.begin(Trouble::Log, message);
+            }
+        }
+        self.vitals.set_log(metrics);
     }
 
     fn control(&mut self, control: &crate::session::witness::Control) {
@@ -172,12 +218,28 @@ impl Writer {
     fn stopped(&mut self) {
         let by = Actor { uid: 0, user: None, pid: std::process::id(), session: None };
         self.append(Control::new(self.host.clone(), Act::DaemonStop, by));
+        // Nobody keeps them from here on: the journal has what the log lacks.
+        for record in self.pipeline.waiting() {
+            let line = serde_json::to_string(record).unwrap_or_default();
+            tracing::error!("the log lacks a line: {line}");
+        }
     }
 
     fn append(&mut self, control: Control) {
-        let act = control.act;
-        if let Err(error) = self.pipeline.control(control) {
-            tracing::error!("{error}; the log lacks an act of control: {act}");
+        let written = self.pipeline.control(control);
+        self.note(written);
+    }
+}
+
+/// Ends the process where a panic ends the log's thread: a daemon that goes on without would answer as if acts were
+/// written down.
+struct EndsTheDaemon;
+
+impl Drop for EndsTheDaemon {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("the log's thread panicked: the daemon ends, enforcement stays");
+            std::process::abort();
         }
     }
 }

@@ -59,14 +59,19 @@ struct Mark {
 }
 
 impl Tail {
-    pub(super) fn read(dir: &Path, epoch: &str) -> io::Result<Self> {
-        let mut tail = Self {
+    /// Of a log without a line.
+    pub(super) fn empty() -> Self {
+        Self {
             prev: GENESIS.into(),
             seen: Seen::default(),
             totals: HashMap::new(),
             time: None,
             torn: None,
-        };
+        }
+    }
+
+    pub(super) fn read(dir: &Path, epoch: &str) -> io::Result<Self> {
+        let mut tail = Self::empty();
         let mut left = LOOK_BACK;
         let mut found = false;
         for log in files::open_all(dir)?.iter().rev() {

@@ -232,3 +232,61 @@ fn garbage_is_counted_and_told_and_leaves_the_ring() {
     let Record::Lost(lost) = &records(dir.path())[1] else { panic!() };
     assert_eq!((lost.count, lost.reason.as_str()), (2, "undecodable: record of 3 bytes, 8 needed"));
 }
+
+fn act(number: u32, outcome: Outcome) -> Control {
+    let by = crate::incident::Actor { uid: 0, user: None, pid: number, session: None };
+    Control { outcome, ..Control::new("h1", crate::incident::Act::Grant, by) }
+}
+
+#[test]
+fn acts_wait_in_memory_until_the_log_can_be_written_and_then_are_all_there_in_order() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, aside) = (home.path().join("log"), home.path().join("aside"));
+    let mut pipeline = pipeline(&dir, Ring::default());
+    fs::rename(&dir, &aside).unwrap();
+    fs::write(&dir, "in its place").unwrap();
+    for number in 0..40 {
+        assert!(pipeline.control(act(number, Outcome::Done)).is_err());
+    }
+    assert_eq!((pipeline.metrics().waiting, pipeline.metrics().dropped), (40, 0));
+    // Refused ones crowd nobody out.
+    for number in 0..5000 {
+        assert!(pipeline.control(act(number, Outcome::Refused)).is_err());
+    }
+    assert!(pipeline.control(act(40, Outcome::Done)).is_err());
+    assert_eq!((pipeline.metrics().waiting, pipeline.metrics().dropped), (2049, 5040 - 2048));
+    fs::remove_file(&dir).unwrap();
+    fs::rename(&aside, &dir).unwrap();
+    pipeline.drain().unwrap();
+    assert_eq!(pipeline.metrics().waiting, 0);
+    let records = records(&dir);
+    let done = records.iter().filter_map(|record| match record {
+        Record::Control(control) if control.outcome == Outcome::Done => Some(control.by.pid),
+        _ => None,
+    });
+    assert_eq!(done.collect::<Vec<_>>(), (0..41).collect::<Vec<_>>());
+    let Some(Record::Lost(lost)) = records.last() else { panic!("{records:?}") };
+    assert_eq!(lost.count, 5040 - 2048);
+    assert_eq!((records.len(), verify(&dir).unwrap().broken), (2050, None));
+}
+
+#[test]
+fn log_that_can_not_be_opened_at_the_start_is_opened_later_and_has_nothing_twice() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, aside) = (home.path().join("log"), home.path().join("aside"));
+    pipeline(&dir, ring([event(1)])).drain().unwrap();
+    fs::rename(&dir, &aside).unwrap();
+    fs::write(&dir, "in its place").unwrap();
+    let options = Options { sync: false, ..Options::new(&dir, "boot") };
+    assert!(Journal::open(options.clone()).is_err());
+    let source = ring([event(1), event(2)]);
+    let mut pipeline = Pipeline::new(source, TestContext, Journal::later(options).unwrap());
+    assert!(pipeline.drain().is_err());
+    assert!(pipeline.control(act(7, Outcome::Done)).is_err());
+    fs::remove_file(&dir).unwrap();
+    fs::rename(&aside, &dir).unwrap();
+    pipeline.drain().unwrap();
+    assert_eq!(pipeline.metrics().repeats, 1);
+    assert_eq!(incidents(&dir).iter().map(|found| found.count).sum::<u64>(), 2);
+    assert_eq!(verify(&dir).unwrap().broken, None);
+}

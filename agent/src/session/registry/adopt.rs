@@ -114,9 +114,7 @@ impl Registry {
         session.ended = Some(Ending { at: now, by: by.clone(), reason: reason.into() });
         let mut control = Control::of(Act::End, &session, &by);
         control.reason = Some(reason.into());
-        if let Err(error) = self.store.write_session(&session) {
-            tracing::error!("{error}");
-        }
+        self.save(&session);
         self.remember(session);
         self.tell(control);
     }

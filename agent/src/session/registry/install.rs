@@ -24,6 +24,7 @@ use crate::{
         store::Numbers,
         witness::{Act, Control},
     },
+    troubles::Trouble,
 };
 
 /// What a policy put in force has changed.
@@ -64,9 +65,12 @@ impl Registry {
     /// # Errors
     /// The policy does not fit, or the kernel refused it: the policy before stays in force.
     pub fn install(&mut self, policy: Policy, act: Act, by: &Actor) -> Result<Installed, Error> {
+        let is_start = matches!(act, Act::DaemonStart);
+        if !is_start {
+            self.may_grow()?;
+        }
         let Ready { bits, compiled, rules, tables, losers, report } = self.ready(&policy, by)?;
-        self.store
-            .write_numbers(&Numbers { generation: report.generation, tools: bits.clone() })?;
+        self.write_numbers(report.generation, &bits, is_start)?;
         // Tools that are gone are taken from the sessions before the new tables come: their bits mean
         // nothing there, and may be another tool's in the tables after those.
         for (index, (session, _)) in losers.iter().enumerate() {
@@ -97,16 +101,34 @@ impl Registry {
         for (session, gone) in losers {
             let mut control = Control::of(Act::Drop, &session, by);
             control.tools = names(&gone);
-            if let Err(error) = self.store.write_session(&session) {
-                tracing::error!(session = %session.name, "{error}; the kernel has it");
-            }
+            self.save(&session);
             self.live.insert(session.id, session);
             self.tell(control);
         }
         self.rewrite_kept();
+        if !is_start {
+            self.troubles.end(Trouble::Policy);
+        }
         self.is_unsettled = true;
         self.bell.notify_one();
         Ok(report)
+    }
+
+    /// Writes what a reload must find again. At a start it may be that nothing can be written: that is no error where
+    /// the file gives each tool the bit that it has, since the kernel tells the generation.
+    fn write_numbers(
+        &mut self,
+        generation: u32,
+        bits: &ToolBits,
+        is_start: bool,
+    ) -> Result<(), Error> {
+        let written = self.store.write_numbers(&Numbers { generation, tools: bits.clone() });
+        let written = self.noted(written);
+        self.unsaved.numbers = written.is_err();
+        if is_start && bits.iter().all(|(name, bit)| self.bits.bit(name) == Some(bit)) {
+            return Ok(());
+        }
+        written
     }
 
     /// Writes the live sessions anew: which tools leave open what was opened with them is the new policy's say.
@@ -123,7 +145,8 @@ impl Registry {
     /// Gives sessions back what a policy that did not come would have taken, and the file its numbers.
     fn restore(&mut self, losers: &[(Session, Vec<Grant>)]) {
         let numbers = Numbers { generation: self.generation.0, tools: self.bits.clone() };
-        if let Err(error) = self.store.write_numbers(&numbers) {
+        let written = self.store.write_numbers(&numbers);
+        if let Err(error) = self.noted(written) {
             tracing::error!(
                 "{error}; after a restart, grants of tools that the new policy lacks go"
             );

@@ -57,6 +57,7 @@ impl Registry {
         owner: Actor,
         process: BorrowedFd<'_>,
     ) -> Result<&Session, Error> {
+        self.may_grow()?;
         let remark = start.remark;
         let mut session = self.prepare(start, owner.clone())?;
         let slot = session.slot();
@@ -109,6 +110,7 @@ impl Registry {
         }
         self.live.remove(&id);
         self.ended.remove(&id);
+        self.unsaved.sessions.remove(&id);
         if let Err(error) = self.store.remove_session(id) {
             tracing::error!("{error}");
         }

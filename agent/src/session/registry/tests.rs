@@ -1,5 +1,6 @@
 //! Tests of the registry over a kernel that only remembers.
 
+mod faults;
 mod lives;
 mod policies;
 mod starts;
@@ -17,6 +18,7 @@ use crate::{
         testing::{Double, Hands, Memory},
         witness::Act,
     },
+    troubles::Troubles,
 };
 
 /// A policy with three tools.
@@ -51,6 +53,7 @@ pub(crate) struct World {
     pub(crate) clock: Hands,
     pub(crate) memory: Memory,
     pub(crate) dir: tempfile::TempDir,
+    pub(crate) troubles: Arc<Troubles>,
 }
 
 impl World {
@@ -60,19 +63,29 @@ impl World {
             clock: Hands::default(),
             memory: Memory::default(),
             dir: tempfile::tempdir().unwrap(),
+            troubles: Arc::default(),
         }
     }
 
     /// The registry, as a daemon's start finds it.
     pub(crate) fn open(&self, text: &str) -> Registry {
-        let parts = Parts {
+        Registry::open(self.parts(), self.dir.path(), policy(text)).unwrap()
+    }
+
+    /// The same, without a policy as yet.
+    pub(crate) fn take_over(&self) -> Registry {
+        Registry::take_over(self.parts(), self.dir.path()).unwrap()
+    }
+
+    fn parts(&self) -> Parts {
+        Parts {
             enforcer: Box::new(self.kernel.clone()),
             clock: Arc::new(self.clock.clone()),
             witness: Box::new(self.memory.clone()),
             builtin: Builtin::default(),
             linger: Some(Duration::from_secs(60)),
-        };
-        Registry::open(parts, self.dir.path(), policy(text)).unwrap()
+            troubles: Arc::clone(&self.troubles),
+        }
     }
 
     /// What the kernel holds for a session.

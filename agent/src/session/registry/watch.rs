@@ -168,6 +168,7 @@ impl Registry {
     /// Lets go of what no session needs any more: what ended sessions were given, and what is looked at for them.
     pub fn settle(&mut self) {
         self.is_unsettled = false;
+        self.save_rest();
         let lingering = std::mem::take(&mut self.lingering);
         let (left, gone): (Vec<_>, Vec<_>) = lingering.into_iter().partition(|(_, slot)| {
             // A slot that another session has counts that one's processes.

@@ -1,0 +1,122 @@
+//! Which policy a start puts in force: the folder's; where that can't be, the last good one; where there is none, one
+//! that allows nothing. The daemon comes up with each, and says which.
+
+use std::path::Path;
+
+use super::DaemonError;
+use crate::{
+    policy::{self, Diagnostic, Policy},
+    session::{
+        Actor, Error, Registry,
+        policy_dir::{checked, finish_push, mend},
+        registry::empty,
+        witness::Act,
+    },
+    troubles::{Trouble, Troubles},
+};
+
+/// Puts a policy in force at the daemon's start.
+///
+/// # Errors
+/// The kernel takes none.
+pub(super) fn put_in_force(
+    registry: &mut Registry,
+    dir: &Path,
+    troubles: &Troubles,
+) -> Result<(), DaemonError> {
+    if let Err(error) = finish_push(dir) {
+        tracing::error!("can't end a push that was interrupted, in `{}`: {error}", dir.display());
+    }
+    let Err(wrong) = of_folder(registry, dir) else { return Ok(()) };
+    let help = mend(dir);
+    match of_before(registry) {
+        Ok(true) => troubles
+            .begin(Trouble::Policy, format!("the last good policy is in force: {wrong}; {help}")),
+        kept => {
+            let none =
+                kept.err().map_or_else(|| "none".to_owned(), |error| format!("none ({error})"));
+            install(registry, empty())?;
+            let message = format!(
+                "a policy that allows nothing is in force: {wrong}; of the last good one there is {none}; {help}"
+            );
+            troubles.begin(Trouble::Policy, message);
+        }
+    }
+    Ok(())
+}
+
+/// Puts the folder's policy in force, and says everything that is wrong with it.
+fn of_folder(registry: &mut Registry, dir: &Path) -> Result<(), Error> {
+    let sources = policy::read(dir)?;
+    let policy = checked(&sources).inspect_err(|error| {
+        if let Error::Policy(diagnostics) = error {
+            print(diagnostics);
+        }
+    })?;
+    print(&policy.warnings);
+    install(registry, policy)?;
+    registry.keep_policy(&sources);
+    Ok(())
+}
+
+/// Puts the last good policy in force; says whether there is one.
+fn of_before(registry: &mut Registry) -> Result<bool, Error> {
+    let Some(sources) = registry.last_policy()? else { return Ok(false) };
+    install(registry, checked(&sources)?)?;
+    Ok(true)
+}
+
+fn install(registry: &mut Registry, policy: Policy) -> Result<(), Error> {
+    registry.install(policy, Act::DaemonStart, &Actor::daemon()).map(drop)
+}
+
+fn print(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        eprintln!("{diagnostic}\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Arc};
+
+    use super::*;
+    use crate::session::registry::tests::{POLICY, World};
+
+    /// What a start with this folder has in force, and what it says.
+    fn begin(world: &World, dir: &Path) -> (Vec<String>, Vec<String>) {
+        let troubles = Arc::clone(&world.troubles);
+        troubles.end(Trouble::Policy);
+        let mut registry = world.take_over();
+        put_in_force(&mut registry, dir, &troubles).unwrap();
+        (registry.policy().profiles.keys().cloned().collect(), troubles.list())
+    }
+
+    #[test]
+    fn start_takes_the_folder_s_policy_or_the_last_good_or_none() {
+        let world = World::new();
+        let dir = world.dir.path().join("policy.d");
+        // A new host with a folder that is not there.
+        let (profiles, said) = begin(&world, &dir);
+        assert!(profiles.is_empty());
+        assert!(
+            said[0].contains("allows nothing") && said[0].contains("does not exist"),
+            "{said:?}"
+        );
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("a.toml"), POLICY).unwrap();
+        let good = vec!["coder".to_owned(), "watcher".to_owned()];
+        assert_eq!(begin(&world, &dir), (good.clone(), Vec::new()));
+        // An error in it, and no folder at all.
+        fs::write(dir.join("b.toml"), "schema = 1\n[profile.x]\ntools = [\"y\"]\n").unwrap();
+        let (profiles, said) = begin(&world, &dir);
+        assert_eq!(profiles, good);
+        assert!(said[0].contains("last good policy") && said[0].contains("1 error"), "{said:?}");
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(begin(&world, &dir).0, good);
+        // The last good one damaged.
+        fs::write(world.dir.path().join("policy.json"), "{").unwrap();
+        let (profiles, said) = begin(&world, &dir);
+        assert!(profiles.is_empty() && said[0].contains("policy.json"), "{said:?}");
+    }
+}
