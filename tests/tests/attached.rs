@@ -1,6 +1,7 @@
 //! The hooks are attached while there are sessions, and no longer than a while after the last: others pay for them.
+//! Each hook of the kernel's is one of them, or known and not needed.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, thread, time::Duration};
 
 use tests::{
     Changed, bed,
@@ -15,18 +16,55 @@ const LONG: Duration = Duration::from_secs(120);
 /// Hooks on the data path.
 const USES: usize = 4;
 
+/// Where the hooks are listed that Remit does not use.
+const PAGE: &str = include_str!("../../docs/threat-model.md");
+/// The title above that list, and what ends it.
+const TITLE: &str = "\n## Hooks of the kernel that Remit does not use\n";
+const NEXT_TITLE: &str = "\n## ";
+
+/// Functions that are named as those of the hooks are, and are none (kernel/bpf/bpf_lsm.c).
+const HELPERS: [&str; 7] = [
+    "find_cgroup_shim",
+    "get_retval_range",
+    "has_d_inode_locked",
+    "hook_returns_errno",
+    "is_sleepable_hook",
+    "is_trusted",
+    "verify_prog",
+];
+
 /// The hooks that are attached.
 fn attached() -> Vec<String> {
     let links = fs::read_dir(Path::new(PINS).join("v1/links")).unwrap();
     links.map(|link| link.unwrap().file_name().into_string().unwrap()).collect()
 }
 
+/// The programs that are loaded.
+fn programs() -> BTreeSet<String> {
+    let programs = fs::read_dir(Path::new(PINS).join("v1/programs")).unwrap();
+    programs.map(|program| program.unwrap().file_name().into_string().unwrap()).collect()
+}
+
 /// How many of the loaded hooks have to be attached for a session.
 fn needed() -> usize {
     let others = ["given", "connections"];
-    let programs = fs::read_dir(Path::new(PINS).join("v1/programs")).unwrap();
-    let names = programs.map(|program| program.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| !others.contains(&name.as_str())).count()
+    programs().iter().filter(|name| !others.contains(&name.as_str())).count()
+}
+
+/// The hooks that this kernel has.
+fn of_kernel() -> BTreeSet<String> {
+    let symbols = fs::read_to_string("/proc/kallsyms").unwrap();
+    let functions = symbols.lines().filter_map(|line| line.split_once(" T bpf_lsm_"));
+    let hooks = functions.map(|(_, name)| name.to_owned());
+    hooks.filter(|name| !HELPERS.contains(&name.as_str())).collect()
+}
+
+/// The hooks that the page says are not used: in the first column of its tables, between backticks.
+fn unused() -> BTreeSet<String> {
+    let (_, after) = PAGE.split_once(TITLE).unwrap();
+    let section = after.split(NEXT_TITLE).next().unwrap();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
 #[track_caller]
@@ -72,4 +110,17 @@ fn hooks_are_attached_for_sessions_and_nobody_else() {
     // That a host can enforce is known without a session, too, and by trying it.
     bed().remit(["doctor", "--config", SETTINGS]).expect(0);
     confined();
+}
+
+/// A new kernel's new hook fails this, until somebody has looked what it sees that no other does.
+#[test]
+fn hooks_of_the_kernel_are_used_or_listed_as_unused() {
+    let _session = bed().session("plain").interactive();
+    let (kernel, used, unused) = (of_kernel(), programs(), unused());
+    assert!(kernel.len() > 200, "{kernel:?}");
+    let neither: Vec<_> =
+        kernel.iter().filter(|hook| !used.contains(*hook) && !unused.contains(*hook)).collect();
+    assert!(neither.is_empty(), "neither used nor in docs/threat-model.md: {neither:?}");
+    let both: Vec<_> = used.intersection(&unused).collect();
+    assert!(both.is_empty(), "used, and in docs/threat-model.md as unused: {both:?}");
 }

@@ -3,7 +3,7 @@
 
 use std::{ffi::OsString, fs};
 
-use tests::{Builder, Case, allowed, bed, fails, judge, refused};
+use tests::{Answer, Builder, Case, allowed, bed, fails, judge, refused, untagged};
 
 /// The folder of the tests.
 const ROOT: &str = "/srv/test/control";
@@ -117,6 +117,26 @@ fn file_that_may_only_be_read_keeps_its_flags() {
             fails("ENOTTY", op("sys ioctl w=@rw/file 0x40047777 z=8")),
         ],
     );
+}
+
+#[test]
+fn number_that_reaches_beyond_its_file_is_refused() {
+    let forbidden =
+        |text: &str| refused("file.ioctl", "guard", op(text)).error("EPERM").would_allow(&[]);
+    // `EXT4_IOC_MOVE_EXT` takes a second descriptor, `BTRFS_IOC_SNAP_CREATE` and `BTRFS_IOC_SUBVOL_CREATE_V2`
+    // all below a folder; beside each what is no such number.
+    let cases = [
+        forbidden("sys ioctl w=@rw/file 0xc028660f z=40"),
+        forbidden("sys32 54 w=@rw/file 3223873039 z=40"),
+        forbidden("sys ioctl r=@rw/folder 0x50009401 z=4096"),
+        forbidden("sys ioctl r=@rw/folder 0x50009418 z=4096"),
+        fails("ENOTTY", op("sys ioctl w=@rw/file 0xc0286677 z=40")),
+        fails("ENOTTY", op("sys ioctl r=@rw/folder 0x50009477 z=4096")),
+    ];
+    judge(session(), &cases);
+    for answer in untagged(&[op("sys ioctl w=@rw/file 0xc028660f z=40")]) {
+        assert_eq!(answer, Answer::Failed("ENOTTY".into()));
+    }
 }
 
 #[test]

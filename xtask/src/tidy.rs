@@ -2,8 +2,9 @@
 //! Reads what git tracks; changes nothing.
 
 mod checks;
+mod hooks;
 
-use std::{fs, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use anyhow::Result;
 
@@ -49,13 +50,19 @@ fn files() -> Result<Vec<String>> {
     list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     let names = capture(list.current_dir(root()))?;
     let mut findings = Vec::new();
+    let mut used = BTreeSet::new();
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let name = String::from_utf8_lossy(name);
         // A file that was removed but not yet from the index, or that is no text, has no form.
         if let Ok(text) = fs::read_to_string(root().join(&*name)) {
             findings.extend(checks::check(&name, &text));
+            if name.starts_with(hooks::FOLDER) {
+                used.extend(hooks::used(&text).map(str::to_owned));
+            }
         }
     }
+    let page = fs::read_to_string(root().join(hooks::PAGE)).unwrap_or_default();
+    findings.extend(hooks::check(&page, &used));
     Ok(findings)
 }
 

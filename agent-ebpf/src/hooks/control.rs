@@ -99,6 +99,18 @@ const QUERIES: [u32; 13] = [
     0xc068_6611,
 ];
 
+/// What a number for files has below its direction and length: a letter and a number of its own.
+const NAME: u32 = 0xffff;
+/// Numbers that work on more than the file that they are used on, and no hook sees on what: a second descriptor
+/// (`EXT4_IOC_MOVE_EXT`, `XFS_IOC_SWAPEXT`, `F2FS_IOC_MOVE_RANGE`, `CIFS_IOC_COPYCHUNK_FILE`), a path
+/// (`OCFS2_IOC_REFLINK`), or all that lies below a folder (`BTRFS_IOC_SNAP_CREATE`, `SUBVOL_CREATE`,
+/// `SNAP_DESTROY`, each with its successor, and bcachefs's two). Compared by [`NAME`]: some have another length
+/// for 32-bit programs.
+const BEYOND: [u32; 13] = [
+    0x660f, 0x586d, 0xf509, 0xcf03, 0x6f04, 0x9401, 0x9417, 0x940e, 0x9418, 0x940f, 0x943f, 0xbc10,
+    0xbc11,
+];
+
 /// A set of small numbers.
 const fn bits(numbers: &[u32]) -> u64 {
     let mut set = 0;
@@ -147,9 +159,7 @@ fn controlled(file: *const c_void, command: u32) -> i32 {
         _ => TYPING.contains(&command) || OWNING.contains(&command),
     };
     if is_forbidden {
-        let arguments = [command, 0, 0];
-        let act = Act { operation: Operation::FileIoctl, object: OBJECT_NUMBER, arguments };
-        return check::refuse(tag, &act, Reason::Guard, EPERM);
+        return forbid(tag, command);
     }
     if is_free(command) { 0 } else { control_file(tag, file, command) }
 }
@@ -187,6 +197,10 @@ fn control_file(tag: &Tag, file: *const c_void, command: u32) -> i32 {
     if kind != S_IFREG && kind != S_IFDIR || is_query(command) {
         return 0;
     }
+    // Also on a file without a name: it may be the other one that matters.
+    if BEYOND.contains(&(command & NAME)) {
+        return forbid(tag, command);
+    }
     // What has no name, and what is in a file system of the kernel's own, is its who has the descriptor.
     let dentry: u64 = member!(file, file_path_dentry);
     if member!(u32, inode, inode_nlink) == 0 || FileSystem::of(dentry).is_internal() {
@@ -200,6 +214,14 @@ fn control_file(tag: &Tag, file: *const c_void, command: u32) -> i32 {
 fn is_socket(file: *const c_void) -> bool {
     let inode: *const c_void = member!(file, file_inode);
     member!(u16, inode, inode_mode) & S_IFMT == S_IFSOCK
+}
+
+/// Refuses a number whatever the policy says.
+#[inline(always)]
+fn forbid(tag: &Tag, command: u32) -> i32 {
+    let act =
+        Act { operation: Operation::FileIoctl, object: OBJECT_NUMBER, arguments: [command, 0, 0] };
+    check::refuse(tag, &act, Reason::Guard, EPERM)
 }
 
 #[inline(always)]
