@@ -53,15 +53,12 @@ const PIDFS: u64 = 0x5049_4446;
 /// [`FileRequest::flags`]: the place is where something is renamed or linked to; `to` is where it comes
 /// from.
 pub const ARRIVING: u32 = 8;
-
 /// [`FileRequest::flags`]: a descriptor that is open is used. What it is of may have lost its name: then the
 /// name counts that it had last. What nobody has a path to (pipes, memory files) is of who holds it, and
 /// what the session was given at its start stays usable.
 pub const USE: u32 = 16;
-
 /// [`FileRequest::flags`]: a program that gives its process more privilege: only tools count that let it.
 pub const SET_ID: u32 = 32;
-
 /// [`FileRequest::flags`]: what is asked about the place is asked about every name in its folder.
 pub const ANY_NAME: u32 = 64;
 

@@ -75,8 +75,8 @@ fn is_foreign(tag: &Tag, sk: *const c_void) -> bool {
 }
 
 /// Refuses to send over a connection to the control socket that the session did not make, in a session that is only
-/// audited too: what is sent there is an act of control.
-#[inline(always)]
+/// audited too: what is sent there is an act of control. Not inlined: its callers' frames lie below the deepest calls.
+#[inline(never)]
 pub fn refuse_foreign(tag: &Tag, sock: *const c_void) -> i32 {
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null() || member!(u16, sk, sock_family) != AF_UNIX || !is_foreign(tag, sk) {

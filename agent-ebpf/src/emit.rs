@@ -7,9 +7,7 @@ use agent_common::{
         VERDICT_WOULD_DENY,
     },
     id::{Generation, Slot, Tag},
-    limits::{
-        ANCESTORS, COMPONENTS, NAME_BYTES, PATH_BYTES, RING_BYTES, RING_RESERVE, RING_SHARE,
-    },
+    limits::{ANCESTORS, COMPONENTS, NAME_BYTES, PATH_BYTES, RING_BYTES, RING_RESERVE, RING_SHARE},
 };
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP},
@@ -196,9 +194,9 @@ fn has_share(tag: &Tag, more: u64) -> bool {
     };
     // SAFETY: values of maps are valid; the counters only grow, and a little older ones do as well.
     let (sent, taken) = unsafe { (sent.read_volatile(), taken.read_volatile()) };
-    let own = if sent > taken { sent - taken } else { 0 };
+    let own = sent.saturating_sub(taken);
     let kept = waiting() + RING_RESERVE;
-    let free = if kept < RING_BYTES as u64 { RING_BYTES as u64 - kept } else { 0 };
+    let free = (RING_BYTES as u64).saturating_sub(kept);
     own + more <= RING_SHARE * free
 }
 

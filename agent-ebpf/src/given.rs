@@ -13,8 +13,7 @@ use agent_common::{
 use aya_ebpf::helpers::generated::bpf_sock_from_file;
 
 use crate::{
-    control_socket,
-    kernel,
+    control_socket, kernel,
     maps::{GIVEN_FILES, GIVING},
     member,
 };

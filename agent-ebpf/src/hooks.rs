@@ -6,6 +6,7 @@
 
 mod attribute;
 mod control;
+mod descriptor;
 mod ends;
 mod exec;
 mod file;

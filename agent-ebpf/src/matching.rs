@@ -200,7 +200,7 @@ fn fold(s: &mut Scratch) {
         let from_a = low + (0x80 - b'A' as u64) * ONES;
         let beyond_z = low + (0x7f - b'Z' as u64) * ONES;
         let large = (from_a ^ beyond_z) & !word & TOPS;
-        let tildes = word ^ b'~' as u64 * ONES;
+        let tildes = word ^ (b'~' as u64 * ONES);
         s.odd |= word & TOPS | tildes.wrapping_sub(ONES) & !tildes & TOPS;
         s.key[place] = word | large >> 2;
         place += 1;

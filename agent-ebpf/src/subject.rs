@@ -20,7 +20,7 @@ pub fn current() -> Option<Tag> {
 #[inline(always)]
 pub fn look_up() -> Option<Tag> {
     if is_storage_lost() {
-        return current_by_address();
+        return current_by_address().copied();
     }
     // SAFETY: a task's storage lives as long as the task.
     at_a_glance().or_else(|| unsafe { TAGS.get(kernel::current()).as_ref() }.copied())
@@ -53,32 +53,35 @@ fn is_storage_lost() -> bool {
 /// The running task's tag where tags are kept by address. The daemon can only write to a task's storage: what
 /// it wrote there is moved before the task that has it can fork, since forking is what loses it.
 #[inline(never)]
-fn current_by_address() -> Option<Tag> {
+fn current_by_address() -> Option<&'static Tag> {
     let task = kernel::current();
     let address = task.0 as u64;
     // SAFETY: an entry lives as long as its task.
     if let Some(tag) = unsafe { TAGS_BY_TASK.get(address) } {
         note_process(tag);
-        return Some(*tag);
+        return Some(tag);
     }
     let tag = move_tag(task)?;
-    note_process(&tag);
+    note_process(tag);
     Some(tag)
 }
 
 /// Moves the tag that the daemon wrote to a task's storage to where the task can't lose it. When memory is short it
 /// stays where it is: the task has it in any case, and the daemon starts no session like that.
 #[inline(always)]
-fn move_tag(task: Task) -> Option<Tag> {
+fn move_tag(task: Task) -> Option<&'static Tag> {
     if !kernel::has_storage(task) {
         return None;
     }
+    let address = task.0 as u64;
     // SAFETY: a task's storage lives as long as the task, which the callers keep.
-    let tag = *unsafe { TAGS.get(task).as_ref()? };
-    if TAGS_BY_TASK.insert(task.0 as u64, tag, 0).is_ok() {
-        TAGS.remove(task);
+    let stored: &'static Tag = unsafe { TAGS.get(task).as_ref()? };
+    if TAGS_BY_TASK.insert(address, *stored, 0).is_err() {
+        return Some(stored);
     }
-    Some(tag)
+    TAGS.remove(task);
+    // SAFETY: an entry lives as long as its task.
+    unsafe { TAGS_BY_TASK.get(address) }
 }
 
 /// Tells the daemon of the running process.
@@ -122,9 +125,7 @@ pub fn note(task: Task) -> bool {
             return false;
         }
     }
-    moved.is_none_or(|tag| {
-        TAGS_BY_PROCESS.insert(member!(u32, task.0, task_tgid), *tag, 0).is_ok()
-    })
+    moved.is_none_or(|tag| TAGS_BY_PROCESS.insert(member!(u32, task.0, task_tgid), *tag, 0).is_ok())
 }
 
 /// Gives a task the tag; `false` when the kernel is out of memory.

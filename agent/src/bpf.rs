@@ -3,6 +3,7 @@
 mod attachment;
 pub mod doctor;
 pub mod events;
+mod generation;
 #[cfg(feature = "hole")]
 mod hole;
 mod kernel;

@@ -20,6 +20,7 @@ pub mod teardown;
 mod work;
 
 use std::{
+    fs,
     io::IsTerminal as _,
     os::fd::BorrowedFd,
     path::{Path, PathBuf},
@@ -144,7 +145,9 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     let settings = Settings::load(config)?;
     allow_descriptors();
     let locks = (Lock::take(&settings.state_dir)?, Lock::take_pins(&settings.pin_dir)?);
-    let Kernel { enforcer, events, wake, vacancies, epoch } = kernel::start(&settings)?;
+    // Where nothing was pinned, the folder that was locked goes again; one with pins stays.
+    let started = kernel::start(&settings).inspect_err(|_| drop(fs::remove_dir(&settings.pin_dir)));
+    let Kernel { enforcer, events, wake, vacancies, epoch } = started?;
     let troubles = Arc::new(Troubles::default());
     let (log, mail) = log::mailbox().map_err(DaemonError::system("make an event counter"))?;
     let groups = Groups::open(&settings.control_group);

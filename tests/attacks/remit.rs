@@ -78,11 +78,11 @@ fn socket() -> Vec<Attack> {
     vec![
         ask(
             "start a session anew",
-            r#"in-child http-done {socket} POST /v1/sessions {"profile":"agent","workdir":"/"}"#,
+            r#"in-child http-done {socket} POST /v1/sessions {"profile":"agent","workdir":"/run/remit-test/work"}"#,
         ),
         ask(
             "start a session of another profile",
-            r#"in-child http-done {socket} POST /v1/sessions {"profile":"terminals","workdir":"/"}"#,
+            r#"in-child http-done {socket} POST /v1/sessions {"profile":"terminals","workdir":"/run/remit-test/work"}"#,
         ),
         ask(
             "give oneself a tool",

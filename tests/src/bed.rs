@@ -142,7 +142,7 @@ impl Bed {
         let pid = child.id();
         *self.daemon() = Some(child);
         fs::write(former(), pid.to_string()).expect("the daemon's number can be kept");
-        eventually("the daemon to answer", Duration::from_secs(300), || {
+        eventually("the daemon to answer", Duration::from_secs(600), || {
             if let Some(status) = self.daemon().as_mut().and_then(|child| child.try_wait().ok()?) {
                 panic!("remitd ended: {status}\n{}", self.daemon_log());
             }

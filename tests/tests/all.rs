@@ -33,6 +33,6 @@ mod sockets;
 mod stopping;
 mod swaps;
 mod tagging;
-mod udp_sockets;
 mod terminals;
+mod udp_sockets;
 mod unix;

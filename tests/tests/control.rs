@@ -224,7 +224,7 @@ fn lock_on_what_was_open_needs_the_tool_still() {
 #[test]
 fn device_is_controlled_by_io_uring_with_the_right_alone() {
     let session = session();
-    let made = tests::untagged(&[op("mknod @rw/null null"), op("mknod @ro/null null")]);
+    let made = untagged(&[op("mknod @rw/null null"), op("mknod @ro/null null")]);
     assert!(made.iter().all(|answer| answer.error().is_empty()), "{made:?}");
     judge(
         session,

@@ -83,6 +83,7 @@ fn shrinks_and_does_not_grow(parts: &[&str], name: &str) {
 
 #[test]
 fn daemon_comes_up_with_the_last_good_policy_where_the_folder_is_bad_and_nothing_can_be_written() {
+    tests::slow!();
     prepare();
     let mut probe = bed().session("p").interactive();
     let begin = || bed().session("p").spawn(["sleep", "1000"]);
@@ -135,6 +136,7 @@ fn daemon_comes_up_with_the_last_good_policy_where_the_folder_is_bad_and_nothing
 
 #[test]
 fn daemon_with_other_programs_takes_over_and_refuses_nothing_that_is_allowed() {
+    tests::slow!();
     prepare();
     let mut probe = bed().session("p").interactive();
     probe.ask(words!["start", "allowed", "50000", "read", DATA]);

@@ -7,11 +7,11 @@ use tests::{Builder, Case, allowed, bed, judge, refused};
 /// The folder of the tests.
 const ROOT: &str = "/srv/test/moves";
 
-/// `inbox` is covered one level deep; `work` with everything, `second` and `third` to write, by a tool each; of
+/// `inbox` is covered one level deep; `own` with everything, `second` and `third` to write, by a tool each; of
 /// `shelf` a tool that the session does not hold covers what is below.
 fn session() -> Builder {
     let root = bed().folder("moves");
-    for area in ["inbox", "work", "second", "third", "shelf"] {
+    for area in ["inbox", "own", "second", "third", "shelf"] {
         for folder in ["folder", "private", "empty"] {
             fs::create_dir_all(root.join(area).join(folder)).unwrap();
         }
@@ -24,8 +24,8 @@ fn session() -> Builder {
         [tool.inbox]
         files = [{ paths = ["/srv/test/moves/inbox/*", "/srv/test/moves/shelf/*"],
                    access = ["read", "write", "create", "delete"] }]
-        [tool.work]
-        files = [{ paths = ["/srv/test/moves/work/**"],
+        [tool.own]
+        files = [{ paths = ["/srv/test/moves/own/**"],
                    access = ["read", "write", "create", "delete", "exec", "connect", "ioctl"] }]
         [tool.second]
         files = [{ paths = ["/srv/test/moves/second/**"], access = ["read", "write", "create", "delete"] }]
@@ -34,7 +34,7 @@ fn session() -> Builder {
         [tool.later]
         files = [{ paths = ["/srv/test/moves/shelf/**"], access = ["read"] }]
         [profile.p]
-        tools = ["system", "inbox", "work", "second", "third"]
+        tools = ["system", "inbox", "own", "second", "third"]
         "#,
     );
     bed().session("p")
@@ -63,20 +63,20 @@ fn folder_that_is_moved_takes_nothing_along_that_was_not_covered() {
         session(),
         &[
             refused("file.open", "no_tool", op("open-read @inbox/private/key")),
-            refusal("file.rename", "rename @inbox/private @work/moved"),
-            refusal("file.rename", "rename @inbox/private @work/empty"),
+            refusal("file.rename", "rename @inbox/private @own/moved"),
+            refusal("file.rename", "rename @inbox/private @own/empty"),
             refusal("file.rename", "rename-new @inbox/private @second/moved"),
-            refusal("file.rename", "ring-rename @inbox/private @work/moved"),
+            refusal("file.rename", "ring-rename @inbox/private @own/moved"),
             refused("file.open", "no_tool", op("open-read @inbox/private/key")),
             // What a tool gives that is granted later is gained all the same.
             refusal("file.rename", "rename @inbox/private @shelf/moved"),
             // What is covered is moved, and so is what gains nothing.
-            done("rename @inbox/file @work/moved"),
+            done("rename @inbox/file @own/moved"),
             done("rename @inbox/private @inbox/renamed"),
-            done("rename @work/private @work/renamed"),
-            done("rename @work/renamed @work/folder/deeper"),
+            done("rename @own/private @own/renamed"),
+            done("rename @own/renamed @own/folder/deeper"),
             done("rename @second/private @third/moved"),
-            done("rename @work/folder @second/moved"),
+            done("rename @own/folder @second/moved"),
             done("open-read @second/moved/deeper/key"),
         ],
     );
@@ -88,14 +88,14 @@ fn folders_that_are_exchanged_gain_nothing_in_either_direction() {
     judge(
         session(),
         &[
-            refusal("file.rename", "exchange @inbox/private @work/empty"),
-            refused("file.rename", "guard", op("exchange @work/empty @inbox/private")),
-            refused("file.rename", "guard", op("exchange @work/file @inbox/private")),
-            refusal("file.rename", "exchange @inbox/private @work/file"),
+            refusal("file.rename", "exchange @inbox/private @own/empty"),
+            refused("file.rename", "guard", op("exchange @own/empty @inbox/private")),
+            refused("file.rename", "guard", op("exchange @own/file @inbox/private")),
+            refusal("file.rename", "exchange @inbox/private @own/file"),
             done("exchange @inbox/private @inbox/folder"),
-            done("exchange @work/private @work/folder"),
+            done("exchange @own/private @own/folder"),
             done("exchange @second/private @third/folder"),
-            done("exchange @inbox/file @work/file"),
+            done("exchange @inbox/file @own/file"),
         ],
     );
 }
@@ -106,9 +106,9 @@ fn folder_gains_no_single_right() {
     judge(
         session(),
         &[
-            refusal("file.rename", "rename @second/folder @work/moved"),
+            refusal("file.rename", "rename @second/folder @own/moved"),
             done("rename @second/folder @third/moved"),
-            done("rename @second/file @work/moved"),
+            done("rename @second/file @own/moved"),
         ],
     );
 }
@@ -120,17 +120,17 @@ fn sockets_pipes_and_devices_gain_nothing_since_no_copy_is_one() {
         &[
             done("unix-bind stream @second/socket"),
             done("mknod @second/pipe fifo"),
-            done("mknod @work/pipe fifo"),
-            refusal("file.rename", "rename @second/socket @work/socket"),
-            refusal("file.link", "link @second/socket @work/socket"),
+            done("mknod @own/pipe fifo"),
+            refusal("file.rename", "rename @second/socket @own/socket"),
+            refusal("file.link", "link @second/socket @own/socket"),
             refusal("file.rename", "rename @second/pipe @third/pipe"),
-            refused("file.rename", "guard", op("exchange @work/file @second/pipe")),
+            refused("file.rename", "guard", op("exchange @own/file @second/pipe")),
             done("rename @second/socket @second/renamed"),
             done("link @second/renamed @second/folder/linked"),
             done("rename @second/pipe @second/folder/pipe"),
-            done("rename @work/pipe @work/renamed"),
+            done("rename @own/pipe @own/renamed"),
             done("symlink nowhere @second/link"),
-            done("rename @second/link @work/link"),
+            done("rename @second/link @own/link"),
         ],
     );
 }

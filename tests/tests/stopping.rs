@@ -10,8 +10,8 @@ use std::{
 use tests::{Changed, Interactive, bed, outcome::eventually, untagged, words};
 
 const POLICY: &str = r#"
-[tool.work]
-files = [{ paths = ["/srv/test/stopping/work/**"], access = ["read", "write"] }]
+[tool.own]
+files = [{ paths = ["/srv/test/stopping/own/**"], access = ["read", "write"] }]
 [tool.deadly]
 on_revoke = "kill"
 files = [{ paths = ["/srv/test/stopping/deadly/**"], access = ["read", "write"] }]
@@ -20,13 +20,13 @@ files = [{ paths = ["/sys/fs/cgroup/**"], access = ["read", "write", "create", "
 [tool.datagrams]
 network = [{ cidrs = ["::1/128"], ports = [7125], protocol = "udp" }]
 [profile.p]
-tools = ["system", "work"]
+tools = ["system", "own"]
 [profile.limited]
-tools = ["system", "work"]
+tools = ["system", "own"]
 limits = { tasks = 8, memory = "256M" }
 "#;
 
-const WORK: &str = "/srv/test/stopping/work/count";
+const WORK: &str = "/srv/test/stopping/own/count";
 const DEADLY: &str = "/srv/test/stopping/deadly/count";
 
 fn session() -> Interactive {
@@ -37,7 +37,7 @@ fn session() -> Interactive {
 fn prepare() {
     bed().policy(POLICY);
     let folder = bed().folder("stopping");
-    for (place, file) in [("work", WORK), ("deadly", DEADLY)] {
+    for (place, file) in [("own", WORK), ("deadly", DEADLY)] {
         fs::create_dir_all(folder.join(place)).unwrap();
         fs::write(file, [0; 4096]).unwrap();
     }

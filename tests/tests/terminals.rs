@@ -35,6 +35,7 @@ def job(act):
     return pid
 def read():
     signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    while os.tcgetpgrp(0) != os.getpgrp(): time.sleep(.01)
     while True: os.read(0, 1)
 def run():
     time.sleep(.3)

@@ -60,7 +60,8 @@ pub fn inode_setxattr(context: LsmContext) -> i32 {
     if !gives_capabilities(context.arg::<*const c_void>(2) as u64, value) {
         return change(tag, dentry);
     }
-    if is_of_the_kernel(dentry) {
+    let inode: *const c_void = member!(dentry, dentry_inode);
+    if inode.is_null() || is_of_the_kernel(dentry, inode) {
         return 0;
     }
     let place = Place::of_dentry(mounts::of(dentry as u64, 0, 0), dentry);
@@ -141,16 +142,14 @@ fn change(tag: &Tag, dentry: *const c_void) -> i32 {
     decide(tag, dentry, Right::Write)
 }
 
-/// Whether nothing is to be decided about a dentry.
+/// Whether nothing is to be decided about a dentry, which has that inode.
 ///
 /// What has no name, and what is in a file system of the kernel's own, is changed by who has the descriptor.
 /// What overlayfs changes in its layers was decided when overlayfs was asked. A thread of io_uring's may have
 /// other credentials than it began with because of what its own session did, so they prove nothing.
 #[inline(always)]
-fn is_of_the_kernel(dentry: *const c_void) -> bool {
-    let inode: *const c_void = member!(dentry, dentry_inode);
-    inode.is_null()
-        || member!(u32, inode, inode_nlink) == 0
+fn is_of_the_kernel(dentry: *const c_void, inode: *const c_void) -> bool {
+    member!(u32, inode, inode_nlink) == 0
         || FileSystem::of(dentry as u64).is_internal()
         || kernel::acts_for_another() && !kernel::is_ring_worker()
 }
@@ -158,10 +157,11 @@ fn is_of_the_kernel(dentry: *const c_void) -> bool {
 /// Decides by a file's dentry whether the session may use a right on it.
 #[inline(always)]
 fn decide(tag: &Tag, dentry: *const c_void, right: Right) -> i32 {
-    if is_of_the_kernel(dentry) {
+    // Read once: newer verifiers know each read of it as null or not on its own.
+    let inode: *const c_void = member!(dentry, dentry_inode);
+    if inode.is_null() || is_of_the_kernel(dentry, inode) {
         return 0;
     }
-    let inode: *const c_void = member!(dentry, dentry_inode);
     let readonly = u64::from(right as u8 == Right::Read as u8);
     if is_allowed_elsewhere(tag, dentry as u64, right) {
         return 0;

@@ -15,10 +15,9 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::held;
+use super::{descriptor::is_socket, held, terminal};
 use crate::{
     check::{self, Act, EPERM, FileRequest, INNER},
-    hooks::terminal,
     kernel::{self, FileSystem, Place},
     member, subject,
 };
@@ -29,17 +28,20 @@ const S_IFCHR: u16 = 0o020_000;
 const S_IFDIR: u16 = 0o040_000;
 const S_IFBLK: u16 = 0o060_000;
 const S_IFREG: u16 = 0o100_000;
-const S_IFSOCK: u16 = 0o140_000;
 
 /// `TIOCSTI` and `TIOCLINUX` (include/uapi/asm-generic/ioctls.h): types into a terminal for whoever reads
 /// it next.
-const TYPING: [u32; 2] = [0x5412, 0x541c];
+const TIOCSTI: u32 = 0x5412;
+const TIOCLINUX: u32 = 0x541c;
 /// `FIOSETOWN` and `SIOCSPGRP` (include/uapi/asm-generic/sockios.h): who gets a descriptor's signals.
-const OWNING: [u32; 2] = [0x8901, 0x8902];
+const FIOSETOWN: u32 = 0x8901;
+const SIOCSPGRP: u32 = 0x8902;
 /// `TIOCSPGRP`: which process group has the terminal.
 const TIOCSPGRP: u32 = 0x5410;
 /// `FIOASYNC`: whether a descriptor signals.
 const FIOASYNC: u32 = 0x5452;
+/// What no right covers: refused to every session, but for what harms nobody outside of it.
+const RESTRICTED: [u32; 6] = [TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP, TIOCSPGRP, FIOASYNC];
 
 /// What tells of a socket how much came or was not sent yet: `FIONREAD`, `TIOCOUTQ`, `SIOCATMARK`, `SIOCOUTQNSD`
 /// (include/uapi/asm-generic/ioctls.h, sockios.h; include/uapi/linux/sockios.h).
@@ -146,22 +148,22 @@ fn control(context: &LsmContext) -> i32 {
     if WAITING.contains(&command) && is_socket(file) {
         return held::socket_used(file, 0);
     }
-    controlled(file, command)
+    if RESTRICTED.contains(&command) {
+        return restricted(file, command);
+    }
+    if is_free(command) { 0 } else { controlled(file, command) }
 }
 
-/// Decides about all but counting. Not inlined: 6.1 has 512 bytes for the frames of all calls together.
+/// Decides about what no right covers. Each part is not inlined: 6.1 has 512 bytes for the frames of all calls together.
 #[inline(never)]
-fn controlled(file: *const c_void, command: u32) -> i32 {
+fn restricted(file: *const c_void, command: u32) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
-    let is_forbidden = match command {
-        TIOCSPGRP => !terminal::has_terminal(tag),
-        FIOASYNC => !terminal::signals_itself(file),
-        _ => TYPING.contains(&command) || OWNING.contains(&command),
+    let is_harmless = match command {
+        TIOCSPGRP => terminal::has_terminal(tag),
+        FIOASYNC => terminal::signals_itself(file),
+        _ => false,
     };
-    if is_forbidden {
-        return forbid(tag, command);
-    }
-    if is_free(command) { 0 } else { control_file(tag, file, command) }
+    if is_harmless { 0 } else { forbid(tag, command) }
 }
 
 /// `int uring_cmd(struct io_uring_cmd *ioucmd)`: a driver's or file system's own commands by io_uring. Those of sockets
@@ -176,19 +178,13 @@ pub fn uring_cmd(context: LsmContext) -> i32 {
     if is_socket(file) {
         return held::socket_used(file, 0);
     }
-    commanded(file, member!(command, uring_cmd_op))
-}
-
-/// Decides about a command by io_uring, but for sockets'.
-#[inline(never)]
-fn commanded(file: *const c_void, command: u32) -> i32 {
-    let Some(tag) = &subject::look_up() else { return 0 };
-    control_file(tag, file, command)
+    controlled(file, member!(command, uring_cmd_op))
 }
 
 /// Decides about a command that not every program may use.
-#[inline(always)]
-fn control_file(tag: &Tag, file: *const c_void, command: u32) -> i32 {
+#[inline(never)]
+fn controlled(file: *const c_void, command: u32) -> i32 {
+    let Some(tag) = &subject::look_up() else { return 0 };
     let inode: *const c_void = member!(file, file_inode);
     let kind = member!(u16, inode, inode_mode) & S_IFMT;
     if kind == S_IFCHR || kind == S_IFBLK {
@@ -209,15 +205,8 @@ fn control_file(tag: &Tag, file: *const c_void, command: u32) -> i32 {
     decide(tag, file, inode, Right::Write)
 }
 
-/// Whether a descriptor is a socket's.
-#[inline(always)]
-fn is_socket(file: *const c_void) -> bool {
-    let inode: *const c_void = member!(file, file_inode);
-    member!(u16, inode, inode_mode) & S_IFMT == S_IFSOCK
-}
-
 /// Refuses a number whatever the policy says.
-#[inline(always)]
+#[inline(never)]
 fn forbid(tag: &Tag, command: u32) -> i32 {
     let act =
         Act { operation: Operation::FileIoctl, object: OBJECT_NUMBER, arguments: [command, 0, 0] };

@@ -12,8 +12,8 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use super::{
+    descriptor,
     file::{FMODE_EXEC, is_backing},
-    held,
 };
 use crate::{
     check::{self, FileRequest},
@@ -77,7 +77,7 @@ fn map(tag: &Tag, file: *const c_void, protection: u64, is_shared: bool) -> i32 
     if protection & PROT_WRITE != 0 && is_shared {
         rights = rights.with(Right::Write);
     }
-    check::file(tag, inode, &held::request(file, rights, Operation::FileMap), ptr::null())
+    check::file(tag, inode, &descriptor::request(file, rights, Operation::FileMap), ptr::null())
 }
 
 /// `int bprm_creds_from_file(struct linux_binprm *bprm, const struct file *file)`: the credentials that the

@@ -1,8 +1,7 @@
-//! Using what is open already: descriptors of files and sockets, wherever they come from.
+//! Using sockets that are open already, wherever they come from. (Descriptors of files: [`super::descriptor`].)
 //!
-//! Opening is decided in [`super::file`] and [`super::socket`]; here it is decided whether what was opened
-//! may still be used. The hooks on the data path are attached only while some session may lose what it has
-//! open (`RECALLS` in the loader).
+//! Making and connecting them is decided in [`super::socket`]; here it is decided whether they may still be used. The
+//! hooks on the data path are attached only while some session may lose what it has open (`RECALLS` in the loader).
 
 use core::{ffi::c_void, ptr};
 
@@ -15,82 +14,25 @@ use agent_common::{
 use aya_ebpf::{helpers::generated::bpf_sock_from_file, macros::lsm, programs::LsmContext};
 
 use super::{
+    descriptor::MAY_WRITE,
     ends::{is_datagrams, is_internet, local_end, pending_end, remote_end},
-    file::{FMODE_EXEC, FMODE_READ, FMODE_WRITE, O_TMPFILE, S_IFMT, is_backing},
     socket::{AF_INET, AF_UNIX, may_exist},
-    watch::{is_watch, watched},
 };
 use crate::{
     check::{self, Act, Address, EACCES, FRESH, FileRequest, USE},
     control_socket, given,
-    kernel::{self, Place, parent_and_name, peek},
+    kernel::{self, Place, peek},
     member, offset,
     socket_owner::{self, CONNECTS, LISTENS, REACHES, ROLES},
     subject,
 };
 
-/// `MAY_WRITE`, `MAY_READ` and `MAY_APPEND` (include/linux/fs.h).
-const MAY_WRITE: u32 = 2;
-const MAY_READ: u32 = 4;
-const MAY_APPEND: u32 = 8;
-/// `S_IFSOCK` (include/uapi/linux/stat.h).
-const S_IFSOCK: u16 = 0o140_000;
 /// `SOL_TCP` and `TCP_ZEROCOPY_RECEIVE` (include/uapi/linux/tcp.h): gives what arrived.
 const SOL_TCP: u32 = 6;
 const TCP_ZEROCOPY_RECEIVE: u32 = 35;
 /// `MSG_DONTWAIT` (include/linux/socket.h): also where the descriptor says not to block.
 const MSG_DONTWAIT: u32 = 0x40;
 const EAGAIN: i32 = -11;
-
-/// `int file_permission(struct file *file, int mask)`: each read and write, also by splice, sendfile,
-/// copy_file_range, io_uring and AIO; listing a folder; allocating.
-#[lsm(hook = "file_permission")]
-pub fn file_permission(context: LsmContext) -> i32 {
-    if subject::is_surely_untagged() {
-        return 0;
-    }
-    // Read again each time: who is untagged should not pay for a register more.
-    let file = || kernel::argument::<0>(&context);
-    if is_socket(file()) {
-        socket_used(file(), context.arg(1))
-    } else if was_used(file(), context.arg(1)) {
-        0
-    } else {
-        used(file(), context.arg(1))
-    }
-}
-
-/// Whether it was decided before that an open file may be used so. Not inlined, as opening a file.
-#[inline(never)]
-fn was_used(file: *const c_void, mask: u32) -> bool {
-    check::is_known(file, rights_of_use(file, mask))
-}
-
-/// The rights that using a file takes.
-#[inline(always)]
-fn rights_of_use(file: *const c_void, mask: u32) -> Rights {
-    let mut rights = Rights::NONE;
-    if mask & (MAY_WRITE | MAY_APPEND) != 0 {
-        rights = rights.with(Right::Write);
-    }
-    if mask & MAY_READ != 0 {
-        // The kernel reads a program that may only be run.
-        let right = if member!(u32, file, file_flags) & FMODE_EXEC == 0 {
-            Right::Read
-        } else {
-            Right::Exec
-        };
-        rights = rights.with(right);
-    }
-    rights
-}
-
-/// Whether a descriptor is a socket's.
-#[inline(always)]
-fn is_socket(file: *const c_void) -> bool {
-    let inode: *const c_void = member!(file, file_inode);
-    member!(u16, inode, inode_mode) & S_IFMT == S_IFSOCK
-}
 
 /// Decides about a descriptor of a socket.
 #[inline(never)]
@@ -109,71 +51,6 @@ pub fn socket_used(file: *const c_void, mask: u32) -> i32 {
         }
     }
     socket(tag, sock.cast_const().cast())
-}
-
-/// Not inlined, as opening a file.
-#[inline(never)]
-fn used(file: *const c_void, mask: u32) -> i32 {
-    let Some(tag) = &subject::current() else { return 0 };
-    if is_watch(file) {
-        return watched(tag);
-    }
-    held(tag, file, rights_of_use(file, mask), Operation::FileUse)
-}
-
-/// `int file_receive(struct file *file)`: a descriptor that comes over a unix socket or out of another
-/// process.
-#[lsm(hook = "file_receive")]
-pub fn file_receive(context: LsmContext) -> i32 {
-    let file: *const c_void = context.arg(0);
-    if is_socket(file) { socket_used(file, MAY_WRITE) } else { received_file(file) }
-}
-
-/// Decides about a descriptor that comes, but for a socket's.
-#[inline(never)]
-fn received_file(file: *const c_void) -> i32 {
-    let Some(tag) = &subject::current() else { return 0 };
-    let mode: u32 = member!(file, file_mode);
-    let mut rights = Rights::NONE;
-    if mode & FMODE_READ != 0 {
-        rights = rights.with(Right::Read);
-    }
-    if mode & FMODE_WRITE != 0 {
-        rights = rights.with(Right::Write);
-    }
-    // Without a mode it only names its file (`O_PATH`).
-    if rights.is_empty() { 0 } else { held(tag, file, rights, Operation::FileReceive) }
-}
-
-/// `int file_truncate(struct file *file)`: `ftruncate`, which older kernels ask `path_truncate` for.
-#[lsm(hook = "file_truncate")]
-pub fn file_truncate(context: LsmContext) -> i32 {
-    let Some(tag) = &subject::current() else { return 0 };
-    held(tag, context.arg(0), Rights::of(Right::Write), Operation::FileSetattr)
-}
-
-/// Decides about an open file.
-#[inline(always)]
-fn held(tag: &Tag, file: *const c_void, rights: Rights, operation: Operation) -> i32 {
-    if is_backing(file) {
-        return 0;
-    }
-    let inode: *const c_void = member!(file, file_inode);
-    check::file(tag, inode, &request(file, rights, operation), ptr::null())
-}
-
-/// What the use of an open file asks for. One without a name counts as in the folder that it was made in,
-/// as when it was opened.
-#[inline(always)]
-pub fn request(file: *const c_void, rights: Rights, operation: Operation) -> FileRequest {
-    let mut place = Place::of_file(file);
-    if member!(u32, file, file_flags) & O_TMPFILE == O_TMPFILE {
-        let (folder, ..) = parent_and_name(place.dentry);
-        place = Place::at(place.mount, folder);
-    }
-    let mut request = FileRequest::new(operation, place, rights);
-    request.flags = USE;
-    request
 }
 
 /// `int socket_recvmsg(struct socket *sock, struct msghdr *msg, int size, int flags)`.

@@ -8,7 +8,7 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::{file::FMODE_READ, held::request};
+use super::{descriptor::request, file::FMODE_READ};
 use crate::{check, member, subject};
 
 /// `F_WRLCK` and `F_UNLCK` (include/uapi/asm-generic/fcntl.h).

@@ -187,7 +187,7 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     if known == Some(&fingerprint) && wanted().all(|name| programs.iter().any(|it| it == name)) {
         return Ok((Start::Adopted, fingerprint));
     }
-    super::kernel::pin_tables(&pins.maps())?;
+    super::generation::pin_tables(&pins.maps())?;
     let mut ebpf = load(pins, &offsets, functions)?;
     probe(&mut ebpf)?;
     let btf = Btf::from_sys_fs().map_err(|error| LoadError::Object(Box::new(error.into())))?;

@@ -197,6 +197,9 @@ fn become_user(starter: &Starter) -> io::Result<()> {
             return Err(io::Error::from_raw_os_error(libc::EPERM));
         }
     }
+    // For other file credentials the kernel closes the memory of the whole process to all that lack `CAP_SYS_PTRACE`
+    // (`commit_creds`, kernel/cred.c), and it would be for that that the canary is refused what it tries here.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)?;
     Ok(())
 }
 

@@ -165,8 +165,12 @@ fn link_that_a_session_left_is_no_way_to_a_work_folder() {
     fs::create_dir(&open).unwrap();
     fs::set_permissions(&open, Permissions::from_mode(0o1777)).unwrap();
     symlink(root.join("private"), open.join("mine")).unwrap();
-    symlink(root.join("private"), open.join("theirs")).unwrap();
-    std::os::unix::fs::lchown(open.join("theirs"), Some(NOBODY), Some(NOBODY)).unwrap();
     run(&open.join("mine")).expect(0);
-    refused(run(&open.join("theirs")), "somebody else may have put there");
+    // The kernel follows no link of another's in such a folder (`fs.protected_symlinks`): in one without the sticky bit.
+    let wide = root.join("wide");
+    fs::create_dir(&wide).unwrap();
+    fs::set_permissions(&wide, Permissions::from_mode(0o777)).unwrap();
+    symlink(root.join("private"), wide.join("theirs")).unwrap();
+    std::os::unix::fs::lchown(wide.join("theirs"), Some(NOBODY), Some(NOBODY)).unwrap();
+    refused(run(&wide.join("theirs")), "somebody else may have put there");
 }

@@ -69,13 +69,13 @@ fn sample_of_the_design_warns_of_what_is_not_in_force() {
          recorded; what a session touches does not change what it holds",
         "31:1 not-in-force [[[conflict]]] `[[conflict]]` is checked, but not in force yet | grants \
          are not held against it; what profiles hold from the start is",
-        "38:9 not-in-force [github] `request.github` is checked, but not in force yet | an operator \
+        "39:9 not-in-force [github] `request.github` is checked, but not in force yet | an operator \
          can `remit grant` the tool",
-        "39:9 not-in-force [customers] `request.customers` is checked, but not in force yet | an \
+        "40:9 not-in-force [customers] `request.customers` is checked, but not in force yet | an \
          operator can `remit grant` the tool",
-        "40:1 not-in-force [match] `match` is checked, but not in force yet | sessions start by \
+        "41:1 not-in-force [match] `match` is checked, but not in force yet | sessions start by \
          `remit run`",
-        "43:1 not-in-force [[[profile.coder.when]]] `when` is checked, but not in force yet | what a \
+        "44:1 not-in-force [[[profile.coder.when]]] `when` is checked, but not in force yet | what a \
          session has touched does not change what it holds",
     ];
     assert_eq!(warned, expected);
