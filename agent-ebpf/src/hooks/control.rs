@@ -15,19 +15,16 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::{descriptor::is_socket, held, terminal};
+use super::{
+    descriptor::is_socket,
+    file::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG},
+    held, terminal,
+};
 use crate::{
     check::{self, Act, EPERM, FileRequest, INNER},
     kernel::{self, FileSystem, Place},
     member, subject,
 };
-
-/// `S_IFMT` and the kinds of files (include/uapi/linux/stat.h).
-const S_IFMT: u16 = 0o170_000;
-const S_IFCHR: u16 = 0o020_000;
-const S_IFDIR: u16 = 0o040_000;
-const S_IFBLK: u16 = 0o060_000;
-const S_IFREG: u16 = 0o100_000;
 
 /// `TIOCSTI` and `TIOCLINUX` (include/uapi/asm-generic/ioctls.h): types into a terminal for whoever reads
 /// it next.

@@ -14,7 +14,7 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use super::{
-    file::{FMODE_EXEC, FMODE_READ, FMODE_WRITE, O_TMPFILE, S_IFMT, is_backing},
+    file::{FMODE_EXEC, FMODE_READ, FMODE_WRITE, O_TMPFILE, S_IFMT, S_IFSOCK, is_backing},
     held::socket_used,
     watch::{is_watch, watched},
 };
@@ -28,8 +28,6 @@ use crate::{
 pub(super) const MAY_WRITE: u32 = 2;
 const MAY_READ: u32 = 4;
 const MAY_APPEND: u32 = 8;
-/// `S_IFSOCK` (include/uapi/linux/stat.h).
-const S_IFSOCK: u16 = 0o140_000;
 
 /// `int file_permission(struct file *file, int mask)`: each read and write, also by splice, sendfile,
 /// copy_file_range, io_uring and AIO; listing a folder; allocating.

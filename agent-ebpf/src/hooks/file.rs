@@ -34,9 +34,15 @@ pub(super) const FMODE_EXEC: u32 = 0x20;
 const O_TRUNC: u32 = 0o1_000;
 /// `__O_TMPFILE` (include/uapi/asm-generic/fcntl.h).
 pub(super) const O_TMPFILE: u32 = 0o20_000_000;
-/// `S_IFMT` and `S_IFIFO` (include/uapi/linux/stat.h).
+/// `S_IFMT` and the kinds of files (include/uapi/linux/stat.h).
 pub(super) const S_IFMT: u16 = 0o170_000;
 const S_IFIFO: u16 = 0o010_000;
+pub(super) const S_IFCHR: u16 = 0o020_000;
+pub(super) const S_IFDIR: u16 = 0o040_000;
+pub(super) const S_IFBLK: u16 = 0o060_000;
+pub(super) const S_IFREG: u16 = 0o100_000;
+pub(super) const S_IFLNK: u16 = 0o120_000;
+pub(super) const S_IFSOCK: u16 = 0o140_000;
 
 /// `int file_open(struct file *file)`: every opening but `O_PATH`, also by io_uring, and of a program
 /// and its interpreter by exec.

@@ -9,17 +9,13 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
+use super::file::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use crate::{
     check::{self, ANY_NAME, ARRIVING, FORBIDDEN, FRESH, FileRequest, INNER, LABELS, WHOLE},
     kernel::Place,
     member, subject,
 };
 
-/// `S_IFMT` and kinds of files (include/uapi/linux/stat.h).
-const S_IFMT: u16 = 0o170_000;
-const S_IFDIR: u16 = 0o040_000;
-const S_IFREG: u16 = 0o100_000;
-const S_IFLNK: u16 = 0o120_000;
 /// `RENAME_EXCHANGE` (include/uapi/linux/fs.h).
 const RENAME_EXCHANGE: u32 = 2;
 

@@ -7,14 +7,11 @@ use core::ffi::c_void;
 
 use agent_common::id::Tag;
 
+use super::file::{S_IFCHR, S_IFMT};
 use crate::{
     kernel::{self, SignalOwner},
     member, subject,
 };
-
-/// `S_IFMT` and the kind of character devices (include/uapi/linux/stat.h).
-const S_IFMT: u16 = 0o170_000;
-const S_IFCHR: u16 = 0o020_000;
 
 /// Members of a process group without a leader that are looked at.
 const MEMBERS: usize = 8;
