@@ -136,7 +136,11 @@ fn open_files_are_usable_only_while_the_tool_is_held() {
     probe.grant("file");
     all(&mut probe, operations, "");
     bed().remit(["session", "quarantine", &probe.name]).expect(0);
-    all(&mut probe, operations, "EACCES");
+    for (operation, error) in outcomes(&mut probe, operations) {
+        // A read that a kernel (6.18, 7) hands to a worker is cancelled: a quarantined session gets no new thread.
+        let is_cancelled = operation.starts_with("held-uring") && error == "E125";
+        assert!(error == "EACCES" || is_cancelled, "{operation}: {error}");
+    }
     bed().remit(["session", "resume", &probe.name]).expect(0);
     all(&mut probe, operations, "");
 }
