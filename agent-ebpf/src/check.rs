@@ -18,7 +18,7 @@ use agent_common::{
     limits::POLICY_SLOTS,
 };
 
-pub use endpoint::{Address, Endpoint, endpoint, is_usable, stamp};
+pub use endpoint::{Address, Endpoint, endpoint, is_usable, is_usable_alone, stamp};
 use gain::labels_of;
 pub use gain::refuse_gain;
 use judge::{Labels, judge, judge_set_id, keeps};
@@ -253,10 +253,12 @@ const ALLOWED: u64 = UNKNOWN - 1;
 /// Set in what it says where all names in the folder have the same labels. (A label's number is smaller.)
 const ALIKE: u64 = 1 << 63;
 
+shared!(fn labels_by_folder(tag: *const Tag, request: *const FileRequest, basis: *const Basis) -> u64, otherwise UNKNOWN);
+
 /// The labels of a file, by what is known of the folder that it is in, as one word.
 #[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn labels_by_folder(
+#[unsafe(link_section = "freplace/labels_by_folder")]
+extern "C" fn shared_labels_by_folder(
     tag: *const Tag,
     request: *const FileRequest,
     basis: *const Basis,
@@ -376,10 +378,12 @@ fn by_walk(tag: &Tag, area: *mut Scratch, request: &FileRequest, generation: u32
     decide_by_walk(tag, unsafe { (*area).index }, request, generation)
 }
 
+shared!(fn decide_by_walk(tag: *const Tag, area: u32, request: *const FileRequest, generation: u32) -> u32, otherwise Reason::Unresolved as u32);
+
 /// As [`by_walk`].
 #[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn decide_by_walk(
+#[unsafe(link_section = "freplace/decide_by_walk")]
+extern "C" fn shared_decide_by_walk(
     tag: *const Tag,
     area: u32,
     request: *const FileRequest,
@@ -488,10 +492,12 @@ pub fn refuse_without_standing(tag: &Tag, act: &Act, error: i32) -> i32 {
     if reason != 0 && kernel::opaque(refuse_act(tag, act, reason)) != 0 { error } else { 0 }
 }
 
+shared!(fn refuse_act(tag: *const Tag, act: *const Act, reason: u32) -> u32, otherwise 1);
+
 /// As [`refuse`]: non-zero if it is to fail.
 #[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn refuse_act(tag: *const Tag, act: *const Act, reason: u32) -> u32 {
+#[unsafe(link_section = "freplace/refuse_act")]
+extern "C" fn shared_refuse_act(tag: *const Tag, act: *const Act, reason: u32) -> u32 {
     known!(tag, act; else return 1);
     emit::act(tag, act, generation(), reason);
     carried_out(tag, 1) as u32

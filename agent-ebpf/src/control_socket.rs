@@ -64,7 +64,7 @@ pub fn note_connector(tag: &Tag, listener: *const c_void, accepted: *const c_voi
 
 /// Whether a socket is a connection to the control socket that the session did not make: it came from outside, with
 /// the authority of who made it.
-#[inline(never)]
+#[inline(always)]
 fn is_foreign(tag: &Tag, sk: *const c_void) -> bool {
     if socket_owner::of(sk).is_some_and(|owner| owner.tag.session == tag.session) {
         return false;
@@ -75,8 +75,8 @@ fn is_foreign(tag: &Tag, sk: *const c_void) -> bool {
 }
 
 /// Refuses to send over a connection to the control socket that the session did not make, in a session that is only
-/// audited too: what is sent there is an act of control. Not inlined: its callers' frames lie below the deepest calls.
-#[inline(never)]
+/// audited too: what is sent there is an act of control. Inlined: see [`crate::shared!`].
+#[inline(always)]
 pub fn refuse_foreign(tag: &Tag, sock: *const c_void) -> i32 {
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null() || member!(u16, sk, sock_family) != AF_UNIX || !is_foreign(tag, sk) {

@@ -32,10 +32,12 @@ const HEADER: usize = size_of::<EventHeader>();
 /// The largest event: the header and three paths.
 const LARGEST: u64 = (HEADER + 3 * PATH_BYTES) as u64;
 
+shared!(pub fn report_file(tag: *const Tag, area: *mut Scratch, request: *const FileRequest, found: u64, to: *const Place) -> u32, otherwise 0);
+
 /// Reports a refused operation on a file. The work area holds the walk of the request's place.
 #[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn report_file(
+#[unsafe(link_section = "freplace/report_file")]
+extern "C" fn shared_report_file(
     tag: *const Tag,
     area: *mut Scratch,
     request: *const FileRequest,

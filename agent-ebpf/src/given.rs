@@ -108,8 +108,8 @@ fn write_down(session: agent_common::id::SessionId, file: *const c_void) {
     let _ = GIVEN_FILES.insert(key, value, 0);
 }
 
-/// Whether the session was given a file, to do that with it.
-#[inline(never)]
+/// Whether the session was given a file, to do that with it. Inlined: see [`crate::shared!`].
+#[inline(always)]
 pub fn is(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
     let identity = kernel::identity(inode);
     let key = GivenKey { session: tag.session, inode: identity.address };

@@ -19,7 +19,9 @@ use agent_common::{
 };
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_probe_read_kernel},
+    helpers::generated::{
+        bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_probe_read_kernel,
+    },
     programs::LsmContext,
 };
 
@@ -266,6 +268,13 @@ pub fn copy(to: *mut c_void, len: u32, from: u64) -> bool {
 pub fn opaque(number: u32) -> u32 {
     // SAFETY: a reference is valid.
     unsafe { core::ptr::read_volatile(&raw const number) }
+}
+
+/// Zero, which the verifier does not know: a process's number is below 2^22 (`PID_MAX_LIMIT`, include/linux/threads.h).
+#[inline(always)]
+pub fn unknown_zero() -> u64 {
+    // SAFETY: the helper has no precondition.
+    unsafe { bpf_get_current_pid_tgid() >> 63 }
 }
 
 /// Nanoseconds since boot.

@@ -23,6 +23,29 @@ macro_rules! known {
     };
 }
 
+/// Declares a function that the programs share: each has a place of that name and signature, which the daemon fills
+/// with one program (section `freplace/NAME`) before it attaches anything. So the kernel goes through its body once,
+/// and not once for each program that calls it; and the body has a stack of its own.
+///
+/// Where the place is empty, a call does nothing and gives `otherwise`, which refuses.
+///
+/// The kernel takes functions away that no path leads to, and then looks up whether a place can be filled under the
+/// number that it had before (`func_info_aux` in `adjust_subprog_starts_after_remove`, kernel/bpf/verifier.c): what is
+/// called only where constants rule it out, on a kernel or by a caller, is therefore inlined, or called behind a
+/// condition that the verifier can't decide.
+macro_rules! shared {
+    ($visibility:vis fn $name:ident($($argument:ident: $kind:ty),+) -> $result:ty, otherwise $otherwise:expr) => {
+        /// The place of what the programs share.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        $visibility extern "C" fn $name($($argument: $kind),+) -> $result {
+            // So that the compiler takes for granted neither what is done with the arguments nor the result.
+            $(core::hint::black_box($argument);)+
+            core::hint::black_box($otherwise)
+        }
+    };
+}
+
 mod atomic;
 mod cache;
 mod check;

@@ -28,10 +28,29 @@ struct Search {
     found: u64,
 }
 
+/// Which mount is wanted. (Older verifiers take no pointer for a number where a function gets it, but in memory.)
+#[repr(C)]
+struct Wanted {
+    dentry: u64,
+    skip: u64,
+    readonly: u64,
+}
+
 /// A mount by which the dentry can be reached, as an address: the one after `skip` others; zero if there are
 /// no more. `readonly` is not zero where those count too by which nothing can be changed.
-#[inline(never)]
+#[inline(always)]
 pub fn of(dentry: u64, skip: u64, readonly: u64) -> u64 {
+    find_mount(&Wanted { dentry, skip, readonly })
+}
+
+shared!(fn find_mount(wanted: *const Wanted) -> u64, otherwise 0);
+
+/// As [`of`].
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "freplace/find_mount")]
+extern "C" fn shared_find_mount(wanted: *const Wanted) -> u64 {
+    known!(wanted; else return 0);
+    let Wanted { dentry, skip, readonly } = *wanted;
     let files = FileSystem::of(dentry);
     let namespace = kernel::own_mounts();
     // A task that is about to end has none; neither has a mount that was taken off.
@@ -55,7 +74,7 @@ fn repeat(times: u32, step: extern "C" fn(u64, *mut c_void) -> i64, context: *mu
 
 /// Goes over all mounts; again if one may have been missed because mounts changed meanwhile.
 extern "C" fn attempt(_: u64, context: *mut c_void) -> i64 {
-    // SAFETY: the context is `of`'s.
+    // SAFETY: the context is `shared_find_mount`'s.
     let s = unsafe { &mut *context.cast::<Search>() };
     let before = Changes::now();
     s.link = s.files.first_mount();

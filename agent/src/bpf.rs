@@ -12,6 +12,7 @@ mod offsets;
 pub mod packets;
 mod patch;
 pub mod pins;
+mod shared;
 mod sys;
 mod vacancies;
 

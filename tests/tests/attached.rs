@@ -54,8 +54,12 @@ fn needed() -> usize {
 /// The hooks that this kernel has.
 fn of_kernel() -> BTreeSet<String> {
     let symbols = fs::read_to_string("/proc/kallsyms").unwrap();
-    let functions = symbols.lines().filter_map(|line| line.split_once(" T bpf_lsm_"));
-    let hooks = functions.map(|(_, name)| name.to_owned());
+    // Address, kind, name: they are global, and since 7.3 weak.
+    let functions = symbols.lines().filter_map(|line| {
+        let (_, symbol) = line.split_once(' ')?;
+        symbol.strip_prefix("T bpf_lsm_").or(symbol.strip_prefix("W bpf_lsm_"))
+    });
+    let hooks = functions.map(str::to_owned);
     hooks.filter(|name| !HELPERS.contains(&name.as_str())).collect()
 }
 
@@ -110,6 +114,28 @@ fn hooks_are_attached_for_sessions_and_nobody_else() {
     // That a host can enforce is known without a session, too, and by trying it.
     bed().remit(["doctor", "--config", SETTINGS]).expect(0);
     confined();
+}
+
+/// What the programs share is in its places; where it is not, nothing is allowed to a session, and the next start sets
+/// that right.
+#[test]
+fn place_that_is_not_filled_refuses_until_the_next_start() {
+    bed().policy("");
+    let mut probe = bed().session("plain").interactive();
+    assert_eq!(probe.ask(words!["open-read", "/usr/bin/env"]).error(), "");
+    let loading = fs::read_dir(Path::new(PINS).join("v1/shared")).unwrap().next().unwrap().unwrap();
+    let (never_opened, neither) = ("/usr/bin/id", "/usr/bin/tr");
+    for function in ["labels_by_folder", "decide_by_walk"] {
+        fs::remove_file(loading.path().join(format!("file_open-{function}"))).unwrap();
+    }
+    eventually("the places to be empty", LONG, || {
+        (probe.ask(words!["open-read", never_opened]).error() == "EACCES").then_some(())
+    });
+    fs::File::open(never_opened).unwrap();
+    bed().stop();
+    bed().start();
+    assert_eq!(probe.ask(words!["open-read", neither]).error(), "");
+    assert_eq!(probe.ask(words!["open-read", "/etc/shadow"]).error(), "EACCES");
 }
 
 /// A new kernel's new hook fails this, until somebody has looked what it sees that no other does.

@@ -122,11 +122,13 @@ fn renew(folder: Folder, place: &Place, basis: &Basis) -> Option<Folder> {
     Some(Folder { entry, sequence: sequence + 2, is_new: true })
 }
 
+shared!(pub fn keep_rights(place: *const Place, tag: *const Tag, basis: *const Basis, rights: u32) -> u32, otherwise 0);
+
 /// Keeps that a session may use whatever is in the folder of a place so, together with what an entry of the same
 /// basis allows already.
 #[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn keep_rights(
+#[unsafe(link_section = "freplace/keep_rights")]
+extern "C" fn shared_keep_rights(
     place: *const Place,
     tag: *const Tag,
     basis: *const Basis,

@@ -15,7 +15,7 @@ use super::{
     live_epoch,
 };
 use crate::{
-    cache, emit,
+    cache, emit, kernel,
     maps::{ADDRESS_TABLES, PORT_TABLES},
 };
 
@@ -59,19 +59,45 @@ pub struct Endpoint {
 }
 
 /// Decides an operation on a network endpoint.
-#[inline(never)]
+#[inline(always)]
 pub fn endpoint(tag: &Tag, endpoint: &Endpoint) -> i32 {
+    if kernel::opaque(refuse_endpoint(tag, endpoint)) != 0 { EACCES } else { 0 }
+}
+
+shared!(fn refuse_endpoint(tag: *const Tag, endpoint: *const Endpoint) -> u32, otherwise 1);
+
+/// As [`endpoint`]: non-zero if it is to fail.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "freplace/refuse_endpoint")]
+extern "C" fn shared_refuse_endpoint(tag: *const Tag, endpoint: *const Endpoint) -> u32 {
+    known!(tag, endpoint; else return 1);
     let found = found(tag, endpoint);
     if found.reason == 0 {
         return 0;
     }
     emit::endpoint(tag, endpoint, found.generation, found.reason);
-    carried_out(tag, EACCES)
+    carried_out(tag, 1) as u32
 }
 
 /// Whether a socket that leads to an endpoint may be used; reports nothing.
-#[inline(never)]
+#[inline(always)]
 pub fn is_usable(tag: &Tag, endpoint: &Endpoint) -> bool {
+    may_use_endpoint(tag, endpoint) != 0
+}
+
+shared!(fn may_use_endpoint(tag: *const Tag, endpoint: *const Endpoint) -> u32, otherwise 0);
+
+/// As [`is_usable`].
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "freplace/may_use_endpoint")]
+extern "C" fn shared_may_use_endpoint(tag: *const Tag, endpoint: *const Endpoint) -> u32 {
+    known!(tag, endpoint; else return 0);
+    u32::from(is_usable_alone(tag, endpoint))
+}
+
+/// As [`is_usable`], for a program that no hook runs: nobody fills its places.
+#[inline(never)]
+pub fn is_usable_alone(tag: &Tag, endpoint: &Endpoint) -> bool {
     let found = found(tag, endpoint);
     found.reason == 0 || keeps(tag, found.generation, found.labels, endpoint.rights)
 }

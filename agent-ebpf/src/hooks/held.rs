@@ -19,7 +19,7 @@ use super::{
     socket::{AF_INET, AF_UNIX, may_exist},
 };
 use crate::{
-    check::{self, Act, Address, EACCES, FRESH, FileRequest, USE},
+    check::{self, Act, Address, EACCES, Endpoint, FRESH, FileRequest, USE},
     control_socket, given,
     kernel::{self, Place, peek},
     member, offset,
@@ -245,7 +245,8 @@ fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
 }
 
 /// Whether a connection is one that the session that made it lost. A socket that listens is none: it stays as it
-/// is, accepts nothing, and is usable again with the tool. Neither is what is only refused for a while.
+/// is, accepts nothing, and is usable again with the tool. Neither is what is only refused for a while. For a program
+/// that no hook runs.
 #[inline(always)]
 pub fn is_lost(sk: *const c_void) -> bool {
     let Some(owner) = socket_owner::of(sk) else { return false };
@@ -253,8 +254,8 @@ pub fn is_lost(sk: *const c_void) -> bool {
     if member!(u16, sk, sock_dport) == 0 || check::audited(tag) || check::is_quarantined(tag) {
         return false;
     }
-    let is_lost = (roles & LISTENS != 0 && !may_listen(tag, sk))
-        || (roles & CONNECTS != 0 && !may_reach(tag, sk));
+    let is_lost = (roles & LISTENS != 0 && !listens(tag, sk, check::is_usable_alone))
+        || (roles & CONNECTS != 0 && !check::is_usable_alone(tag, &remote_end(sk)));
     if is_lost {
         owner.local_port = member!(sk, sock_num);
     }
@@ -301,14 +302,20 @@ fn stranger(tag: &Tag, sk: *const c_void, inode: *const c_void) -> u64 {
 /// Whether the session may use the local end. Who may listen on all addresses may on each.
 #[inline(never)]
 fn may_listen(tag: &Tag, sk: *const c_void) -> bool {
+    listens(tag, sk, check::is_usable)
+}
+
+/// As [`may_listen`], by who decides.
+#[inline(always)]
+fn listens(tag: &Tag, sk: *const c_void, is_usable: impl Fn(&Tag, &Endpoint) -> bool) -> bool {
     let any =
         if member!(u16, sk, sock_family) == AF_INET { Address::v4(0) } else { Address([0; 2]) };
     let mut endpoint = local_end(sk);
-    if check::is_usable(tag, &endpoint) {
+    if is_usable(tag, &endpoint) {
         return true;
     }
     endpoint.address = any;
-    check::is_usable(tag, &endpoint)
+    is_usable(tag, &endpoint)
 }
 
 /// Whether the session may use the remote end.

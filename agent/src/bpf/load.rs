@@ -1,6 +1,6 @@
 //! Loading and pinning, or taking over what is pinned already.
 //!
-//! Everything lives in `PIN_DIR/v1/{maps,programs,links}`. A start that finds the programs of the very same object
+//! Everything lives in `PIN_DIR/v1/{maps,programs,shared,links}`. A start that finds the programs of the very same object
 //! takes them over as they are. Another object's are replaced, and where they are attached their links one by one,
 //! so that no operation passes unseen; the maps stay.
 
@@ -30,7 +30,7 @@ use super::{
     packets::{self, EGRESS},
     patch::{self, Functions},
     pins::Pins,
-    sys,
+    shared, sys,
 };
 
 /// The object, as `cargo xtask build` made it; empty in a build without it.
@@ -128,13 +128,22 @@ pub struct Fingerprint(pub String);
 /// # Errors
 /// When the object can't be read.
 pub(super) fn hooks(kernel: &KernelTypes) -> Result<Vec<String>, LoadError> {
-    let object = aya_obj_programs()?;
+    hooks_of(&object_programs()?, kernel)
+}
+
+/// As [`hooks`], by the names of all programs of the object.
+fn hooks_of(programs: &[String], kernel: &KernelTypes) -> Result<Vec<String>, LoadError> {
     let there = |hook: &str| !YOUNG.contains(&hook) || kernel.has_hook(hook);
-    let hooks: Vec<String> =
-        object.into_iter().filter(|name| !OTHERS.contains(&name.as_str()) && there(name)).collect();
+    let hooks = programs.iter().filter(|name| is_hook(name) && there(name));
+    let hooks: Vec<String> = hooks.cloned().collect();
     #[cfg(feature = "hole")]
     let hooks = super::hole::leave_out(hooks)?;
     Ok(hooks)
+}
+
+/// Whether a program of the object is one that a hook runs.
+fn is_hook(program: &str) -> bool {
+    !OTHERS.contains(&program) && !shared::is_shared(program)
 }
 
 /// Hooks that not every kernel has; one without asks another hook of ours for the same.
@@ -146,7 +155,8 @@ const YOUNG: &[&str] = &[
     "inode_set_acl",
 ];
 
-fn aya_obj_programs() -> Result<Vec<String>, LoadError> {
+/// The names of all programs of the object, in their order.
+fn object_programs() -> Result<Vec<String>, LoadError> {
     if OBJECT.is_empty() {
         return Err(LoadError::NoObject);
     }
@@ -177,14 +187,19 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     hash.update(OBJECT);
     hash.update(format!("{offsets:?}"));
     let fingerprint = Fingerprint(format!("{:x}", hash.finalize()));
-    let hooks = hooks(&kernel)?;
+    let object = object_programs()?;
+    let hooks = hooks_of(&object, &kernel)?;
     let pinned = names(&pins.links());
     let programs = names(&pins.programs());
     let functions = kernel.functions();
     let iterators = iterators(functions);
     let others = || iterators.iter().map(|(name, _)| *name).chain([EGRESS]);
     let wanted = || hooks.iter().map(String::as_str).chain(others());
-    if known == Some(&fingerprint) && wanted().all(|name| programs.iter().any(|it| it == name)) {
+    let is_pinned = |name: &str| programs.iter().any(|pinned| pinned == name);
+    if known == Some(&fingerprint)
+        && wanted().all(is_pinned)
+        && shared::is_complete(pins, &hooks, &object)
+    {
         return Ok((Start::Adopted, fingerprint));
     }
     super::generation::pin_tables(&pins.maps())?;
@@ -197,6 +212,7 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     }
     load_iterators(&mut ebpf, &iterators, &btf)?;
     packets::load(&mut ebpf)?;
+    let filled = shared::fill(&mut ebpf, pins, &hooks)?;
     for name in wanted() {
         pin_program(&ebpf, pins, name)?;
     }
@@ -212,6 +228,7 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     for stale in programs.iter().filter(|name| wanted().all(|wanted| wanted != name.as_str())) {
         let _ = fs::remove_file(pins.programs().join(stale));
     }
+    shared::keep_only(pins, &filled);
     let start = if programs.is_empty() { Start::Fresh } else { Start::Replaced };
     Ok((start, fingerprint))
 }
@@ -329,17 +346,25 @@ fn load_programs(ebpf: &mut Ebpf, hooks: &[String], btf: &Btf) -> Result<(), Loa
         let _: &mut Lsm = program(ebpf, hook)?;
     }
     let wanted = ebpf.programs_mut().filter(|(name, _)| hooks.iter().any(|hook| hook == name));
-    let waiting = Mutex::new(wanted);
+    side_by_side(wanted, |(hook, program)| load_program(hook, program, btf))
+}
+
+/// Does something with each, as many at once as there are processors.
+pub(super) fn side_by_side<T>(
+    all: impl Iterator<Item = T> + Send,
+    each: impl Fn(T) -> Result<(), LoadError> + Sync,
+) -> Result<(), LoadError> {
+    let waiting = Mutex::new(all);
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let load = || {
-        while let Some((hook, program)) = next() {
-            load_program(hook, program, btf)?;
+    let work = || {
+        while let Some(one) = next() {
+            each(one)?;
         }
         Ok(())
     };
     let processors = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..processors).map(|_| scope.spawn(load)).collect();
+        let threads: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
         threads.into_iter().try_for_each(|thread| {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
@@ -398,7 +423,7 @@ fn pin_program(ebpf: &Ebpf, pins: &Pins, name: &str) -> Result<(), LoadError> {
 /// The hooks whose programs are pinned.
 pub(super) fn pinned_hooks(pins: &Pins) -> Vec<String> {
     let mut names = names(&pins.programs());
-    names.retain(|name| !OTHERS.contains(&name.as_str()));
+    names.retain(|name| is_hook(name));
     names
 }
 
@@ -437,15 +462,16 @@ pub(super) fn go_over_connections(pins: &Pins) -> io::Result<()> {
 /// What could not be removed.
 pub fn teardown(pin_dir: &Path) -> Result<(), LoadError> {
     let pins = Pins::new(pin_dir);
-    for folder in [pins.links(), pins.programs(), pins.maps(), pins.root()] {
+    for folder in [pins.links(), pins.shared(), pins.programs(), pins.maps(), pins.root()] {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(source) => return Err(LoadError::Pins { path: folder, source }),
         };
-        for entry in entries.flatten().filter(|entry| !entry.path().is_dir()) {
-            fs::remove_file(entry.path())
-                .map_err(|source| LoadError::Pins { path: entry.path(), source })?;
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let removed =
+                if path.is_dir() { shared::remove(&path) } else { fs::remove_file(&path) };
+            removed.map_err(|source| LoadError::Pins { path, source })?;
         }
         fs::remove_dir(&folder).map_err(|source| LoadError::Pins { path: folder, source })?;
     }

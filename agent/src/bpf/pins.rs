@@ -1,4 +1,4 @@
-//! Where the pins are: `PIN_DIR/v1/{maps,links,programs}`.
+//! Where the pins are: `PIN_DIR/v1/{maps,links,programs,shared}`.
 
 use std::{
     fs, io,
@@ -46,6 +46,11 @@ impl Pins {
         self.root.join("programs")
     }
 
+    /// The folder of the links that fill the places of shared functions, in a folder for each loading.
+    pub fn shared(&self) -> PathBuf {
+        self.root.join("shared")
+    }
+
     /// The file that, when it is read, has the kernel side note the processes of all sessions; not there
     /// where the daemon can ask for a task's tag itself.
     pub fn processes(&self) -> PathBuf {
@@ -64,7 +69,7 @@ impl Pins {
 
     /// Makes the folders.
     pub(super) fn prepare(&self) -> Result<(), LoadError> {
-        for path in [self.maps(), self.links(), self.programs()] {
+        for path in [self.maps(), self.links(), self.programs(), self.shared()] {
             fs::create_dir_all(&path)
                 .map_err(|source| LoadError::Pins { path: path.clone(), source })?;
         }

@@ -148,6 +148,9 @@ fn measure_scene(
         programs.insert(hook.clone(), bpf::program(&link)?.verified);
         hooks.insert(hook);
     }
+    for (name, link) in remit.shared()? {
+        programs.insert(name, bpf::program(&link)?.verified);
+    }
     let name = format!("untagged, beside a session of `{}`", scene.profile);
     let untagged = Confinement::None.measure(&name, scene.rows)?;
     let name = format!("tagged, in a session of `{}`", scene.profile);

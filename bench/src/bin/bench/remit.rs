@@ -113,16 +113,21 @@ impl Remit {
     /// # Errors
     /// When there are none.
     pub(crate) fn links(&self) -> Result<Vec<(String, PathBuf)>> {
-        let folder = Path::new(PINS).join("v1/links");
-        let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
-        let mut links = Vec::new();
-        for entry in entries {
-            let path = entry?.path();
-            let hook = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            links.push((hook, path));
-        }
-        links.sort();
-        Ok(links)
+        links(&Path::new(PINS).join("v1/links"))
+    }
+
+    /// The links of what the programs share: those of each function in the program of each hook, each with its name.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub(crate) fn shared(&self) -> Result<Vec<(String, PathBuf)>> {
+        let loading = links(&Path::new(PINS).join("v1/shared"))?;
+        let (_, loading) = loading.first().context("nothing is shared")?;
+        let named = |(name, path): (String, PathBuf)| {
+            let (_, function) = name.split_once('-')?;
+            Some((format!("shared {function}"), path))
+        };
+        Ok(links(loading)?.into_iter().filter_map(named).collect())
     }
 
     /// Ends the daemon and takes its programs off the host.
@@ -214,4 +219,17 @@ fn log_file() -> String {
 
 fn said() -> String {
     fs::read_to_string(log_file()).unwrap_or_default()
+}
+
+/// What is pinned in a folder, by name.
+fn links(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut links = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        links.push((name, path));
+    }
+    links.sort();
+    Ok(links)
 }
