@@ -2,6 +2,8 @@
 
 use std::{fs, mem, path::Path, thread, time::Duration};
 
+mod faults;
+
 use super::{
     attachment,
     load::{self, LoadError},
@@ -30,7 +32,7 @@ pub fn security_modules() -> String {
 pub fn checks(pin_dir: &Path) -> Vec<Check> {
     let kernel = KernelTypes::read();
     let structures = structures(&kernel);
-    vec![root(), modules(), structures, pins(pin_dir), links(pin_dir, kernel)]
+    vec![root(), modules(), faults::check(), structures, pins(pin_dir), links(pin_dir, kernel)]
 }
 
 fn check(name: &'static str, ok: bool, found: String, advice: &str) -> Check {
