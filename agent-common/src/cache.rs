@@ -58,8 +58,8 @@ pub struct CachedRights {
     pub mounts: u32,
     /// Which of the files that had that number (`i_generation`).
     pub generation: u32,
-    /// Alignment; zero.
-    pub reserved: u32,
+    /// The [marks](crate::mark) that using these rights leaves: the entry answers only for a task that has them.
+    pub marks: u32,
 }
 
 assert_layout!(CachedRights, 80, 8);
@@ -97,8 +97,8 @@ pub struct CachedFolder {
     pub stamp: u64,
     /// The rights that are allowed on whatever is in the folder, where no name leads on.
     pub rights: u32,
-    /// Alignment; zero.
-    pub reserved: u32,
+    /// The [marks](crate::mark) that using these rights leaves: they answer only for a task that has them.
+    pub marks: u32,
     /// Words of `path` that count; zero where the path is not kept.
     pub path_words: u64,
     /// The folder's path.

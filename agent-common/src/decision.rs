@@ -5,6 +5,7 @@ use crate::{
     access::{Right, Rights},
     authority::{Expiries, Session, State, ToolSet, WORDS},
     id::{BootNanos, SessionId, ToolBit},
+    mark,
     rule::Label,
 };
 
@@ -186,6 +187,27 @@ pub fn gained(from: [&Label; 2], to: [&Label; 2]) -> Rights {
     Rights(gained & !denied & !(had & !was_denied))
 }
 
+/// The [marks](crate::mark) that an operation leaves which [`decide`] allows: those of the tools among these, held and
+/// deadly, that cover one of its rights, whatever else covers it.
+#[inline(always)]
+pub fn marks(rights: Rights, labels: [&Label; 2], tools: &ToolSet) -> u32 {
+    let wanted = rights.0 & !(labels[0].always | labels[1].always);
+    let mut used = ToolSet::EMPTY;
+    let mut row = 0;
+    while row < labels[0].tools.len() {
+        if wanted & 1u8 << row != 0 {
+            for word in 0..WORDS {
+                used.0[word] |= labels[0].tools[row].0[word] | labels[1].tools[row].0[word];
+            }
+        }
+        row += 1;
+    }
+    for word in 0..WORDS {
+        used.0[word] &= tools.0[word];
+    }
+    mark::marks(&used)
+}
+
 /// Whether the expiry of one of the tools is still to come.
 pub fn any_live(tools: &ToolSet, expiries: &Expiries, now: BootNanos) -> bool {
     tools
@@ -364,5 +386,21 @@ mod tests {
             let expected = if gains { READ } else { Rights::NONE };
             assert_eq!(gained(from, to), expected, "{from:?} {to:?}");
         }
+    }
+
+    #[test]
+    fn operation_leaves_the_marks_of_deadly_tools_that_are_held_and_cover_it() {
+        let mut object = label(Right::Read, 3);
+        object.tools[Right::Read as usize].insert(ToolBit(4));
+        object.tools[Right::Write as usize].insert(ToolBit(70));
+        let own = label(Right::Read, 9);
+        let labels = [&object, &own];
+        let write = Rights::of(Right::Write);
+        assert_eq!(marks(READ, labels, &tools(&[3])), 1 << 3, "another tool covers it too");
+        assert_eq!(marks(READ, labels, &tools(&[9, 70])), 1 << 9);
+        assert_eq!(marks(READ.union(write), labels, &tools(&[9, 70])), 1 << 9 | 1 << 6);
+        assert_eq!(marks(READ, labels, &ToolSet::EMPTY), 0);
+        object.always = READ.0;
+        assert_eq!(marks(READ, [&object, &own], &tools(&[3, 9])), 0, "no tool is needed");
     }
 }

@@ -58,8 +58,9 @@ pub struct Tag {
     pub session: SessionId,
     /// Its slot.
     pub slot: Slot,
-    /// Zero.
-    pub reserved: u32,
+    /// The marks ([`crate::mark`]) of what the task used, or who made it before it did; never taken off. Zero where a
+    /// tag only says which session is meant.
+    pub marks: u32,
 }
 
 crate::assert_layout!(Tag, 16, 8);

@@ -12,6 +12,7 @@ pub mod event;
 pub mod given;
 pub mod id;
 pub mod limits;
+pub mod mark;
 pub mod offsets;
 #[cfg(feature = "user")]
 mod pod;

@@ -61,7 +61,7 @@ pub const FOLDERS_KEPT: usize = 4_096;
 pub const ENDPOINTS_KEPT: usize = 4_096;
 /// Sockets whose owner lies in an array, over all sessions; a power of two. More have it in their own storage.
 pub const SOCKETS_KEPT: usize = 8_192;
-/// Tagged tasks at once, on kernels that lose a task's storage.
+/// Tagged tasks at once, on kernels that lose a task's storage; on all, processes that used a tool whose loss kills.
 pub const TASKS: usize = 65_536;
 /// Descriptors that a session can be given at its start, the standard ones included.
 pub const PASSED: usize = 64;

@@ -76,8 +76,6 @@ macro_rules! offsets {
             pub storage_data_second: u32,
             /// Not zero where a file's owner of signals lies apart from the file (since 6.12).
             pub owner_is_apart: u32,
-            /// Zero: makes the structure's size a multiple of eight.
-            pub reserved: u32,
             /// Type numbers in the kernel's BTF; all zero where the kernel can't type an address.
             pub types: Types,
             $(#[doc = concat!("Offset of `", $structure, ".", $member, "`.")] pub $field: u32,)*
@@ -96,7 +94,6 @@ macro_rules! offsets {
                 task_hint: 0,
                 storage_data_second: 0,
                 owner_is_apart: 0,
-                reserved: 0,
                 types: Types::ZERO,
                 $($field: 0,)*
             };
@@ -242,9 +239,10 @@ offsets! {
     uring_cmd_op = "io_uring_cmd"."cmd_op";
     dentry_flags = "dentry"."d_flags";
     inode_flags = "inode"."i_flags";
+    task_files = "task_struct"."files";
 }
 
-assert_layout!(Offsets, 52 + 28 + 4 * 116, 8);
+assert_layout!(Offsets, 48 + 28 + 4 * 117, 8);
 
 #[cfg(test)]
 mod tests {
@@ -254,7 +252,7 @@ mod tests {
     fn members_and_fields_are_as_many() {
         let mut offsets = Offsets::default();
         offsets.set(Offsets::MEMBERS.len() - 1, 7);
-        assert_eq!(offsets.inode_flags, 7);
+        assert_eq!(offsets.task_files, 7);
         let before = offsets;
         offsets.set(Offsets::MEMBERS.len(), 9);
         assert_eq!(offsets, before);

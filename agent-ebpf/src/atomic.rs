@@ -9,11 +9,11 @@ pub fn add<T: Copy>(counter: *mut T, more: T) -> T {
     unsafe { atomic_xadd::<T, T, { AtomicOrdering::SeqCst }>(counter, more) }
 }
 
-/// Sets bits and returns what was there. The pointer is a map's value, aligned.
+/// Sets bits and returns what was there. The pointer is a map's value, an integer of 32 or 64 bits, aligned.
 #[inline(always)]
-pub fn or(word: *mut u32, bits: u32) -> u32 {
+pub fn or<T: Copy>(word: *mut T, bits: T) -> T {
     // SAFETY: as in `add`.
-    unsafe { atomic_or::<u32, u32, { AtomicOrdering::SeqCst }>(word, bits) }
+    unsafe { atomic_or::<T, T, { AtomicOrdering::SeqCst }>(word, bits) }
 }
 
 /// Writes and returns what was there. The pointer is a map's value, aligned.

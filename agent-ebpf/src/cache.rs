@@ -5,7 +5,7 @@
 //! race: an entry is written under an odd sequence number, and a reader that saw the number move looks
 //! elsewhere.
 
-use agent_common::authority::Session;
+use agent_common::{access::Rights, authority::Session};
 
 use crate::{atomic, kernel::Changes};
 
@@ -50,6 +50,28 @@ impl Basis {
     #[inline(always)]
     pub fn stamp(&self) -> u64 {
         stamp(self.generation, self.epoch)
+    }
+}
+
+/// What a decision allowed, in one register (a function here takes five): rights, and the marks that using them leaves.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Allowed(pub u64);
+
+impl Allowed {
+    #[inline(always)]
+    pub fn new(rights: Rights, marks: u32) -> Self {
+        Self(u64::from(marks) << 32 | u64::from(rights.0))
+    }
+
+    #[inline(always)]
+    fn rights(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline(always)]
+    fn marks(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 }
 

@@ -21,10 +21,10 @@ use agent_common::{
 pub use endpoint::{Address, Endpoint, endpoint, is_usable, is_usable_alone, stamp};
 use gain::labels_of;
 pub use gain::refuse_gain;
-use judge::{Labels, judge, judge_set_id, keeps};
+use judge::{Labels, Verdict, judge, judge_set_id, judge_use, keeps};
 
 use crate::{
-    cache::{self, Basis, Folder},
+    cache::{self, Allowed, Basis, Folder},
     emit, expiry, given,
     kernel::{self, Changes, OpenFile, Place},
     maps::{self, SESSIONS_BY_SLOT},
@@ -61,11 +61,9 @@ pub const USE: u32 = 16;
 pub const SET_ID: u32 = 32;
 /// [`FileRequest::flags`]: what is asked about the place is asked about every name in its folder.
 pub const ANY_NAME: u32 = 64;
-
 /// [`FileRequest::flags`]: what counts is what the rules say of the place, to compare it with another: with
 /// [`WHOLE`], of everything below.
 pub const LABELS: u32 = 128;
-
 /// [`FileRequest::flags`]: no session may do it, whatever it holds.
 pub const FORBIDDEN: u32 = 256;
 
@@ -124,7 +122,7 @@ pub fn file(tag: &Tag, inode: *const c_void, request: &FileRequest, to: *const P
             inode,
             &(&request.place, &basis.changes),
             request.rights,
-            tag.session,
+            tag,
             basis.stamp(),
         )
     {
@@ -135,9 +133,9 @@ pub fn file(tag: &Tag, inode: *const c_void, request: &FileRequest, to: *const P
     {
         return 0;
     }
-    if by_folder(tag, request, &basis) {
+    if let Some(allowed) = by_folder(tag, request, &basis) {
         if request.flags & INNER == 0 {
-            cache::keep(inode, &request.place, request.rights, tag, &basis);
+            cache::keep(inode, &request.place, allowed, tag, &basis);
         }
         return 0;
     }
@@ -157,7 +155,7 @@ pub fn is_known(file: *const c_void, rights: Rights) -> bool {
             member!(file, file_inode),
             &OpenFile(file),
             rights,
-            tag.session,
+            &tag,
             cache::stamp(generation(), epoch),
         )
 }
@@ -172,11 +170,12 @@ fn by_walk_for(
     to: *const Place,
 ) -> i32 {
     let Some(area) = scratch::acquire() else { return crowded(tag) };
-    let reason = by_walk(tag, area, request, basis.generation);
+    let verdict = by_walk(tag, area, request, basis.generation);
+    let reason = verdict.reason();
     // What the walk found holds for the counters that it saw; if they are others than those read before,
     // the next operation decides anew.
     if reason == 0 && request.flags & INNER == 0 && request.place.parent != 0 {
-        cache::keep(inode, &request.place, request.rights, tag, basis);
+        cache::keep(inode, &request.place, verdict.allowed(request.rights), tag, basis);
     }
     conclude(tag, area, request, Found::new(basis.generation, reason), to)
 }
@@ -186,11 +185,11 @@ fn by_walk_for(
 #[inline(never)]
 pub fn name(tag: &Tag, request: &FileRequest, to: *const Place) -> i32 {
     let basis = basis(tag);
-    if by_folder(tag, request, &basis) {
+    if by_folder(tag, request, &basis).is_some() {
         return 0;
     }
     let Some(area) = scratch::acquire() else { return crowded(tag) };
-    let reason = by_walk(tag, area, request, basis.generation);
+    let reason = by_walk(tag, area, request, basis.generation).reason();
     conclude(tag, area, request, Found::new(basis.generation, reason), to)
 }
 
@@ -202,54 +201,56 @@ pub fn set_id(tag: &Tag, place: Place) -> i32 {
     request.flags = SET_ID;
     let generation = generation();
     let Some(area) = scratch::acquire() else { return crowded(tag) };
-    let reason = by_walk(tag, area, &request, generation);
+    let reason = by_walk(tag, area, &request, generation).reason();
     conclude(tag, area, &request, Found::new(generation, reason), ptr::null())
 }
 
 /// Whether the session may do something with every name in the folder of a place, as far as that is known.
 #[inline(never)]
 pub fn allows_any_name(tag: &Tag, request: &FileRequest) -> bool {
-    by_folder(tag, request, &basis(tag))
+    by_folder(tag, request, &basis(tag)).is_some()
 }
 
 /// Whether the session may do something at one of several places: no report is made, and nothing kept.
 #[inline(always)]
 pub fn allows(tag: &Tag, request: &FileRequest) -> bool {
     let basis = basis(tag);
-    if by_folder(tag, request, &basis) {
+    if by_folder(tag, request, &basis).is_some() {
         return true;
     }
     let Some(area) = scratch::acquire() else { return false };
-    let reason = by_walk(tag, area, request, basis.generation);
+    let reason = by_walk(tag, area, request, basis.generation).reason();
     scratch::release(area);
     reason == 0
 }
 
-/// Whether the session may, by what is known of the folder that the file is in. Only a walk refuses: a
+/// What the session may, if it may all of it by what is known of the folder that the file is in. Only a walk refuses: a
 /// refusal has to name the path.
 #[inline(always)]
-fn by_folder(tag: &Tag, request: &FileRequest, basis: &Basis) -> bool {
+fn by_folder(tag: &Tag, request: &FileRequest, basis: &Basis) -> Option<Allowed> {
     let found = labels_by_folder(tag, request, basis);
     if found == UNKNOWN {
-        return false;
+        return None;
     }
-    if found == ALLOWED {
-        return true;
+    if found & ALLOWED != 0 {
+        return Some(Allowed::new(request.rights, found as u32));
     }
     let labels = Labels(found & !ALIKE);
-    if judge(tag, basis.generation, labels, request.rights) != 0 {
-        return false;
+    let verdict = judge_use(tag, basis.generation, labels, request.rights);
+    if verdict.reason() != 0 {
+        return None;
     }
+    let allowed = verdict.allowed(request.rights);
     if found & ALIKE != 0 {
-        cache::keep_rights(&request.place, tag, basis, u32::from(request.rights.0));
+        cache::keep_rights(&request.place, tag, basis, allowed.0);
     }
-    true
+    Some(allowed)
 }
 
 /// What [`labels_by_folder`] says of what it does not know.
 const UNKNOWN: u64 = u64::MAX;
-/// What it says where it was found before that the session may.
-const ALLOWED: u64 = UNKNOWN - 1;
+/// Set in what it says where it was found before that the session may, beside the marks that it leaves.
+const ALLOWED: u64 = 1 << 62;
 /// Set in what it says where all names in the folder have the same labels. (A label's number is smaller.)
 const ALIKE: u64 = 1 << 63;
 
@@ -276,8 +277,8 @@ extern "C" fn shared_labels_by_folder(
     }
     let Some(folder) = cache::folder(place, tag, basis) else { return UNKNOWN };
     let found = if !folder.leads_on() {
-        if request.flags & LABELS == 0 && folder.allows(request.rights, basis) {
-            ALLOWED
+        if request.flags & LABELS == 0 && folder.allows(request.rights, tag, basis) {
+            ALLOWED | u64::from(folder.marks())
         } else {
             Labels::new(folder.unnamed(0), folder.unnamed(1)).0 | ALIKE
         }
@@ -288,7 +289,7 @@ extern "C" fn shared_labels_by_folder(
     };
     // All of it holds only if nothing was renamed or mounted since before the folder was looked up. Where its path
     // was compared just now, that was seen after the rest was read, but for a name that leads on.
-    let is_seen = folder.is_new && found == ALLOWED;
+    let is_seen = folder.is_new && found & ALLOWED != 0;
     if folder.is_whole() && (is_seen || Changes::now() == basis.changes) { found } else { UNKNOWN }
 }
 
@@ -330,7 +331,7 @@ fn conclude(
     found: Found,
     to: *const Place,
 ) -> i32 {
-    let reason = if found.reason() == ONCE { 0 } else { found.reason() };
+    let reason = if u64::from(found.reason()) == ONCE { 0 } else { found.reason() };
     if reason != 0 && !is_told_already(tag, request) {
         emit::report_file(tag, area, request, found.0, to);
     }
@@ -371,14 +372,14 @@ impl Found {
     }
 }
 
-/// Zero if a walk finds that the session may, else the reason's number.
+/// Decides by a walk.
 #[inline(always)]
-fn by_walk(tag: &Tag, area: *mut Scratch, request: &FileRequest, generation: u32) -> u32 {
+fn by_walk(tag: &Tag, area: *mut Scratch, request: &FileRequest, generation: u32) -> Verdict {
     // SAFETY: the area is ours until it is released.
-    decide_by_walk(tag, unsafe { (*area).index }, request, generation)
+    Verdict(decide_by_walk(tag, unsafe { (*area).index }, request, generation))
 }
 
-shared!(fn decide_by_walk(tag: *const Tag, area: u32, request: *const FileRequest, generation: u32) -> u32, otherwise Reason::Unresolved as u32);
+shared!(fn decide_by_walk(tag: *const Tag, area: u32, request: *const FileRequest, generation: u32) -> u64, otherwise Reason::Unresolved as u64);
 
 /// As [`by_walk`].
 #[unsafe(no_mangle)]
@@ -388,9 +389,9 @@ extern "C" fn shared_decide_by_walk(
     area: u32,
     request: *const FileRequest,
     generation: u32,
-) -> u32 {
-    known!(tag, request; else return Reason::Unresolved as u32);
-    let Some(s) = scratch::at(area) else { return Reason::Unresolved as u32 };
+) -> u64 {
+    known!(tag, request; else return Reason::Unresolved as u64);
+    let Some(s) = scratch::at(area) else { return Reason::Unresolved as u64 };
     s.table = generation % POLICY_SLOTS as u32;
     s.slot = tag.slot.0;
     walk::resolve(s, &request.place, u64::from(request.flags & (FRESH | USE)));
@@ -399,26 +400,27 @@ extern "C" fn shared_decide_by_walk(
         return 0;
     }
     if s.status != walk::FOUND || s.odd != 0 {
-        return Reason::Unresolved as u32;
+        return Reason::Unresolved as u64;
     }
     let stays = request.flags & WHOLE != 0 && matching::has_rules_below(s);
     if stays || request.flags & FORBIDDEN != 0 {
-        return Reason::Guard as u32;
+        return Reason::Guard as u64;
     }
     keep_folder(tag, s, &request.place, generation);
     let labels = Labels::new(LabelId(s.positions[0].here), LabelId(s.positions[1].here));
     if request.flags & SET_ID != 0 {
-        return judge_set_id(tag, generation, labels);
+        return u64::from(judge_set_id(tag, generation, labels));
     }
-    let reason = judge(tag, generation, labels, request.rights);
-    if reason != 0 && request.flags & USE != 0 && keeps(tag, generation, labels, request.rights) {
+    let (rights, is_use) = (request.rights, request.flags & USE != 0);
+    let verdict = judge_use(tag, generation, labels, rights);
+    if verdict.reason() != 0 && is_use && keeps(tag, generation, labels, rights) {
         return ONCE;
     }
-    reason
+    verdict.0
 }
 
 /// In place of a reason's number: allowed, but not to be kept, since it does not hold for opening.
-const ONCE: u32 = 255;
+const ONCE: u64 = 255;
 
 /// Keeps what a walk found of the folder that a place is in. Not below procfs: which process a folder there
 /// stands for is no matter of its path.

@@ -67,6 +67,7 @@ mod scratch;
 mod socket_owner;
 mod subject;
 mod task_storage;
+mod tasks;
 mod walk;
 
 #[panic_handler]

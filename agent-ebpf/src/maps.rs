@@ -12,6 +12,7 @@ use agent_common::{
         AFFIXES, EDGES, ENDPOINTS_KEPT, FILES_KEPT, FOLDERS_KEPT, GIVEN, LABELS, NETWORK_RULES,
         POLICY_SLOTS, PORTS, RING_BYTES, SHARED_OBJECTS, SLOTS, SOCKETS_KEPT, TASKS, VACANCY_BYTES,
     },
+    mark::Used,
     rule::{AddressKey, AffixKey, Edge, EdgeKey, Label, PortKey},
 };
 use aya_ebpf::{
@@ -142,6 +143,20 @@ pub static PORT_TABLES: ArrayOfMaps<Ports, POLICY_SLOTS> = ArrayOfMaps::new();
 #[btf_map]
 pub static SET_ID_TOOLS: Array<ToolSet, POLICY_SLOTS> = Array::new();
 
+/// Generation modulo `POLICY_SLOTS` → the tools whose loss kills who used them.
+#[unsafe(link_section = ".bss.deadly")]
+static DEADLY: Entries<ToolSet, POLICY_SLOTS> = Entries::new();
+
+/// The tools of a policy whose loss kills who used them.
+#[inline(always)]
+pub fn deadly(generation: u32) -> ToolSet {
+    let set = DEADLY.at(generation);
+    // SAFETY: the value is valid; the daemon writes it before the policy is in force. Volatile: nothing here writes it,
+    // and the compiler would take it for the zeroes that it is made of.
+    let word = |word: usize| unsafe { (&raw const (*set).0[word]).read_volatile() };
+    ToolSet(core::array::from_fn(word))
+}
+
 /// What was found to be allowed on files. Written by the kernel side.
 #[unsafe(link_section = ".bss.files")]
 pub static FILES: Entries<CachedRights, FILES_KEPT> = Entries::new();
@@ -186,6 +201,16 @@ pub static GIVING: Array<Giving, 1> = Array::new();
 #[btf_map]
 pub static OBJECT_OWNERS: HashMap<u64, Tag, SHARED_OBJECTS, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
+
+/// Address of what a process's threads share (`struct signal_struct`), which it keeps over an exec → its session and
+/// the marks of what its threads used, also of those that have ended. Written by the kernel side.
+#[btf_map]
+pub static PROCESS_MARKS: HashMap<u64, Tag, TASKS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// Slot → the tools whose loss kills that its session used, as a [`Used`]. Written by the kernel side; emptied by the
+/// daemon for a new session.
+#[btf_map]
+pub static USED_MARKS: Array<Used, SLOTS> = Array::new();
 
 /// Work areas, taken by whoever finds one free. Written by the kernel side.
 #[btf_map]

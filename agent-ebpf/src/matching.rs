@@ -221,7 +221,7 @@ fn is_own_process(s: &Scratch, component: &Component) -> bool {
         return false;
     }
     let task = kernel::procfs_task(component.dentry);
-    match &subject::current() {
+    match &subject::told() {
         // The tag of another session than the one that is asked about has no business here.
         Some(tag) if tag.slot.0 == s.slot => subject::is_own_session(task, tag),
         _ => false,

@@ -1,12 +1,16 @@
 //! Who asks: the running task's session, or another task's.
 
-use agent_common::id::{SessionId, Slot, Tag};
+use agent_common::{
+    id::{SessionId, Slot, Tag},
+    mark::{TaskRecord, Used},
+};
 
-use aya_ebpf::helpers::generated::bpf_get_current_pid_tgid;
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_current_pid_tgid};
 
 use crate::{
+    atomic,
     kernel::{self, Task, peek},
-    maps::{TAGS, TAGS_BY_PROCESS, TAGS_BY_TASK},
+    maps::{PROCESS_MARKS, TAGS, TAGS_BY_PROCESS, TAGS_BY_TASK, USED_MARKS},
     member, offset,
 };
 
@@ -19,13 +23,28 @@ pub fn current() -> Option<Tag> {
 /// As [`current`], for who saw already that the task [may have a tag](is_surely_untagged).
 #[inline(always)]
 pub fn look_up() -> Option<Tag> {
+    look_up_by(by_helper)
+}
+
+/// As [`current`], but `None` also where the kernel can't tell just then: for who takes that for a refusal.
+#[inline(always)]
+pub fn told() -> Option<Tag> {
+    if is_surely_untagged() {
+        return None;
+    }
+    // SAFETY: a task's storage lives as long as the task.
+    look_up_by(|task| unsafe { TAGS.get(task).as_ref() }.copied())
+}
+
+/// The running task's tag, by who asks the kernel for it where nothing quicker answers.
+#[inline(always)]
+fn look_up_by(ask: impl Fn(Task) -> Option<Tag>) -> Option<Tag> {
     at_a_glance().or_else(|| {
         // Not so that the verifier knows it: see `shared!`.
         if offset!(storage_is_lost) | kernel::unknown_zero() != 0 {
             return current_by_address().copied();
         }
-        // SAFETY: a task's storage lives as long as the task.
-        unsafe { TAGS.get(kernel::current()).as_ref() }.copied()
+        ask(kernel::current())
     })
 }
 
@@ -37,7 +56,8 @@ pub fn at_a_glance() -> Option<Tag> {
         return None;
     }
     let (map, session, slot) = kernel::first_storage(kernel::current())?;
-    let tag = Tag { session: SessionId(session), slot: Slot(slot as u32), reserved: 0 };
+    let (slot, marks) = (Slot(slot as u32), (slot >> 32) as u32);
+    let tag = Tag { session: SessionId(session), slot, marks };
     (map == TAGS.address()).then_some(tag)
 }
 
@@ -102,16 +122,119 @@ fn note_process(tag: &Tag) {
 
 /// A task's tag.
 #[inline(always)]
-pub fn of(task: Task) -> Option<&'static Tag> {
+pub fn of(task: Task) -> Option<Tag> {
     if is_storage_lost() {
         // SAFETY: an entry lives as long as its task, which a hook's argument keeps.
-        return unsafe { TAGS_BY_TASK.get(task.0 as u64) };
+        return unsafe { TAGS_BY_TASK.get(task.0 as u64) }.copied();
     }
-    if !kernel::has_storage(task) {
+    if kernel::has_storage(task) { by_helper(task) } else { None }
+}
+
+/// The tag in a task's storage. Before 6.2 the helper gives nothing either where a program that was preempted on this
+/// processor is at some task's storage (`bpf_task_storage_trylock`): there that is no answer.
+#[inline(always)]
+fn by_helper(task: Task) -> Option<Tag> {
+    // SAFETY: a task's storage lives as long as the task, which a hook's argument or `current` keeps.
+    match unsafe { TAGS.get(task).as_ref() } {
+        Some(tag) => Some(*tag),
+        None if offset!(types.words) == 0 => by_list(task),
+        None => None,
+    }
+}
+
+/// The tag in a task's storage, read as the kernel lays it out. Inlined: see [`crate::shared!`].
+#[inline(always)]
+fn by_list(task: Task) -> Option<Tag> {
+    let data = element(task.0 as u64);
+    if data == 0 {
         return None;
     }
-    // SAFETY: a task's storage lives as long as the task, which a hook's argument or `current` keeps.
-    unsafe { TAGS.get(task).as_ref() }
+    let [session, slot_and_marks]: [u64; 2] = peek(data);
+    let (slot, marks) = (Slot(slot_and_marks as u32), (slot_and_marks >> 32) as u32);
+    Some(Tag { session: SessionId(session), slot, marks })
+}
+
+/// What the daemon is told of a task that an iterator comes to, if it is tagged. In an iterator the helper gives
+/// nothing on any kernel where the storage is busy.
+#[inline(always)]
+pub fn record(task: Task) -> Option<TaskRecord> {
+    let tag = of(task).or_else(|| if is_storage_lost() { None } else { by_list(task) })?;
+    Some(TaskRecord {
+        session: tag.session,
+        memory: member!(task.0, task_mm),
+        descriptors: member!(task.0, task_files),
+        process: member!(task.0, task_tgid),
+        marks: tag.marks | process_marks(task, &tag),
+    })
+}
+
+/// What identifies a task's process from its first thread's start to the last one's end, over an exec too.
+#[inline(always)]
+fn process(task: Task) -> u64 {
+    member!(task.0, task_signal)
+}
+
+/// The marks of a task's process: of all that its threads used so far.
+#[inline(always)]
+pub fn process_marks(task: Task, tag: &Tag) -> u32 {
+    if !has_used(tag) {
+        return 0;
+    }
+    // SAFETY: an entry lives as long as its process, which has the task.
+    let known = unsafe { PROCESS_MARKS.get(process(task)) };
+    known.filter(|known| known.session == tag.session).map_or(0, |known| known.marks)
+}
+
+/// Whether anybody of the session used a tool whose loss kills.
+#[inline(always)]
+fn has_used(tag: &Tag) -> bool {
+    USED_MARKS.get(tag.slot.0).is_some_and(|used| used.0 != 0)
+}
+
+/// Marks the running task, its process and its session for what it is about to use. The process is marked since its
+/// threads share what they hold, and one that used something may end before the others.
+#[inline(always)]
+pub fn mark(tag: &Tag, marks: u32) {
+    let task = kernel::current();
+    let mut used = Used::by(marks);
+    if !mark_process(process(task), tag, marks) {
+        // Then all of the session count as users.
+        used.0 |= Used::by_unknown(marks).0;
+    }
+    if let Some(word) = USED_MARKS.get_ptr_mut(tag.slot.0) {
+        atomic::or(word.cast::<u64>(), used.0);
+    }
+    // Last: a task that has the mark is not marked again.
+    let own = if is_storage_lost() {
+        TAGS_BY_TASK.get_ptr_mut(task.0 as u64)
+    } else {
+        let own = TAGS.get(task);
+        (!own.is_null()).then_some(own)
+    };
+    if let Some(own) = own {
+        // SAFETY: a map's value is valid, and only its task writes it.
+        unsafe {
+            let word = &raw mut (*own).marks;
+            word.write_volatile(word.read_volatile() | marks);
+        }
+    }
+}
+
+/// Adds to the marks of a process; `false` where there is no room.
+#[inline(always)]
+fn mark_process(process: u64, tag: &Tag, marks: u32) -> bool {
+    // SAFETY: an entry lives as long as its process, which is the running task's.
+    let known = unsafe { PROCESS_MARKS.get(process) };
+    if known.is_none_or(|known| known.session != tag.session) {
+        // Of another session where the process was given to this one: then no other thread is there yet. Two threads
+        // that come at once both find the entry of the first.
+        let flag = if known.is_none() { u64::from(BPF_NOEXIST) } else { 0 };
+        let _ = PROCESS_MARKS.insert(process, Tag { marks: 0, ..*tag }, flag);
+    }
+    let Some(known) = PROCESS_MARKS.get_ptr_mut(process) else { return false };
+    // SAFETY: a map's value is valid, and this word is only ever written atomically.
+    atomic::or(unsafe { &raw mut (*known).marks }, marks);
+    true
 }
 
 /// Tells the daemon of a task's process, if it is tagged, after its tag was moved where it can't be lost. Whether
@@ -148,10 +271,30 @@ pub fn forget(task: Task) {
         return;
     }
     let _ = TAGS_BY_TASK.remove(task.0 as u64);
-    let (thread, process): (u32, u32) = (member!(task.0, task_pid), member!(task.0, task_tgid));
-    if thread == process {
+    if is_first(task) {
+        let process: u32 = member!(task.0, task_tgid);
         let _ = TAGS_BY_PROCESS.remove(process);
     }
+}
+
+/// `PF_EXITING` (include/linux/sched.h): the task is at its end.
+const EXITING: u32 = 4;
+
+/// Forgets what a process used, when its first thread is about to be freed: that comes after the end of all others. One
+/// that a fork made which failed has the number and the process of who forked, and never ended.
+#[inline(always)]
+pub fn forget_marks(task: Task, tag: &Tag) {
+    let flags: u32 = member!(task.0, task_flags);
+    if flags & EXITING != 0 && is_first(task) && has_used(tag) {
+        let _ = PROCESS_MARKS.remove(process(task));
+    }
+}
+
+/// Whether a task is its process's first thread, or took its place by an exec.
+#[inline(always)]
+fn is_first(task: Task) -> bool {
+    let (thread, process): (u32, u32) = (member!(task.0, task_pid), member!(task.0, task_tgid));
+    thread == process
 }
 
 /// Elements of a task's storage that are looked through for ours: one for each map that any program on

@@ -200,7 +200,7 @@ extern "C" fn compare_paths(place: *const Place, entry: *const CachedFolder) -> 
         dentry: place.parent,
         root: kernel::mount_root(place.mount),
         // Zero, but not to the verifier, which would go through the steps once for each number of words.
-        compared: u64::from(entry.reserved),
+        compared: u64::from(entry.inode.reserved),
         arrived: 0,
     };
     // SAFETY: the callback has the signature that the helper asks for, and the context is on the stack for as

@@ -21,6 +21,7 @@ use std::os::fd::BorrowedFd;
 use agent_common::{
     authority::{Expiries, Session},
     id::{BootNanos, Generation, SessionId, Slot, Tag},
+    mark::{TaskRecord, Used},
 };
 
 pub use self::{attachment::Need, kernel::Kernel, sys::is_there, vacancies::Vacancies};
@@ -127,6 +128,19 @@ pub trait Enforcer: Send {
     /// # Errors
     /// What the kernel refused.
     fn hold_forks(&mut self, slot: Slot, until: BootNanos) -> Result<(), KernelError>;
+
+    /// The tasks of a session that are there, with the marks of what they used. Whatever was decided before this was
+    /// called is in: every program that ran is waited for.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    fn tasks(&self, session: SessionId) -> Result<Vec<TaskRecord>, KernelError>;
+
+    /// Which tools whose loss kills the session in a slot used.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    fn used(&self, slot: Slot) -> Result<Used, KernelError>;
 
     /// How many live tasks carry the session's tag, as far as the kernel counted.
     ///

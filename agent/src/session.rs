@@ -12,6 +12,7 @@ pub mod folder;
 pub mod id;
 pub mod kill;
 pub mod mappings;
+mod marked;
 pub mod model;
 mod name;
 pub mod policy_dir;
@@ -64,7 +65,7 @@ impl Sessions {
     }
 
     /// Deals with what is left of authority that was lost, beside being refused: connections are reset, and
-    /// processes that have files mapped are killed where the policy says so. Costs nothing where nothing was lost.
+    /// processes that used it are killed where the policy says so. Costs nothing where nothing was lost.
     ///
     /// # Errors
     /// Processes that the policy says are killed live on. The log has it.

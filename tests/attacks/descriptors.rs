@@ -23,7 +23,7 @@ fn files() -> Vec<Attack> {
         used("map what was open", "mmap_file", "file.map", "kept-map a"),
         used("use a mapping made before", "none", "file.use", "mapping-use")
             .lent("mapping-keep @lent/file")
-            .not_stopped("no hook sees the use of a mapping: `on_revoke = \"kill\"` kills who has one"),
+            .not_stopped("no hook sees the use of a mapping: `on_revoke = \"kill\"` kills who used the tool"),
         used("read what was open by io_uring", "file_permission", "file.use", "ring-kept-read a"),
         used("empty what was open", "file_truncate", "file.setattr", "kept-truncate a")
             .stopped_by_on(&["6.1"], "path_truncate"),

@@ -47,7 +47,7 @@ fn programs() -> BTreeSet<String> {
 
 /// How many of the loaded hooks have to be attached for a session.
 fn needed() -> usize {
-    let others = ["given", "connections", "egress"];
+    let others = ["given", "connections", "egress", "tasks"];
     programs().iter().filter(|name| !others.contains(&name.as_str())).count()
 }
 

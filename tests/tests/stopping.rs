@@ -134,7 +134,7 @@ fn process_whose_main_thread_has_ended_is_killed_for_what_it_has_mapped() {
     assert!(goes_on(WORK), "process {other} has nothing that was lost");
     let log = bed().remit(["incidents", "--all", "--json", "--session", &probe.name]);
     let is_told = log.stdout.lines().any(|line| {
-        line.contains(r#""act":"kill""#) && line.contains(&pid) && line.contains(DEADLY)
+        line.contains(r#""act":"kill""#) && line.contains(&pid) && line.contains(r#""deadly""#)
     });
     assert!(is_told, "{log}");
 }

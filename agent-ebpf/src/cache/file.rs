@@ -9,7 +9,7 @@ use agent_common::{
     limits::FILES_KEPT,
 };
 
-use super::{Basis, begin, end, place};
+use super::{Allowed, Basis, begin, end, place};
 use crate::{
     kernel::{self, Changes, OpenFile, Place},
     maps::FILES,
@@ -72,24 +72,25 @@ impl Site for OpenFile {
 }
 
 /// Whether an entry says that the session may, before the nearest expiry (past it, each tool's own is looked at);
-/// for the policy and the epoch of the stamp.
+/// for the policy and the epoch of the stamp. It answers only for a task that has the marks which the use leaves.
 #[inline(always)]
 pub fn allows(
     inode: *const c_void,
     site: &impl Site,
     rights: Rights,
-    session: SessionId,
+    tag: &Tag,
     stamp: u64,
 ) -> bool {
     let (number, generation) = kernel::number_and_generation(inode);
     // SAFETY: a map's value is valid.
-    let entry = unsafe { &*FILES.at(file_place(number, generation, session)) };
+    let entry = unsafe { &*FILES.at(file_place(number, generation, tag.session)) };
     let sequence = field!(entry.sequence);
     // Field by field, not a copy of the whole: the stack is short. The sequence number tells of a writer
     // that came between.
     sequence & 1 == 0
-        && fits(entry, (number, generation), site, session, stamp)
+        && fits(entry, (number, generation), site, tag.session, stamp)
         && u32::from(rights.0) & !field!(entry.rights) == 0
+        && field!(entry.marks) & !tag.marks == 0
         && field!(entry.sequence) == sequence
 }
 
@@ -128,7 +129,7 @@ fn fits(
 /// Keeps what a decision allowed; together with what an entry of the same basis allows already. Not inlined:
 /// its stack is free again before the walk of a refusal needs it.
 #[inline(never)]
-pub fn keep(inode: *const c_void, place: &Place, rights: Rights, tag: &Tag, basis: &Basis) {
+pub fn keep(inode: *const c_void, place: &Place, allowed: Allowed, tag: &Tag, basis: &Basis) {
     if basis.epoch == 0 {
         return;
     }
@@ -138,6 +139,8 @@ pub fn keep(inode: *const c_void, place: &Place, rights: Rights, tag: &Tag, basi
     let Some(before) = begin(&raw mut entry.sequence) else { return };
     let site = (place, &basis.changes);
     let is_same = fits(entry, (number, generation), &site, tag.session, basis.stamp());
+    // Not where those leave marks that these do not: who has none would have no answer any more.
+    let is_same = is_same && entry.marks & !allowed.marks() == 0;
     let already = if is_same { entry.rights } else { 0 };
     write!(entry:
         stamp = basis.stamp();
@@ -150,7 +153,8 @@ pub fn keep(inode: *const c_void, place: &Place, rights: Rights, tag: &Tag, basi
         name = place.name;
         renames = basis.changes.renames;
         mounts = basis.changes.mounts;
-        rights = already | u32::from(rights.0);
+        rights = already | allowed.rights();
+        marks = allowed.marks();
     );
     end(&raw mut entry.sequence, before);
 }

@@ -11,7 +11,7 @@ use agent_common::{
 };
 use aya_ebpf::helpers::generated::bpf_loop;
 
-use super::{Basis, begin, end, place};
+use super::{Allowed, Basis, begin, end, place};
 use crate::{
     atomic,
     kernel::{self, Changes, Place},
@@ -54,13 +54,22 @@ impl Folder {
         })
     }
 
-    /// Whether a session may use whatever is in the folder so, if no name leads on.
+    /// Whether a session may use whatever is in the folder so, if no name leads on; only for a task that has the marks
+    /// which the use leaves.
     #[inline(always)]
-    pub fn allows(self, rights: Rights, basis: &Basis) -> bool {
+    pub fn allows(self, rights: Rights, tag: &Tag, basis: &Basis) -> bool {
         let entry = self.entry;
         basis.epoch != 0
             && field!(entry.stamp) == basis.stamp()
             && u32::from(rights.0) & !field!(entry.rights) == 0
+            && field!(entry.marks) & !tag.marks == 0
+    }
+
+    /// The marks that using what is in the folder leaves, as far as it is kept.
+    #[inline(always)]
+    pub fn marks(self) -> u32 {
+        let entry = self.entry;
+        field!(entry.marks)
     }
 
     /// Copies where the rules stand.
@@ -122,7 +131,7 @@ fn renew(folder: Folder, place: &Place, basis: &Basis) -> Option<Folder> {
     Some(Folder { entry, sequence: sequence + 2, is_new: true })
 }
 
-shared!(pub fn keep_rights(place: *const Place, tag: *const Tag, basis: *const Basis, rights: u32) -> u32, otherwise 0);
+shared!(pub fn keep_rights(place: *const Place, tag: *const Tag, basis: *const Basis, allowed: u64) -> u32, otherwise 0);
 
 /// Keeps that a session may use whatever is in the folder of a place so, together with what an entry of the same
 /// basis allows already.
@@ -132,9 +141,10 @@ extern "C" fn shared_keep_rights(
     place: *const Place,
     tag: *const Tag,
     basis: *const Basis,
-    rights: u32,
+    allowed: u64,
 ) -> u32 {
     known!(place, tag, basis; else return 0);
+    let allowed = Allowed(allowed);
     let Some(known) = folder(place, tag, basis) else { return 0 };
     if basis.epoch == 0 || known.leads_on() {
         return 0;
@@ -145,10 +155,13 @@ extern "C" fn shared_keep_rights(
         return 0;
     }
     let stamp = basis.stamp();
-    let already = if field!(entry.stamp) == stamp { field!(entry.rights) } else { 0 };
+    // As with files: rights whose use leaves other marks go.
+    let is_same = field!(entry.stamp) == stamp && field!(entry.marks) & !allowed.marks() == 0;
+    let already = if is_same { field!(entry.rights) } else { 0 };
     // SAFETY: a map's value is valid, and this one is ours while its number is odd.
     unsafe {
-        (&raw const entry.rights).cast_mut().write_volatile(already | rights);
+        (&raw const entry.rights).cast_mut().write_volatile(already | allowed.rights());
+        (&raw const entry.marks).cast_mut().write_volatile(allowed.marks());
         (&raw const entry.stamp).cast_mut().write_volatile(stamp);
     }
     end(counter, sequence);

@@ -45,11 +45,11 @@ extern "C" fn decide_gain(
     }
     // Only walks refuse, as everywhere.
     let Some(area) = scratch::acquire() else { return crowded(tag) as u32 };
-    let mut reason = by_walk(tag, area, arriving, generation);
+    let mut reason = by_walk(tag, area, arriving, generation).reason();
     // SAFETY: the area is ours until it is released.
     let to = labels_of(unsafe { &*area }, arriving);
     if reason == 0 {
-        reason = by_walk(tag, area, leaving, generation);
+        reason = by_walk(tag, area, leaving, generation).reason();
     }
     if reason == 0 {
         // SAFETY: as above.

@@ -5,7 +5,7 @@ use core::ptr;
 
 use agent_common::{
     access::{Right, Rights},
-    authority::{Expiries, ToolSet},
+    authority::{Expiries, Session, ToolSet, WORDS},
     decision::{self, Reason},
     id::{BootNanos, LabelId, Tag},
     limits::{POLICY_SLOTS, TOOLS},
@@ -14,8 +14,10 @@ use agent_common::{
 use aya_ebpf::helpers::generated::bpf_loop;
 
 use crate::{
-    cache, expiry,
-    maps::{EXPIRIES, LABEL_TABLES, SESSIONS_BY_SLOT, SET_ID_TOOLS},
+    cache::{self, Allowed},
+    expiry,
+    maps::{self, EXPIRIES, LABEL_TABLES, SESSIONS_BY_SLOT, SET_ID_TOOLS},
+    subject,
 };
 
 /// The labels of an object, by the shared rules and by the session's own, in one register.
@@ -72,6 +74,41 @@ extern "C" fn judge_kept(tag: *const Tag, generation: u32, labels: u64, rights: 
     u32::from(decision::keeps(Rights(rights as u8), labels, session))
 }
 
+/// What was decided: a reason's number, zero if the session may, and then the marks that the use leaves.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Verdict(pub(super) u64);
+
+impl Verdict {
+    /// A reason's number, or zero.
+    #[inline(always)]
+    pub(super) fn reason(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// What is allowed where these rights were asked for, with the marks that the use leaves: the running task has
+    /// them by now.
+    #[inline(always)]
+    pub(super) fn allowed(self, rights: Rights) -> Allowed {
+        Allowed::new(rights, (self.0 >> 32) as u32)
+    }
+}
+
+/// Decides what the running task does, and marks it where a tool allows that whose loss kills. The mark is not set
+/// where the decision is made: that is as deep as the stack allows.
+#[inline(always)]
+pub(super) fn judge_use(tag: &Tag, generation: u32, labels: Labels, rights: Rights) -> Verdict {
+    // Before the decision: what was held for it is held still if this is the epoch afterwards.
+    let epoch = SESSIONS_BY_SLOT.get(tag.slot.0).map_or(0, cache::epoch);
+    match judge(tag, generation, labels, rights) {
+        0 => {
+            let marks = mark_use(tag, generation, labels.0, u64::from(rights.0), epoch);
+            Verdict(u64::from(marks) << 32)
+        }
+        reason => Verdict(u64::from(reason)),
+    }
+}
+
 /// Zero if the session may, else the reason's number.
 #[inline(always)]
 pub(super) fn judge(tag: &Tag, generation: u32, labels: Labels, rights: Rights) -> u32 {
@@ -97,6 +134,42 @@ extern "C" fn judge_rights(tag: *const Tag, generation: u32, labels: u64, rights
         Ok(()) => 0,
         Err(reason) => reason as u32,
     }
+}
+
+/// The tools whose loss kills that a session held when its entry was at an epoch: all, where it was written since.
+#[inline(always)]
+fn held_deadly(session: &Session, generation: u32, epoch: u32) -> ToolSet {
+    let deadly = maps::deadly(generation);
+    // SAFETY: a reference is valid; volatile, so that it comes before the epoch is read.
+    let held = |word| unsafe { ptr::read_volatile(&raw const session.tools.0[word]) };
+    let held: [u64; WORDS] = core::array::from_fn(held);
+    let all = if cache::epoch(session) == epoch { 0 } else { u64::MAX };
+    ToolSet(core::array::from_fn(|word| deadly.0[word] & (held[word] | all)))
+}
+
+/// Marks the running task and its process for what it is allowed, before it goes on; gives the marks. The epoch is that
+/// of the session's entry before the decision.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn mark_use(
+    tag: *const Tag,
+    generation: u32,
+    labels: u64,
+    rights: u64,
+    epoch: u32,
+) -> u32 {
+    known!(tag; else return 0);
+    let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return 0 };
+    let tools = held_deadly(session, generation, epoch);
+    if tools.0.iter().fold(0, |any, word| any | word) == 0 {
+        return 0;
+    }
+    let Some(labels) = Labels(labels).find(generation % POLICY_SLOTS as u32) else { return 0 };
+    let marks = decision::marks(Rights(rights as u8), labels, &tools);
+    if marks & !tag.marks != 0 {
+        subject::mark(tag, marks);
+    }
+    marks
 }
 
 /// Zero if the session may use its authority at all, else the number of the reason why it may not: it has ended, its

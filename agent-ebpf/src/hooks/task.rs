@@ -44,7 +44,9 @@ pub fn task_alloc(context: LsmContext) -> i32 {
         return verdict;
     }
     let child = Task(context.arg::<*const c_void>(0));
-    if !subject::tag(child, tag) {
+    // What another thread used, the child may get with memory and descriptors.
+    let marks = tag.marks | subject::process_marks(kernel::current(), tag);
+    if !subject::tag(child, &Tag { marks, ..*tag }) {
         return ENOMEM;
     }
     count(tag, 1);
@@ -81,7 +83,8 @@ fn refuse(tag: &Tag, flags: u64) -> i32 {
 #[lsm(hook = "task_free")]
 pub fn task_free(context: LsmContext) -> i32 {
     let task = Task(context.arg::<*const c_void>(0));
-    if let Some(tag) = subject::of(task) {
+    if let Some(tag) = &subject::of(task) {
+        subject::forget_marks(task, tag);
         // One less than none: the first ended before the daemon counted it.
         if count(tag, u64::MAX).is_some_and(|before| before.cast_signed() <= 1) {
             emit::deserted(tag);

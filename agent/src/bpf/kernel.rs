@@ -12,6 +12,7 @@ use agent_common::{
     given::{Given, GivenKey, Giving},
     id::{BootNanos, Generation, SessionId, Slot, Tag},
     limits::{self, POLICY_SLOTS},
+    mark::{TaskRecord, Used},
 };
 use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, lpm_trie};
 
@@ -49,6 +50,8 @@ pub struct Kernel {
     address_tables: MapData,
     port_tables: MapData,
     set_id_tools: Array<MapData, ToolSet>,
+    deadly: Array<MapData, [ToolSet; POLICY_SLOTS]>,
+    used: Array<MapData, u64>,
     /// Which sessions connected to the control socket.
     connectors: MapData,
     control_socket: Array<MapData, u64>,
@@ -91,6 +94,8 @@ impl Kernel {
             address_tables: pins.map("ADDRESS_TABLES")?,
             port_tables: pins.map("PORT_TABLES")?,
             set_id_tools: open!(pins, "SET_ID_TOOLS", Array),
+            deadly: open!(pins, "DEADLY", Array),
+            used: open!(pins, "USED_MARKS", Array),
             connectors: pins.map("CONNECTORS")?,
             control_socket: open!(pins, "CONTROL_SOCKET", Array),
             current: None,
@@ -170,10 +175,10 @@ impl Kernel {
         sys::is_there(pidfd).map(|()| found)
     }
 
-    /// The tag that the kernel side noted of a process, on kernels where tags are kept by task.
+    /// The tag that the kernel side noted of a process, without marks, on kernels where tags are kept by task.
     fn noted_tag(&self, process: u32) -> io::Result<Option<Tag>> {
         match self.tags_by_process.get(&process, 0) {
-            Ok(tag) => Ok(Some(tag)),
+            Ok(tag) => Ok(Some(Tag { marks: 0, ..tag })),
             Err(MapError::KeyNotFound) => Ok(None),
             Err(error) => Err(io::Error::other(chain(&error))),
         }
@@ -242,6 +247,12 @@ impl Enforcer for Kernel {
         self.set_id_tools
             .set(place, tables.set_id, 0)
             .map_err(failed("put the tools for set-id programs in place"))?;
+        let action = "put the tools whose loss kills in place";
+        let mut deadly = self.deadly.get(&0, 0).map_err(failed(action))?;
+        if let Some(set) = deadly.get_mut(place as usize) {
+            *set = tables.deadly;
+        }
+        self.deadly.set(0, deadly, 0).map_err(failed(action))?;
         self.publish(place, stale, &active, &network).map_err(failed("put the rules in place"))?;
         self.active
             .set(0, u64::from(generation.0), 0)
@@ -308,6 +319,7 @@ impl Enforcer for Kernel {
         if before.id != session.id {
             // Tasks of the session before may live on; they are not this one's.
             self.tasks.set(slot.0, 0, 0).map_err(failed("count a session's tasks"))?;
+            self.used.set(slot.0, 0, 0).map_err(failed("forget what the session before used"))?;
         }
         self.expiries.set(slot.0, expiries, 0).map_err(failed("write a session's expiries"))?;
         self.sessions.set(slot.0, session, 0).map_err(failed("write a session"))?;
@@ -409,6 +421,23 @@ impl Enforcer for Kernel {
 
     fn hold_forks(&mut self, slot: Slot, until: BootNanos) -> Result<(), KernelError> {
         self.forks_held.set(slot.0, until.0, 0).map_err(failed("hold a session's forks"))
+    }
+
+    fn tasks(&self, session: SessionId) -> Result<Vec<TaskRecord>, KernelError> {
+        let action = "look at the session's tasks";
+        // A table of the policy is put where it is: the kernel waits for every program that runs.
+        if let Some(active) = &self.current {
+            let (outer, inner) = (self.edge_tables.fd().as_fd(), active.edges.map().fd().as_fd());
+            sys::put_inner(outer, active.place, inner).map_err(failed(action))?;
+        }
+        let written = load::go_over_tasks(&self.pins).map_err(failed(action))?;
+        let (records, _) = written.as_chunks();
+        let records = records.iter().map(|bytes| TaskRecord::from_bytes(*bytes));
+        Ok(records.filter(|record| record.session == session).collect())
+    }
+
+    fn used(&self, slot: Slot) -> Result<Used, KernelError> {
+        self.used.get(&slot.0, 0).map(Used).map_err(failed("read what the session used"))
     }
 
     fn tasks_of(&self, slot: Slot) -> Result<u64, KernelError> {

@@ -44,8 +44,10 @@ const PROCESSES: &str = "processes";
 const GIVEN: &str = "given";
 /// The program that goes over the TCP connections of a network namespace; not on every kernel.
 const CONNECTIONS: &str = "connections";
+/// The program that tells of all tagged tasks.
+const TASKS: &str = "tasks";
 /// The programs that no hook runs.
-const OTHERS: [&str; 5] = [PROBE, PROCESSES, GIVEN, CONNECTIONS, EGRESS];
+const OTHERS: [&str; 6] = [PROBE, PROCESSES, GIVEN, CONNECTIONS, EGRESS, TASKS];
 
 /// Why the programs are not in force.
 #[derive(Debug, thiserror::Error)]
@@ -387,7 +389,7 @@ fn load_program(hook: &str, program: &mut Program, btf: &Btf) -> Result<(), Load
 
 /// The programs that are run when they are needed, each with what it goes over.
 fn iterators(functions: Functions) -> Vec<(&'static str, &'static str)> {
-    let mut iterators = vec![(GIVEN, "task_file")];
+    let mut iterators = vec![(GIVEN, "task_file"), (TASKS, "task")];
     iterators.extend(functions.reset.map(|_| (CONNECTIONS, "tcp")));
     iterators
 }
@@ -445,6 +447,14 @@ pub fn skipped(pin_dir: &Path) -> io::Result<u64> {
 pub(super) fn go_over_files(pins: &Pins, process: u32) -> io::Result<()> {
     let program = sys::pinned(&pins.programs().join(GIVEN))?;
     sys::go_over_files(program.as_fd(), process)
+}
+
+/// Runs the program that tells of all tagged tasks, and gives what it wrote.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn go_over_tasks(pins: &Pins) -> io::Result<Vec<u8>> {
+    sys::go_over_tasks(sys::pinned(&pins.programs().join(TASKS))?.as_fd())
 }
 
 /// Runs the program that resets lost connections, where this kernel has it.

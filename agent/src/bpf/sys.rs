@@ -2,7 +2,8 @@
 
 use std::{
     ffi::CString,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     os::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
@@ -409,8 +410,23 @@ pub(super) fn go_over_connections(program: BorrowedFd<'_>) -> io::Result<()> {
     go_over(program, 0, 0)
 }
 
+/// Runs an iterator over all tasks, to its end, and gives what it writes.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn go_over_tasks(program: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    let mut written = Vec::new();
+    run(program, 0, 0)?.read_to_end(&mut written)?;
+    Ok(written)
+}
+
 /// Runs an iterator to its end; what it goes over lies at an address, or is everything.
 fn go_over(program: BorrowedFd<'_>, what: u64, what_len: u32) -> io::Result<()> {
+    io::copy(&mut run(program, what, what_len)?, &mut io::sink()).map(drop)
+}
+
+/// An iterator that runs as it is read.
+fn run(program: BorrowedFd<'_>, what: u64, what_len: u32) -> io::Result<fs::File> {
     let link = descriptor(
         LINK_CREATE,
         &Link {
@@ -424,8 +440,7 @@ fn go_over(program: BorrowedFd<'_>, what: u64, what_len: u32) -> io::Result<()> 
         },
     )?;
     let run = Run { link: link.as_raw_fd().cast_unsigned(), flags: 0 };
-    let mut output = fs::File::from(descriptor(ITER_CREATE, &run)?);
-    io::copy(&mut output, &mut io::sink()).map(drop)
+    descriptor(ITER_CREATE, &run).map(fs::File::from)
 }
 
 /// Sets the tag of the task behind a pidfd.
@@ -471,18 +486,15 @@ pub(super) fn tag(map: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> io::Result<Opti
     }
 }
 
-/// The tag that a map has for a descriptor: of a process, or of a socket.
+/// The tag that a map has for a descriptor, of a process or of a socket, without marks.
 ///
 /// # Errors
 /// What the kernel says.
 pub(super) fn tag_at(map: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> io::Result<Option<Tag>> {
-    let mut tag = Tag {
-        session: agent_common::id::SessionId(0),
-        slot: agent_common::id::Slot(0),
-        reserved: 0,
-    };
+    let mut tag =
+        Tag { session: agent_common::id::SessionId(0), slot: agent_common::id::Slot(0), marks: 0 };
     match element(MAP_LOOKUP_ELEM, map, &descriptor.as_raw_fd(), &raw mut tag) {
-        Ok(()) => Ok(Some(tag)),
+        Ok(()) => Ok(Some(Tag { marks: 0, ..tag })),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }

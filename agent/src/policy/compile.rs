@@ -36,7 +36,7 @@ pub use self::{
     explain::{EndpointExplanation, PathExplanation, RuleOwner, RuleRef},
 };
 use super::{
-    model::{NetworkRule, Place, Policy},
+    model::{NetworkRule, OnRevoke, Place, Policy},
     pattern::{ExpandError, Expanded, PathPattern},
     tables::{Rules, Tables},
     tools::ToolBits,
@@ -122,6 +122,8 @@ impl Compiled {
         compiled.compile_network(policy, bits)?;
         let with = policy.tools.iter().filter(|(_, tool)| tool.setid);
         compiled.tables.set_id = with.filter_map(|(name, _)| bits.bit(name)).collect();
+        let deadly = policy.tools.iter().filter(|(_, tool)| tool.on_revoke != OnRevoke::Block);
+        compiled.tables.deadly = deadly.filter_map(|(name, _)| bits.bit(name)).collect();
         compiled.shared_labels = compiled.mixer.len();
         Ok(compiled)
     }

@@ -59,7 +59,7 @@ pub struct Tool {
     pub files: Vec<FileRule>,
     /// Endpoints.
     pub network: Vec<NetworkRule>,
-    /// What happens to a mapping made before a revocation.
+    /// What happens to the processes that used it, when it is lost.
     pub on_revoke: OnRevoke,
     /// What a revocation takes back.
     pub recall: Recall,
@@ -67,14 +67,17 @@ pub struct Tool {
     pub setid: bool,
 }
 
-/// What happens to a process that mapped a file which its session may no longer use.
+/// What happens to processes of a session that used a tool, when it is lost. The kernel lets go of nothing that it holds
+/// without asking again: mappings, buffers that io_uring registered, pages in pipes, a copy that is under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnRevoke {
-    /// New uses are refused.
+    /// Nothing: new uses are refused.
     #[default]
     Block,
-    /// It is killed.
+    /// Who used it is killed, and what was forked by such since.
     Kill,
+    /// Once one of them used it, all processes of the session are killed.
+    KillSession,
 }
 
 /// What losing a tool takes from a session.

@@ -31,6 +31,8 @@ pub struct Tables {
     pub ports: Vec<(PortKey, u32, LabelId)>,
     /// The tools with which set-id programs keep their privilege.
     pub set_id: ToolSet,
+    /// The tools whose loss kills who used them.
+    pub deadly: ToolSet,
 }
 
 /// Prefixes and suffixes of names. A kernel's key has room for the longest, and there may be four hundred

@@ -1,35 +1,31 @@
-//! What losing a tool means for files that are mapped: the kernel has no way to take a mapping from a process,
-//! so the policy says whether such a process is killed (`on_revoke`), and the log says which mapping it was.
+//! What losing a tool means for what the kernel holds for processes: it has no way to take a mapping from one. The
+//! policy says whether who used the tool is killed (`on_revoke`, [`marked`]); of who is not, the log says what it has
+//! mapped.
 
-use std::{
-    collections::HashSet,
-    fs,
-    os::unix::ffi::OsStrExt as _,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use agent_common::{
     access::{Right, Rights},
-    id::Tag,
+    id::{Tag, ToolBit},
 };
-use rustix::process::{Signal, pidfd_send_signal};
 
 use super::{
-    Error, Id, Sessions, kill,
+    Error, Id, Sessions, kill, marked,
     registry::Object,
     witness::{Act, Control},
 };
 use crate::policy::OnRevoke;
 
-/// A tool that a session lost, and of which mappings may be left.
+/// A tool that a session lost, and of which something may be left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// The session.
     pub session: Id,
     /// The tool.
     pub tool: String,
-    /// What the policy said that becomes of a process that has its files mapped.
+    /// Its bit when it was held.
+    pub bit: ToolBit,
+    /// What the policy said that becomes of who used it.
     pub on_revoke: OnRevoke,
 }
 
@@ -37,10 +33,10 @@ pub struct Lost {
 struct Left {
     path: String,
     tool: String,
-    on_revoke: OnRevoke,
 }
 
-/// Looks for mappings of what was lost since the last look, kills whom the policy says, and tells the log.
+/// Kills who used what was lost since the last look, where the policy says so, looks for mappings that are left, and
+/// tells the log.
 /// Costs nothing where nothing was lost.
 ///
 /// # Errors
@@ -52,7 +48,7 @@ pub fn settle(sessions: &Sessions) -> Result<(), Error> {
     let mut outcome = Ok(());
     for id in ids {
         let of_session: Vec<&Lost> = lost.iter().filter(|lost| lost.session == id).collect();
-        let settled = of(sessions, id, &of_session);
+        let settled = marked::settle(sessions, id, &of_session).and(of(sessions, id, &of_session));
         if let Err(error) = &settled {
             tracing::error!("{error}");
         }
@@ -61,68 +57,21 @@ pub fn settle(sessions: &Sessions) -> Result<(), Error> {
     outcome
 }
 
-/// Looks at all processes of a session: once, or where some are to be killed, until none of those is left. Meanwhile
-/// the session makes no new ones, which would have the mappings of those that made them.
+/// Looks at all processes of a session, and tells of what they have mapped of tools that kill nobody.
 fn of(sessions: &Sessions, id: Id, lost: &[&Lost]) -> Result<(), Error> {
-    let Some(slot) = sessions.lock().by_id(id).map(super::Session::slot) else { return Ok(()) };
-    let tag = Tag { session: id.0, slot, reserved: 0 };
-    let mut told = HashSet::new();
-    if lost.iter().all(|lost| lost.on_revoke != OnRevoke::Kill) {
-        return look(sessions, tag, lost, &mut told).map(drop);
+    let blocked = |lost: &&&Lost| lost.on_revoke == OnRevoke::Block;
+    let lost: Vec<&Lost> = lost.iter().filter(blocked).copied().collect();
+    if lost.is_empty() {
+        return Ok(());
     }
-    sessions.lock().hold_forks(slot, kill::PATIENCE)?;
-    let settled = kill_all(sessions, tag, lost, &mut told);
-    let released = sessions.lock().hold_forks(slot, Duration::ZERO);
-    settled.and(released.map_err(Error::from))
-}
-
-/// Looks until no process is left that is to be killed.
-fn kill_all(
-    sessions: &Sessions,
-    tag: Tag,
-    lost: &[&Lost],
-    told: &mut HashSet<(i32, String)>,
-) -> Result<(), Error> {
-    let begun = Instant::now();
-    let mut clean = 0;
-    while clean < kill::LOOKS {
-        let found = look(sessions, tag, lost, told)?;
-        if found.is_empty() {
-            clean += 1;
-            continue;
+    let Some(slot) = sessions.lock().by_id(id).map(super::Session::slot) else { return Ok(()) };
+    let tag = Tag { session: id.0, slot, marks: 0 };
+    for (pid, _) in kill::processes_of(sessions, tag)? {
+        for left in left(sessions, id, &lost, pid) {
+            tell(sessions, id, pid, &left);
         }
-        if begun.elapsed() > kill::PATIENCE {
-            return Err(Error::Left { processes: found });
-        }
-        clean = 0;
-        std::thread::sleep(kill::PAUSE);
     }
     Ok(())
-}
-
-/// Looks once at all processes of a session, kills those that the policy says, and gives their numbers.
-fn look(
-    sessions: &Sessions,
-    tag: Tag,
-    lost: &[&Lost],
-    told: &mut HashSet<(i32, String)>,
-) -> Result<Vec<i32>, Error> {
-    let mut found = Vec::new();
-    for (pid, process) in kill::processes_of(sessions, tag)? {
-        let left = left(sessions, Id(tag.session), lost, pid);
-        let kills = left.iter().any(|left| left.on_revoke == OnRevoke::Kill);
-        if kills {
-            found.push(pid);
-        }
-        let killed = kills && pidfd_send_signal(&process, Signal::KILL).is_ok();
-        for left in left {
-            // One that was killed may take a moment to go.
-            if told.insert((pid, left.path.clone())) {
-                tell(sessions, Id(tag.session), pid, &left, killed);
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// The mappings of a process that its session may not make any more. They are read before the registry is asked for:
@@ -145,7 +94,7 @@ fn left(sessions: &Sessions, id: Id, lost: &[&Lost], pid: i32) -> Vec<Left> {
             .find(|lost| verdict.would_allow.contains(&lost.tool))
             .or_else(|| lost.iter().find(|lost| registry.bits().bit(&lost.tool).is_none()));
         if let Some(lost) = of {
-            found.push(Left { path, tool: lost.tool.clone(), on_revoke: lost.on_revoke });
+            found.push(Left { path, tool: lost.tool.clone() });
         }
     }
     found
@@ -184,11 +133,10 @@ fn mapping(line: &[u8]) -> Option<(String, Rights)> {
     Some((path.to_string_lossy().into_owned(), rights))
 }
 
-fn tell(sessions: &Sessions, id: Id, pid: i32, left: &Left, killed: bool) {
+fn tell(sessions: &Sessions, id: Id, pid: i32, left: &Left) {
     let mut registry = sessions.lock();
     let Some(session) = registry.by_id(id) else { return };
-    let act = if killed { Act::Kill } else { Act::LeaveMapped };
-    let mut control = Control::of(act, session, &super::Actor::daemon());
+    let mut control = Control::of(Act::LeaveMapped, session, &super::Actor::daemon());
     control.tools = vec![left.tool.clone()];
     control.reason = Some(format!("process {pid} has `{}` mapped", left.path));
     registry.tell(control);

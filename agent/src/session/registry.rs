@@ -404,6 +404,7 @@ impl Registry {
         let shrunk = self.shrink(session.clone()).map(drop);
         self.thaw(id);
         self.linger(&session);
+        self.note_ended(&session);
         shrunk?;
         if let Some(rules) = self.rules.remove(&slot) {
             self.compiled.remove(slot);

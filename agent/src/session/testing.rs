@@ -14,6 +14,7 @@ use agent_common::{
     authority::{Expiries, Session},
     id::{BootNanos, Generation, SessionId, Slot, Tag},
     limits::TOOLS,
+    mark::{TaskRecord, Used},
 };
 use jiff::Timestamp;
 
@@ -37,6 +38,10 @@ pub(crate) struct State {
     pub(crate) tags: BTreeMap<i32, Tag>,
     /// Live tasks, where they are not what the tags say.
     pub(crate) tasks: HashMap<u32, u64>,
+    /// What is told of tasks.
+    pub(crate) records: Vec<TaskRecord>,
+    /// What sessions used, by slot.
+    pub(crate) used: HashMap<u32, Used>,
     /// The policy in force.
     pub(crate) generation: u32,
     /// The descriptors that sessions were given.
@@ -166,6 +171,15 @@ impl Enforcer for Double {
     fn hold_forks(&mut self, slot: Slot, until: BootNanos) -> Result<(), KernelError> {
         let held = if until.0 == 0 { "release" } else { "hold" };
         self.call(format!("{held} forks {}", slot.0)).map(drop)
+    }
+
+    fn tasks(&self, session: SessionId) -> Result<Vec<TaskRecord>, KernelError> {
+        let state = self.call("tasks".into())?;
+        Ok(state.records.iter().filter(|record| record.session == session).copied().collect())
+    }
+
+    fn used(&self, slot: Slot) -> Result<Used, KernelError> {
+        Ok(self.state().used.get(&slot.0).copied().unwrap_or_default())
     }
 
     fn tasks_of(&self, slot: Slot) -> Result<u64, KernelError> {

@@ -118,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    const TAG: Tag = Tag { session: SessionId(7), slot: Slot(1), reserved: 0 };
+    const TAG: Tag = Tag { session: SessionId(7), slot: Slot(1), marks: 0 };
 
     #[test]
     fn table_of_who_may_do_what() {

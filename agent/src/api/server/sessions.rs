@@ -156,7 +156,7 @@ pub(super) async fn start(
         let mut registry = server.sessions.lock();
         let session = registry.start(start, call.actor.clone(), process)?;
         let id = session.id;
-        call.peer.has_started(Tag { session: id.0, slot: session.slot(), reserved: 0 });
+        call.peer.has_started(Tag { session: id.0, slot: session.slot(), marks: 0 });
         // Only the main thread was tagged; one that it made before that is free. From here on all that
         // it makes have the tag.
         let is_operator = matches!(call.standing, Standing::Operator);
@@ -213,7 +213,7 @@ pub(super) async fn end(
                 (id, slot)
             };
             let killed = if query.kill {
-                kill::all(&server.sessions, Tag { session: id.0, slot, reserved: 0 })?
+                kill::all(&server.sessions, Tag { session: id.0, slot, marks: 0 })?
             } else {
                 0
             };

@@ -220,7 +220,7 @@ fn connection_that_a_session_made_is_confined_whoever_s_process_it_is_now() {
     scene.start();
     scene.untag();
     let session = scene.sessions.lock().live().next().unwrap().clone();
-    let tag = Tag { session: session.id.0, slot: session.slot(), reserved: 0 };
+    let tag = Tag { session: session.id.0, slot: session.slot(), marks: 0 };
     scene.kernel.state().connector = Some(tag);
     assert_eq!(scene.client.get("/v1/whoami").unwrap()["session"]["name"], "coder-1");
     let request = json!({"tool": "github", "ttl": "10m", "reason": "mine"});
@@ -364,7 +364,7 @@ fn end_with_kill_kills_the_sessions_processes() {
     scene.untag();
     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     let id = u64::from_str_radix(session["id"].as_str().unwrap(), 16).unwrap();
-    let tag = Tag { session: SessionId(id), slot: Slot(0), reserved: 0 };
+    let tag = Tag { session: SessionId(id), slot: Slot(0), marks: 0 };
     scene.kernel.state().tags.insert(child.id().cast_signed(), tag);
     let ended = scene.client.delete("/v1/sessions/coder-1?kill=true").unwrap();
     assert_eq!(ended["killed"], 1);

@@ -52,7 +52,11 @@ impl Draft {
                 "files" => tool.files = files(reader, value),
                 "network" => tool.network = network(reader, value),
                 "on_revoke" => {
-                    let words = [("block", OnRevoke::Block), ("kill", OnRevoke::Kill)];
+                    let words = [
+                        ("block", OnRevoke::Block),
+                        ("kill", OnRevoke::Kill),
+                        ("kill-session", OnRevoke::KillSession),
+                    ];
                     tool.on_revoke = reader.choice(value, "on_revoke", &words).unwrap_or_default();
                 }
                 "setid" => tool.setid = reader.boolean(value, "setid").unwrap_or_default(),

@@ -25,7 +25,7 @@ impl Registry {
         let now = self.clock.now();
         let id = self.new_id(now).0;
         self.write_canary(id, State::Active, now.after(LIFETIME).nanos())?;
-        self.enforcer.tag(process, Tag { session: id, slot: Slot::CANARY, reserved: 0 })?;
+        self.enforcer.tag(process, Tag { session: id, slot: Slot::CANARY, marks: 0 })?;
         Ok(id)
     }
 

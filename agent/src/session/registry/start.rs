@@ -70,7 +70,7 @@ impl Registry {
             return Err(error.into());
         }
         self.rules.insert(slot, rules);
-        let tag = Tag { session: session.id.0, slot, reserved: 0 };
+        let tag = Tag { session: session.id.0, slot, marks: 0 };
         session.tagged = true;
         let limits = self.profile(&session.profile)?.limits;
         let (group, mut before) = (session.id.to_string(), None);

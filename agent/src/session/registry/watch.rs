@@ -9,7 +9,7 @@ use agent_common::{id::Slot, limits::SLOTS};
 use super::Registry;
 use crate::{
     bpf::{KernelError, Need},
-    policy::Recall,
+    policy::{OnRevoke, Recall},
     session::{
         Id, Session,
         mappings::Lost,
@@ -45,14 +45,22 @@ impl Registry {
             && self.policy.tools.get(&grant.tool).is_some_and(|tool| tool.recall == Recall::Opens)
     }
 
+    /// Whether the loss of a grant kills who used the tool.
+    fn kills(&self, grant: &Grant) -> bool {
+        let tool = self.policy.tools.get(&grant.tool);
+        tool.is_some_and(|tool| tool.on_revoke != OnRevoke::Block)
+    }
+
     /// What has to be looked at for a session: uses as well where it may have something open that it lost, or that
-    /// its expiry would take.
+    /// its expiry would take; or where it matters who uses what others opened.
     fn need_of(&self, session: &Session) -> Need {
         let uses = match session.state {
             Condition::Ended => return self.need_of_rest(session.slot()),
             Condition::Quarantined => true,
             // Every session expires, and what was lost stays lost.
-            Condition::Active => session.ever().any(|grant| !self.is_kept(grant)),
+            Condition::Active => {
+                session.ever().any(|grant| !self.is_kept(grant) || self.kills(grant))
+            }
         };
         if uses { Need::Uses } else { Need::Acts }
     }
@@ -130,15 +138,24 @@ impl Registry {
         Some(self.watch.linger?.saturating_sub(idle))
     }
 
-    /// Remembers what a session lost, for who looks at what it has mapped.
+    /// Remembers what a session lost, for who looks at what is left of it.
     pub(super) fn note_lost(&mut self, session: Id, grants: &[Grant]) {
         let policy = &self.policy;
         self.lost.extend(grants.iter().filter_map(|grant| {
             let tool = policy.tools.get(&grant.tool)?;
             let on_revoke = tool.on_revoke;
             let has_files = !tool.files.is_empty();
-            has_files.then(|| Lost { session, tool: grant.tool.clone(), on_revoke })
+            let (tool, bit) = (grant.tool.clone(), grant.tool_bit());
+            has_files.then_some(Lost { session, tool, bit, on_revoke })
         }));
+    }
+
+    /// Remembers what kills who used it: a session that has ended lost that, too. (What its processes have mapped is
+    /// not told then: it would be all that they run.)
+    pub(super) fn note_ended(&mut self, session: &Session) {
+        let deadly: Vec<Grant> =
+            session.grants.iter().filter(|grant| self.kills(grant)).cloned().collect();
+        self.note_lost(session.id, &deadly);
     }
 
     /// What sessions lost since this was asked last.

@@ -9,7 +9,7 @@ use agent_common::{
 
 use super::*;
 use crate::policy::{
-    Approval, Builtin, Compiled, Direction, Limits, Protocol, Recall, ToolBits,
+    Approval, Builtin, Compiled, Direction, Limits, OnRevoke, Protocol, Recall, ToolBits,
     value::{Host, PortRange},
 };
 
@@ -156,6 +156,20 @@ fn keys_of_later_are_accepted_with_one_warning_each() {
     assert_eq!(warned, ["unless", "may_delegate"]);
     assert!(policy.tools["t"].setid);
     assert_eq!(policy.tools["t"].recall, Recall::Opens);
+}
+
+#[test]
+fn what_a_loss_means_for_its_users_is_one_of_three() {
+    let words = [
+        ("block", OnRevoke::Block),
+        ("kill", OnRevoke::Kill),
+        ("kill-session", OnRevoke::KillSession),
+    ];
+    for (word, meant) in words {
+        let policy = accept(&body(&format!("[tool.t]\non_revoke = \"{word}\"\n")));
+        assert_eq!(policy.tools["t"].on_revoke, meant);
+    }
+    assert_eq!(accept(&body("[tool.t]\n")).tools["t"].on_revoke, OnRevoke::Block);
 }
 
 #[test]
