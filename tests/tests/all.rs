@@ -17,6 +17,7 @@ mod harness;
 mod held;
 mod identity;
 mod ipc;
+mod marks;
 mod mounts;
 mod moves;
 mod network;

@@ -10,6 +10,7 @@ mod errno;
 mod exec;
 mod file;
 mod held;
+mod holds;
 mod name;
 mod sys;
 mod task;
@@ -86,6 +87,7 @@ fn run(state: &mut State, operation: Words<'_>) -> Answer {
     }
     let name = name.to_str().unwrap_or_default();
     file::run(state, name, words)
+        .or_else(|| holds::run(name, words))
         .or_else(|| held::run(state, name, words))
         .or_else(|| ends::run(state, name, words))
         .or_else(|| name::run(name, words))
