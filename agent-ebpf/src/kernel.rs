@@ -20,7 +20,8 @@ use agent_common::{
 use aya_ebpf::{
     EbpfContext as _,
     helpers::generated::{
-        bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_probe_read_kernel,
+        bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_ktime_get_boot_ns,
+        bpf_probe_read_kernel,
     },
     programs::LsmContext,
 };

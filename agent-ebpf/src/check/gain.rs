@@ -8,8 +8,9 @@ use agent_common::{
 };
 
 use super::{
-    ALIKE, EACCES, FileRequest, Found, LABELS, Labels, UNKNOWN, WHOLE, basis, by_walk, conclude,
-    crowded, judge, labels_by_folder,
+    EACCES, FileRequest, Found, LABELS, Labels, WHOLE, basis, by_walk, conclude, crowded,
+    folder::{ALIKE, UNKNOWN, labels_by_folder},
+    judge,
 };
 use crate::{
     kernel,

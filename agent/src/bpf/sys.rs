@@ -1,5 +1,7 @@
 //! What aya has no call for: values of task storage, by pidfd, many values at once, and maps of maps.
 
+mod functions;
+
 use std::{
     ffi::CString,
     fs,
@@ -12,6 +14,8 @@ use std::{
 };
 
 use agent_common::id::Tag;
+
+pub(super) use functions::{fill, functions, types};
 
 /// Commands of the `bpf` system call (`enum bpf_cmd`, include/uapi/linux/bpf.h).
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
@@ -235,118 +239,15 @@ struct Tell {
 }
 
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
-const BTF_GET_FD_BY_ID: libc::c_int = 19;
 /// Words of `struct bpf_prog_info` up to `recursion_misses`, and which of them that is (since 5.12).
 const INFO_WORDS: usize = 27;
 const MISSES: usize = 26;
-
-/// `struct bpf_prog_info`, as far as it tells of the program's functions.
-#[repr(C)]
-#[derive(Default)]
-struct FunctionInfo {
-    kind: u32,
-    program: u32,
-    skipped: [u64; 15],
-    types: u32,
-    function_len: u32,
-    functions: u64,
-    many: u32,
-    lines: u32,
-}
-
-/// `struct bpf_func_info`.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Function {
-    instruction: u32,
-    number: u32,
-}
-
-/// More functions than any program of ours has (it may have 256, `BPF_MAX_SUBPROGS`).
-const FUNCTIONS: usize = 256;
-
-/// The functions of a loaded program.
-pub(super) struct Functions {
-    /// The program's number.
-    pub(super) program: u32,
-    /// The number of its type information.
-    pub(super) types: u32,
-    /// The functions' numbers in that.
-    pub(super) functions: Vec<u32>,
-}
-
-/// The functions of a loaded program.
-///
-/// # Errors
-/// What the kernel says.
-pub(super) fn functions(program: BorrowedFd<'_>) -> io::Result<Functions> {
-    let mut functions = [Function::default(); FUNCTIONS];
-    let mut info = FunctionInfo {
-        function_len: size_of::<Function>() as u32,
-        functions: functions.as_mut_ptr() as u64,
-        many: FUNCTIONS as u32,
-        ..FunctionInfo::default()
-    };
-    tell(program, &mut info)?;
-    let found = functions.iter().take(info.many as usize).map(|function| function.number);
-    Ok(Functions { program: info.program, types: info.types, functions: found.collect() })
-}
-
-/// `struct bpf_btf_info`.
-#[repr(C)]
-#[derive(Default)]
-struct TypesInfo {
-    bytes: u64,
-    len: u32,
-    number: u32,
-    name: u64,
-    name_len: u32,
-    of_kernel: u32,
-}
-
-/// Type information by its number: the bytes, in the format BTF.
-///
-/// # Errors
-/// What the kernel says.
-pub(super) fn types(number: u32) -> io::Result<Vec<u8>> {
-    let types = descriptor(BTF_GET_FD_BY_ID, &[number, 0, 0])?;
-    let mut info = TypesInfo::default();
-    tell(types.as_fd(), &mut info)?;
-    let mut bytes = vec![0; info.len as usize];
-    info = TypesInfo { bytes: bytes.as_mut_ptr() as u64, len: info.len, ..TypesInfo::default() };
-    tell(types.as_fd(), &mut info)?;
-    Ok(bytes)
-}
 
 /// Has the kernel tell of an object.
 fn tell<T>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
     let object = object.as_raw_fd().cast_unsigned();
     let (len, info) = (size_of::<T>() as u32, (&raw mut *info) as u64);
     bpf(OBJ_GET_INFO_BY_FD, &Tell { object, len, info }).map(drop)
-}
-
-/// Puts a loaded program in the place of a function of another one, whose number is that of the function in its type
-/// information.
-///
-/// # Errors
-/// What the kernel says.
-pub(super) fn fill(
-    program: BorrowedFd<'_>,
-    target: BorrowedFd<'_>,
-    function: u32,
-) -> io::Result<OwnedFd> {
-    descriptor(
-        LINK_CREATE,
-        &Link {
-            program: program.as_raw_fd().cast_unsigned(),
-            target: target.as_raw_fd().cast_unsigned(),
-            kind: 0,
-            flags: 0,
-            what: u64::from(function),
-            what_len: 0,
-            padding: 0,
-        },
-    )
 }
 
 /// How often the kernel left a program out because it was running on the same processor already.
