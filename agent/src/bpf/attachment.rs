@@ -2,7 +2,7 @@
 //! so all are loaded and pinned from the start, and attached while something needs them.
 //!
 //! Owns the links. What is needed more is attached before [`Attachment::set`] returns; what is needed less is taken
-//! off later, some hooks at a time: the kernel waits some hundred milliseconds for each.
+//! off later, hook by hook: the kernel waits some hundred milliseconds for each.
 
 use std::{
     fs, io,
@@ -48,19 +48,11 @@ pub(super) struct Attachment {
 
 struct Shared {
     pins: Pins,
-    hooks: Vec<Hook>,
+    hooks: Vec<String>,
     need: Mutex<Need>,
-}
-
-/// A hook of a loaded program.
-struct Hook {
-    name: String,
-    /// Held while it is attached or taken off.
+    /// Held while one hook is attached or taken off.
     turn: Mutex<()>,
 }
-
-/// Hooks that are taken off at the same time. The kernel's waits for them overlap.
-const AT_ONCE: usize = 8;
 
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     // What a panic left is looked at again each time.
@@ -70,8 +62,8 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Attachment {
     /// Of the programs that are pinned.
     pub(super) fn new(pins: Pins, hooks: Vec<String>) -> Self {
-        let hooks = hooks.into_iter().map(|name| Hook { name, turn: Mutex::new(()) }).collect();
-        Self { shared: Arc::new(Shared { pins, hooks, need: Mutex::new(Need::Nothing) }) }
+        let (need, turn) = (Mutex::new(Need::Nothing), Mutex::new(()));
+        Self { shared: Arc::new(Shared { pins, hooks, need, turn }) }
     }
 
     /// Attaches what is needed and not attached; has taken off what is not needed any more, after it returned.
@@ -81,11 +73,13 @@ impl Attachment {
     pub(super) fn set(&self, need: Need) -> io::Result<()> {
         let shared = &self.shared;
         *lock(&shared.need) = need;
-        for hook in shared.hooks.iter().filter(|hook| need.covers(&hook.name)) {
-            let _turn = lock(&hook.turn);
-            shared.attach(&hook.name)?;
+        {
+            let _turn = lock(&shared.turn);
+            for hook in shared.hooks.iter().filter(|hook| need.covers(hook)) {
+                shared.attach(hook)?;
+            }
         }
-        let is_spare = |hook: &Hook| !need.covers(&hook.name) && shared.is_attached(&hook.name);
+        let is_spare = |hook: &String| !need.covers(hook) && shared.is_attached(hook);
         if shared.hooks.iter().any(is_spare) {
             let shared = Arc::clone(shared);
             let take_off = move || shared.take_off();
@@ -106,28 +100,14 @@ impl Shared {
 
     /// Takes off what is not needed when its turn comes.
     fn take_off(&self) {
-        let waiting = Mutex::new(self.hooks.iter());
-        let next = || lock(&waiting).next();
-        let work = || {
-            while let Some(hook) = next() {
-                self.take_off_spare(hook);
+        for hook in &self.hooks {
+            let _turn = lock(&self.turn);
+            if lock(&self.need).covers(hook) || !self.is_attached(hook) {
+                continue;
             }
-        };
-        thread::scope(|scope| {
-            for _ in 0..AT_ONCE {
-                scope.spawn(work);
+            if let Err(error) = take_off(&self.pins, hook) {
+                tracing::warn!(hook, "can't take the program off its hook: {error}");
             }
-        });
-    }
-
-    /// Takes a hook's program off, unless it is needed by now.
-    fn take_off_spare(&self, Hook { name, turn }: &Hook) {
-        let _turn = lock(turn);
-        if lock(&self.need).covers(name) || !self.is_attached(name) {
-            return;
-        }
-        if let Err(error) = take_off(&self.pins, name) {
-            tracing::warn!(hook = name, "can't take the program off its hook: {error}");
         }
     }
 }
