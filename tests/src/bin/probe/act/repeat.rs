@@ -16,7 +16,7 @@ use super::call;
 use crate::{Answer, State, Words, number};
 
 /// What came of all the repetitions: `tests::repeat` reads it.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Counts {
     allowed: u64,
     refused: u64,
@@ -61,6 +61,8 @@ impl fmt::Display for Counts {
 /// A loop that runs.
 struct Loop {
     stop: Arc<AtomicBool>,
+    /// What came of it so far.
+    counts: Arc<Mutex<Counts>>,
     thread: JoinHandle<Counts>,
 }
 
@@ -84,9 +86,14 @@ pub(super) fn run(name: &str, words: Words<'_>) -> Option<Answer> {
             LOOPS.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), started);
             Ok(String::new())
         }
+        ("counts", [name]) => {
+            let loops = LOOPS.lock().unwrap_or_else(PoisonError::into_inner);
+            let Loop { counts, .. } = loops.get(name).unwrap_or_else(|| panic!("no loop {name:?}"));
+            Ok(counts.lock().unwrap_or_else(PoisonError::into_inner).to_string())
+        }
         ("stop", [name]) => {
             let found = LOOPS.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-            let Loop { stop, thread } = found.unwrap_or_else(|| panic!("no loop {name:?}"));
+            let Loop { stop, thread, .. } = found.unwrap_or_else(|| panic!("no loop {name:?}"));
             stop.store(true, Ordering::Relaxed);
             let counts = thread.join().unwrap_or_else(|_| panic!("loop {name:?} panicked"));
             Ok(counts.to_string())
@@ -96,19 +103,23 @@ pub(super) fn run(name: &str, words: Words<'_>) -> Option<Answer> {
 }
 
 fn start(pause: Duration, operation: Vec<OsString>) -> Loop {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
+    let (stop, counts) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<Counts>>::default());
+    let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&counts));
     let thread = thread::spawn(move || {
         let (mut counts, mut state) = (Counts::default(), State::default());
         while !stopped.load(Ordering::Relaxed) {
             counts.one(&mut state, &operation);
+            // Who reads them keeps nobody waiting, and is told of the next.
+            if let Ok(mut counted) = counted.try_lock() {
+                *counted = counts;
+            }
             if !pause.is_zero() {
                 thread::sleep(pause);
             }
         }
         counts
     });
-    Loop { stop, thread }
+    Loop { stop, counts, thread }
 }
 
 /// Nanoseconds by the monotonic clock.
