@@ -2,7 +2,7 @@
 //! [`super::held`].
 //!
 //! Opening is decided in [`super::file`]; here it is decided whether what was opened may still be used. The hooks on
-//! the data path are attached only while some session may lose what it has open (`RECALLS` in the loader).
+//! the data path are attached only while some session may lose what it has open (`bpf/attachment` in the daemon).
 
 use core::{ffi::c_void, ptr};
 

@@ -1,7 +1,7 @@
 //! Using sockets that are open already, wherever they come from. (Descriptors of files: [`super::descriptor`].)
 //!
 //! Making and connecting them is decided in [`super::socket`]; here it is decided whether they may still be used. The
-//! hooks on the data path are attached only while some session may lose what it has open (`RECALLS` in the loader).
+//! hooks on the data path are attached only while some session may lose what it has open (`bpf/attachment` in the daemon).
 
 use core::{ffi::c_void, ptr};
 

@@ -17,8 +17,8 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, Map},
     programs::{
-        Iter, Lsm, Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _,
-        links::FdLink,
+        Iter, Lsm, Program, ProgramError, ProgramFd, RawTracePoint, RawTracePointRunOptions,
+        TestRun as _, links::FdLink,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -214,7 +214,7 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     }
     load_iterators(&mut ebpf, &iterators, &btf)?;
     packets::load(&mut ebpf)?;
-    let filled = shared::fill(&mut ebpf, pins, &hooks)?;
+    let filled = shared::fill(&mut ebpf, pins, &hooks, &object)?;
     for name in wanted() {
         pin_program(&ebpf, pins, name)?;
     }
@@ -414,12 +414,18 @@ fn load_iterators(
 /// Pins a loaded program, in the place of an older one.
 fn pin_program(ebpf: &Ebpf, pins: &Pins, name: &str) -> Result<(), LoadError> {
     let failed = |reason: String| LoadError::Pin { name: name.to_owned(), reason };
-    let program = ebpf.program(name).ok_or_else(|| failed("it is missing".to_owned()))?;
-    let program = program.fd().map_err(|error| failed(error.to_string()))?;
+    let program = descriptor(ebpf, name)?;
     let new = pins.programs().join(format!("{name}{NEW}"));
     let _ = fs::remove_file(&new);
     sys::pin(program.as_fd(), &new).map_err(|error| failed(error.to_string()))?;
     fs::rename(&new, pins.programs().join(name)).map_err(|error| failed(error.to_string()))
+}
+
+/// The descriptor of a loaded program.
+pub(super) fn descriptor<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a ProgramFd, LoadError> {
+    let failed = |reason: String| LoadError::Pin { name: name.to_owned(), reason };
+    let program = ebpf.program(name).ok_or_else(|| failed("it is missing".to_owned()))?;
+    program.fd().map_err(|error| failed(error.to_string()))
 }
 
 /// The hooks whose programs are pinned.

@@ -166,7 +166,7 @@ fn parameters(btf: &Btf, name: &str) -> Option<usize> {
 }
 
 /// The number of the first type of that name and kind.
-fn number(btf: &Btf, name: &str, is_wanted: impl Fn(&Type) -> bool) -> Option<u32> {
+pub(super) fn number(btf: &Btf, name: &str, is_wanted: impl Fn(&Type) -> bool) -> Option<u32> {
     let mut numbers = btf.resolve_ids_by_name(name).ok()?.into_iter();
     numbers.find(|number| btf.resolve_type_by_id(*number).is_ok_and(|kind| is_wanted(&kind)))
 }

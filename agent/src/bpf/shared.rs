@@ -14,6 +14,7 @@ use btf_rs::{Btf, Type};
 
 use super::{
     load::{self, LoadError},
+    offsets,
     pins::Pins,
     sys,
 };
@@ -26,18 +27,19 @@ pub(super) fn is_shared(program: &str) -> bool {
     program.starts_with(PREFIX)
 }
 
-/// Whether all places in the pinned programs of the hooks are filled, by links that are pinned.
+/// Whether all places in the pinned programs of the hooks are filled, by links that are pinned. `programs` are the names
+/// of all programs of the object.
 pub(super) fn is_complete(pins: &Pins, hooks: &[String], programs: &[String]) -> bool {
     let pinned = |hook: &str| sys::pinned(&pins.programs().join(hook));
     let targets = hooks.iter().map(|hook| Ok((hook.as_str(), pinned(hook)?)));
     let targets: io::Result<BTreeMap<_, _>> = targets.collect();
-    let shared = programs.iter().filter_map(|name| name.strip_prefix(PREFIX));
-    let shared: Vec<String> = shared.map(str::to_owned).collect();
-    let Ok(places) = targets.and_then(|targets| Places::find(&shared, &targets)) else {
+    let Ok(places) = targets.and_then(|targets| Places::find(programs, &targets)) else {
         return false;
     };
     let folder = pins.shared().join(&places.folder);
-    places.links().all(|(function, hook)| folder.join(link_name(hook, function)).exists())
+    places.functions.iter().all(|(function, place)| {
+        place.hooks.iter().all(|hook| folder.join(link_name(hook, function)).exists())
+    })
 }
 
 /// Has the kernel check the shared functions, fills their places in the loaded programs of the hooks, and pins that.
@@ -45,17 +47,23 @@ pub(super) fn is_complete(pins: &Pins, hooks: &[String], programs: &[String]) ->
 ///
 /// # Errors
 /// What the kernel refuses; then nothing that is attached has changed.
-pub(super) fn fill(ebpf: &mut Ebpf, pins: &Pins, hooks: &[String]) -> Result<String, LoadError> {
-    let targets = hooks.iter().map(|hook| Ok((hook.as_str(), descriptor(ebpf, hook)?)));
+pub(super) fn fill(
+    ebpf: &mut Ebpf,
+    pins: &Pins,
+    hooks: &[String],
+    programs: &[String],
+) -> Result<String, LoadError> {
+    let targets = hooks.iter().map(|hook| {
+        let target = load::descriptor(ebpf, hook)?.try_clone().map_err(unpinned(hook))?;
+        Ok((hook.as_str(), target))
+    });
     let targets: BTreeMap<_, _> = targets.collect::<Result<_, LoadError>>()?;
-    let shared = ebpf.programs().filter_map(|(name, _)| name.strip_prefix(PREFIX));
-    let shared: Vec<String> = shared.map(str::to_owned).collect();
-    let places = Places::find(&shared, &targets).map_err(unpinned("shared functions"))?;
+    let places = Places::find(programs, &targets).map_err(unpinned("shared functions"))?;
     check(ebpf, &places, &targets)?;
     let folder = pins.shared().join(&places.folder);
     fs::create_dir_all(&folder).map_err(unpinned(&places.folder))?;
     for (function, place) in &places.functions {
-        let body = descriptor(ebpf, &format!("{PREFIX}{function}"))?;
+        let body = load::descriptor(ebpf, &format!("{PREFIX}{function}"))?;
         for hook in &place.hooks {
             let Some(target) = targets.get(hook) else { continue };
             let name = link_name(hook, function);
@@ -89,14 +97,6 @@ fn check(ebpf: &mut Ebpf, places: &Places<'_>, targets: &Targets<'_>) -> Result<
 /// The error of what could not be pinned.
 fn unpinned(name: &str) -> impl FnOnce(io::Error) -> LoadError {
     move |error| LoadError::Pin { name: name.to_owned(), reason: error.to_string() }
-}
-
-/// The descriptor of a loaded program.
-fn descriptor(ebpf: &Ebpf, name: &str) -> Result<ProgramFd, LoadError> {
-    let failed = |reason: String| LoadError::Pin { name: name.to_owned(), reason };
-    let program = ebpf.program(name).ok_or_else(|| failed("it is missing".to_owned()))?;
-    let program = program.fd().map_err(|error| failed(error.to_string()))?;
-    program.try_clone().map_err(|error| failed(error.to_string()))
 }
 
 /// The name of the link that fills a function's place in a hook's program.
@@ -145,17 +145,19 @@ struct Place<'a> {
 }
 
 impl<'a> Places<'a> {
-    /// By what the kernel says of the loaded programs, which all have the same type information.
-    fn find(shared: &'a [String], targets: &Targets<'a, impl AsFd>) -> io::Result<Self> {
+    /// By what the kernel says of the loaded programs, which all have the same type information; of the shared ones among
+    /// all programs of the object.
+    fn find(programs: &'a [String], targets: &Targets<'a, impl AsFd>) -> io::Result<Self> {
         let mut places = Self { functions: BTreeMap::new(), folder: String::new() };
         for (hook, target) in targets {
             let found = sys::functions(target.as_fd())?;
             if places.folder.is_empty() {
                 places.folder = found.program.to_string();
                 let types = Btf::from_bytes(&sys::types(found.types)?).map_err(io::Error::other)?;
-                for name in shared {
-                    let number = number_of(&types, name)
-                        .ok_or_else(|| io::Error::other(format!("no function `{name}`")))?;
+                for name in programs.iter().filter_map(|name| name.strip_prefix(PREFIX)) {
+                    let number =
+                        offsets::number(&types, name, |kind| matches!(kind, Type::Func(_)))
+                            .ok_or_else(|| io::Error::other(format!("no function `{name}`")))?;
                     places.functions.insert(name, Place { number, hooks: Vec::new() });
                 }
             }
@@ -167,21 +169,4 @@ impl<'a> Places<'a> {
         }
         Ok(places)
     }
-
-    /// Each function with each hook whose program has its place.
-    fn links(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let of = |(function, place): (&&'a str, &Place<'a>)| {
-            let (function, hooks) = (*function, place.hooks.clone());
-            hooks.into_iter().map(move |hook| (function, hook))
-        };
-        self.functions.iter().flat_map(of)
-    }
-}
-
-/// A function's number.
-fn number_of(types: &Btf, function: &str) -> Option<u32> {
-    let is_function = |number: &u32| {
-        types.resolve_type_by_id(*number).is_ok_and(|kind| matches!(kind, Type::Func(_)))
-    };
-    types.resolve_ids_by_name(function).ok()?.into_iter().find(is_function)
 }

@@ -171,6 +171,7 @@ struct Attach {
 /// The member of `union bpf_attr` that makes a link; the last two describe what an iterator goes over, or name the
 /// function that is replaced.
 #[repr(C)]
+#[derive(Default)]
 struct Link {
     program: u32,
     target: u32,
@@ -286,10 +287,7 @@ pub(super) fn attach_to_group(
             program: program.as_raw_fd().cast_unsigned(),
             target: group.as_raw_fd().cast_unsigned(),
             kind: CGROUP_INET_EGRESS,
-            flags: 0,
-            what: 0,
-            what_len: 0,
-            padding: 0,
+            ..Link::default()
         },
     )
 }
@@ -332,12 +330,10 @@ fn run(program: BorrowedFd<'_>, what: u64, what_len: u32) -> io::Result<fs::File
         LINK_CREATE,
         &Link {
             program: program.as_raw_fd().cast_unsigned(),
-            target: 0,
             kind: TRACE_ITER,
-            flags: 0,
             what,
             what_len,
-            padding: 0,
+            ..Link::default()
         },
     )?;
     let run = Run { link: link.as_raw_fd().cast_unsigned(), flags: 0 };

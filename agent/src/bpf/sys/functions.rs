@@ -103,11 +103,8 @@ pub(in crate::bpf) fn fill(
         &Link {
             program: program.as_raw_fd().cast_unsigned(),
             target: target.as_raw_fd().cast_unsigned(),
-            kind: 0,
-            flags: 0,
             what: u64::from(function),
-            what_len: 0,
-            padding: 0,
+            ..Link::default()
         },
     )
 }
