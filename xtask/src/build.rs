@@ -128,6 +128,8 @@ pub(crate) fn bpf_cargo(subcommand: &str) -> Result<Command> {
     command.env("CARGO_TARGET_DIR", target().join("bpf"));
     // A stable compiler takes `-Z` for this one build; aya's programs need nothing else unstable.
     command.env("RUSTC_BOOTSTRAP", "1");
+    // What is built bit by bit is other code than what is built at once.
+    command.env("CARGO_INCREMENTAL", "0");
     if let Some(library) = source.elsewhere {
         command.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
     }
