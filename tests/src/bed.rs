@@ -17,6 +17,7 @@ use std::{
 };
 
 use crate::{
+    http::{self, Response},
     incident::{self, Incident},
     layout,
     outcome::{Outcome, eventually},
@@ -47,6 +48,9 @@ pub const DEFAULT_POLICY: &str = include_str!("../../agent/policy/default.toml")
 
 /// How systemd starts the daemon.
 const UNIT: &str = include_str!("../../xtask/src/remitd.service");
+
+/// As many incidents as no session has: with a limit they come in one piece.
+const ALL: u32 = 1_000_000;
 
 /// A daemon of the tests' own.
 pub struct Bed {
@@ -146,7 +150,7 @@ impl Bed {
             if let Some(status) = self.daemon().as_mut().and_then(|child| child.try_wait().ok()?) {
                 panic!("remitd ended: {status}\n{}", self.daemon_log());
             }
-            self.remit(["session", "list"]).is_success().then_some(())
+            http::request(layout::SOCKET, "GET", "/v1/health", "").ok()
         });
     }
 
@@ -182,6 +186,16 @@ impl Bed {
         Outcome::of(command.args(arguments), &[])
     }
 
+    /// Asks what `remit` would ask, without starting it.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> Response {
+        let answer = http::request(layout::SOCKET, method, path, body);
+        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.daemon_log()))
+    }
+
     /// `remit`, without arguments as yet.
     pub fn command(&self) -> Command {
         let mut command = Command::new("remit");
@@ -196,8 +210,7 @@ impl Bed {
     /// When the daemon refuses it.
     #[track_caller]
     pub fn policy(&self, text: &str) {
-        let text = format!("schema = 1\n{text}");
-        self.reload(&[("10-test.toml", SYSTEM_POLICY), ("50-test.toml", &text)]).expect(0);
+        self.put_in_force("10-test.toml", SYSTEM_POLICY, text);
     }
 
     /// Puts the policy for a new host in force, and `text`, without `schema`.
@@ -206,8 +219,15 @@ impl Bed {
     /// When the daemon refuses it.
     #[track_caller]
     pub fn default_policy(&self, text: &str) {
+        self.put_in_force("10-default.toml", DEFAULT_POLICY, text);
+    }
+
+    #[track_caller]
+    fn put_in_force(&self, name: &str, first: &str, text: &str) {
         let text = format!("schema = 1\n{text}");
-        self.reload(&[("10-default.toml", DEFAULT_POLICY), ("50-test.toml", &text)]).expect(0);
+        write_policy(&[(name, first), ("50-test.toml", &text)]);
+        let answer = self.ask("POST", "/v1/policy/reload", "{}");
+        assert_eq!(answer.status, 200, "{answer}");
     }
 
     /// Makes the policy's folder hold just these files and asks for a reload.
@@ -235,8 +255,8 @@ impl Bed {
     /// When the daemon does not answer.
     #[track_caller]
     pub fn incidents(&self, session: &str) -> Vec<Incident> {
-        let outcome = self.remit(["incidents", "--json", "--session", session]).expect(0);
-        incident::parse(&outcome.stdout)
+        let path = format!("/v1/incidents?session={session}&limit={ALL}");
+        incident::read(&self.ask("GET", &path, "").json()["incidents"])
     }
 
     /// Waits until a session has an incident that fulfils `condition`, and returns it.

@@ -1,4 +1,4 @@
-//! Incidents as scripts read them: lines of JSON. The format is a promise, so the harness has its own
+//! Incidents as scripts read them: JSON. The format is a promise, so the harness has its own
 //! reading of it.
 
 use std::fmt::Write as _;
@@ -100,22 +100,13 @@ impl Incident {
     }
 }
 
-/// Reads lines of the log; lines that are no incident (`"kind"`) are left out.
+/// Reads the control interface's list of incidents.
 ///
 /// # Panics
-/// When a line is no JSON, or an incident lacks a key that is promised.
+/// When one lacks a key that is promised.
 #[track_caller]
-pub fn parse(lines: &str) -> Vec<Incident> {
-    let mut incidents = Vec::new();
-    for line in lines.lines() {
-        let value: Value =
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in `{line}`"));
-        if value.get("kind").and_then(Value::as_str).is_none_or(|kind| kind == "incident") {
-            let incident = serde_json::from_value(value);
-            incidents.push(incident.unwrap_or_else(|error| panic!("{error} in `{line}`")));
-        }
-    }
-    incidents
+pub(crate) fn read(list: &Value) -> Vec<Incident> {
+    Vec::deserialize(list).unwrap_or_else(|error| panic!("{error} in `{list}`"))
 }
 
 /// Incidents for a failure's message, one a line.

@@ -57,10 +57,9 @@ pub fn is_long() -> bool {
     env::var("REMIT_LONG").is_ok_and(|long| !long.is_empty())
 }
 
-/// Whether tests that take minutes run on this kernel: the one that is developed on, the newest, and all in a long
-/// run.
+/// Whether tests that take minutes run on this kernel: the one that is developed on, and all in a long run.
 pub fn takes_slow_tests() -> bool {
-    is_long() || ["6.12", "7"].contains(&kernel().as_str())
+    is_long() || kernel() == "6.12"
 }
 
 /// Lays out empty folders and the programs for sessions.

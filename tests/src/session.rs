@@ -7,8 +7,11 @@ use std::{
     time::Duration,
 };
 
+use serde_json::json;
+
 use crate::{
     bed::{bed, send},
+    http,
     incident::Incident,
     layout,
     outcome::{LIMIT, Outcome, eventually},
@@ -229,7 +232,8 @@ impl Running {
     #[track_caller]
     fn wait_until_started(&self) {
         eventually("the session to start", Duration::from_secs(10), || {
-            bed().remit(["session", "show", &self.name]).is_success().then_some(())
+            let answer = http::request(layout::SOCKET, "GET", &self.path(""), "");
+            answer.is_ok_and(|answer| answer.status == 200).then_some(())
         });
     }
 
@@ -242,13 +246,21 @@ impl Running {
     /// Gives the session a tool for an hour.
     #[track_caller]
     pub fn grant(&self, tool: &str) {
-        bed().remit(["grant", &self.name, tool, "--ttl", "1h", "--reason", "test"]).expect(0);
+        let request = json!({ "tool": tool, "ttl": "1h", "reason": "test" }).to_string();
+        let answer = bed().ask("POST", &self.path("/grants"), &request);
+        assert_eq!(answer.status, 200, "{answer}");
     }
 
     /// Takes a tool from the session.
     #[track_caller]
     pub fn revoke(&self, tool: &str) {
-        bed().remit(["revoke", &self.name, tool]).expect(0);
+        let answer = bed().ask("DELETE", &self.path(&format!("/grants/{tool}")), "");
+        assert_eq!(answer.status, 200, "{answer}");
+    }
+
+    /// The session's path of the control interface, and what is below it.
+    fn path(&self, below: &str) -> String {
+        format!("/v1/sessions/{}{below}", self.name)
     }
 
     /// Sends a signal to the command's process.
@@ -268,7 +280,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         if !self.name.is_empty() {
-            bed().remit(["session", "end", &self.name, "--kill"]);
+            // Where no daemon runs, there is nobody to ask.
+            let _ = http::request(layout::SOCKET, "DELETE", &self.path("?kill=true"), "");
         }
         // Where the daemon does not run, or the session is over already.
         let _ = child.kill();

@@ -116,31 +116,6 @@ fn hooks_are_attached_for_sessions_and_nobody_else() {
     confined();
 }
 
-/// What the programs share is in its places; where it is not, nothing is allowed to a session, and the next start sets
-/// that right.
-#[test]
-fn place_that_is_not_filled_refuses_until_the_next_start() {
-    bed().policy("");
-    let mut probe = bed().session("plain").interactive();
-    assert_eq!(probe.ask(words!["open-read", "/usr/bin/env"]).error(), "");
-    let loading = fs::read_dir(Path::new(PINS).join("v1/shared")).unwrap().next().unwrap().unwrap();
-    // None that was opened before: what is known of a file asks no place.
-    let programs = fs::read_dir("/usr/bin").unwrap().map(Result::unwrap);
-    let mut fresh = programs.filter(|it| it.file_type().unwrap().is_file()).map(|it| it.path());
-    let mut next = || fresh.next().expect("files enough in /usr/bin");
-    for function in ["labels_by_folder", "decide_by_walk"] {
-        fs::remove_file(loading.path().join(format!("file_open-{function}"))).unwrap();
-    }
-    eventually("the places to be empty", LONG, || {
-        (probe.ask(words!["open-read", next()]).error() == "EACCES").then_some(())
-    });
-    fs::File::open(next()).unwrap();
-    bed().stop();
-    bed().start();
-    assert_eq!(probe.ask(words!["open-read", next()]).error(), "");
-    assert_eq!(probe.ask(words!["open-read", "/etc/shadow"]).error(), "EACCES");
-}
-
 /// A new kernel's new hook fails this, until somebody has looked what it sees that no other does.
 #[test]
 fn hooks_of_the_kernel_are_used_or_listed_as_unused() {

@@ -1,7 +1,12 @@
 //! What the daemon needs is broken, full, read-only or another's: it comes up, takes authority back, loses nothing and
 //! says what it can't do.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use serde_json::Value;
 use tests::{Counts, Interactive, Outcome, bed, layout, outcome::eventually, words};
@@ -11,10 +16,12 @@ use super::restart::refusals;
 const POLICY: &str = r#"
 [tool.data]
 files = [{ paths = ["/srv/test/faults/data/**"], access = ["read"] }]
+[tool.made]
+files = [{ paths = ["/srv/test/faults/made/**"], access = ["create"] }]
 [tool.spare]
 files = [{ paths = ["/srv/test/faults/spare/**"], access = ["read"] }]
 [profile.p]
-tools = ["system", "data"]
+tools = ["system", "data", "made"]
 "#;
 
 const DATA: &str = "/srv/test/faults/data/file";
@@ -134,19 +141,35 @@ fn daemon_comes_up_with_the_last_good_policy_where_the_folder_is_bad_and_nothing
     bed().remit(["incidents", "verify"]).expect(0);
 }
 
+/// What the programs share is in its places. Where it is not, nothing is allowed; the next start replaces the programs,
+/// and refuses nothing meanwhile that is allowed.
 #[test]
-fn daemon_with_other_programs_takes_over_and_refuses_nothing_that_is_allowed() {
-    tests::slow!();
+fn place_that_is_not_filled_refuses_until_a_start_has_replaced_the_programs() {
     prepare();
+    let made = bed().folder("faults/made");
+    let mut number = 0;
+    let mut mkdir = |probe: &mut Interactive| {
+        number += 1;
+        probe.ask(words!["mkdir", made.join(number.to_string())]).error().to_owned()
+    };
     let mut probe = bed().session("p").interactive();
+    assert_eq!(mkdir(&mut probe), "");
     probe.ask(words!["start", "allowed", "50000", "read", DATA]);
     probe.ask(words!["start", "refused", "50000", "read", OTHER]);
+    let loading = fs::read_dir(Path::new(layout::PINS).join("v1/shared")).unwrap().next().unwrap();
+    let places: Vec<_> =
+        fs::read_dir(loading.unwrap().path()).unwrap().map(|it| it.unwrap().path()).collect();
+    let of_mkdir =
+        |path: &&PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("path_mkdir-");
+    for place in places.iter().filter(of_mkdir) {
+        fs::remove_file(place).unwrap();
+    }
+    eventually("the places to be empty", Duration::from_secs(120), || {
+        (mkdir(&mut probe) == "EACCES").then_some(())
+    });
+    // Nobody else notices.
+    fs::create_dir(made.join("outside")).unwrap();
     bed().kill();
-    // As if another version had loaded what is in force.
-    let known = Path::new(layout::STATE).join("kernel.json");
-    let mut state: Value = serde_json::from_slice(&fs::read(&known).unwrap()).unwrap();
-    state["fingerprint"] = "another".into();
-    fs::write(&known, state.to_string()).unwrap();
     bed().start();
     assert!(bed().daemon_log().contains("kernel programs replaced"), "{}", bed().daemon_log());
     let allowed = Counts::from(probe.ask(words!["stop", "allowed"]));
@@ -154,6 +177,7 @@ fn daemon_with_other_programs_takes_over_and_refuses_nothing_that_is_allowed() {
     assert_eq!((allowed.refused, allowed.other), (0, 0), "{allowed:?}");
     assert_eq!((refused.allowed, refused.other), (0, 0), "{refused:?}");
     assert!(allowed.allowed > 20 && refused.refused > 20, "{allowed:?} {refused:?}");
+    assert_eq!(mkdir(&mut probe), "");
     assert_eq!(probe.ask(words!["read", DATA]).error(), "");
     probe.revoke("data");
     assert_eq!(probe.ask(words!["read", DATA]).error(), "EACCES");

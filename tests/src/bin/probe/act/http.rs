@@ -1,9 +1,11 @@
 //! Requests to the daemon's control socket, without any program in between.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io,
     os::{fd::FromRawFd as _, unix::net::UnixStream},
 };
+
+use tests::http;
 
 use super::Outcome;
 
@@ -15,14 +17,18 @@ pub(super) fn act(words: &[&str]) -> Option<Outcome> {
         ["http", socket, method, path, body] => Some(request(socket, method, path, body)),
         // The same over a connection that a child made, which is gone.
         ["http-orphan", socket, method, path, body] => {
-            Some(orphan(socket).and_then(|stream| ask(stream, method, path, body)))
+            Some(orphan(socket).and_then(|stream| said(http::ask(stream, method, path, body))))
         }
         _ => None,
     }
 }
 
 pub(super) fn request(socket: &str, method: &str, path: &str, body: &str) -> Outcome {
-    ask(UnixStream::connect(socket)?, method, path, body)
+    said(http::request(socket, method, path, body))
+}
+
+fn said(answer: io::Result<http::Response>) -> Outcome {
+    answer.map(|answer| answer.to_string())
 }
 
 /// A connection whose maker has ended and was waited for.
@@ -52,18 +58,4 @@ fn orphan(path: &str) -> io::Result<UnixStream> {
     // SAFETY: the status is there to be written.
     let waited = unsafe { libc::waitpid(status, &raw mut status, 0) };
     if waited > 0 && status == 0 { Ok(stream) } else { Err(io::ErrorKind::NotConnected.into()) }
-}
-
-fn ask(mut stream: UnixStream, method: &str, path: &str, body: &str) -> Outcome {
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nhost: remit\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    Ok(format!("{status} {}", body.trim()))
 }
