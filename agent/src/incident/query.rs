@@ -64,9 +64,10 @@ pub fn for_each(
     mut visit: impl FnMut(Entry) -> ControlFlow<()>,
 ) -> Result<u64, QueryError> {
     let mut unreadable = 0;
+    let prefilter = filter.prefilter();
     let mut lines = Lines::open(dir, filter.since).map_err(QueryError::at(dir))?;
     while let Some(line) = lines.next().map_err(QueryError::at(dir))? {
-        if !line.whole {
+        if !line.whole || !prefilter.may_pass(&line.bytes) {
             continue;
         }
         let Some(entry) = line.entry() else {

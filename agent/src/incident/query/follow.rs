@@ -120,6 +120,7 @@ fn read_on(
     most: usize,
     followed: &mut Followed,
 ) -> io::Result<bool> {
+    let prefilter = filter.prefilter();
     let mut reader = BufReader::new(log.file);
     reader.seek(SeekFrom::Start(followed.cursor.offset))?;
     loop {
@@ -132,6 +133,9 @@ fn read_on(
             return Ok(true);
         }
         followed.cursor.offset += length as u64;
+        if !prefilter.may_pass(&bytes) {
+            continue;
+        }
         // Lines are not counted from the file's beginning here.
         let line = Line { file: log.name.clone(), number: 0, bytes, whole: true };
         if let Some(entry) = line.entry().filter(|entry| filter.passes(&entry.record)) {
