@@ -139,8 +139,7 @@ fn local() -> Vec<Attack> {
             "net.option",
             "sys setsockopt socket=2,2,0 0 51 x=409c409c 4",
             "sys setsockopt socket=2,2,0 0 2 x=20000000 4",
-        )
-        .absent_on(&["6.1"], "ENOPROTOOPT", "that kernel has no such option"),
+        ),
         attack(
             "bind to a port of the system's",
             "socket_bind",
