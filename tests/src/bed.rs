@@ -255,7 +255,7 @@ impl Bed {
     /// When the daemon does not answer.
     #[track_caller]
     pub fn incidents(&self, session: &str) -> Vec<Incident> {
-        let path = format!("/v1/incidents?session={session}&limit={ALL}");
+        let path = format!("/v1/incidents?session={session}&kind=incident&limit={ALL}");
         incident::read(&self.ask("GET", &path, "").json()["incidents"])
     }
 
