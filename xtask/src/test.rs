@@ -4,7 +4,7 @@
 mod count;
 mod executables;
 mod lanes;
-mod without;
+pub(crate) mod without;
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! `cargo xtask test --without HOOK`: that the tests notice when a hook's program is left out. Writes
+//! `cargo xtask test --without HOOK`: checks that the tests notice when a hook's program is left out. Writes
 //! `docs/hooks.json` and `docs/hooks.md`.
 
 use std::{
@@ -6,6 +6,7 @@ use std::{
     ffi::OsString,
     fmt::Write as _,
     fs, io,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -156,11 +157,7 @@ fn hooks_of(object: &[u8]) -> Vec<String> {
 
 /// Writes down what came of it, beside what is known of other kernels and hooks; but of hooks that are gone.
 fn save(mut records: Vec<Record>, all: &[String]) -> Result<()> {
-    let docs = root().join("docs");
-    let path = docs.join("hooks.json");
-    let old = fs::read(&path).unwrap_or_else(|_| b"[]".to_vec());
-    let old: Vec<Record> = serde_json::from_slice(&old)
-        .with_context(|| format!("`{}` holds no results", path.display()))?;
+    let old = if results_path().exists() { committed()? } else { Vec::new() };
     let is_new = |old: &Record| {
         records.iter().any(|new| (&new.hook, &new.kernel) == (&old.hook, &old.kernel))
     };
@@ -169,10 +166,29 @@ fn save(mut records: Vec<Record>, all: &[String]) -> Result<()> {
     records.extend(kept);
     records.sort_by_key(|record| (record.hook.clone(), place(&record.kernel)));
     let lines: Vec<String> = records.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
-    write(&path, format!("[\n{}\n]\n", lines.join(",\n")))?;
-    write(&docs.join("hooks.md"), table(&records))?;
+    write(&results_path(), format!("[\n{}\n]\n", lines.join(",\n")))?;
+    write_page()?;
     say::step("wrote docs/hooks.json and docs/hooks.md");
     Ok(())
+}
+
+fn results_path() -> PathBuf {
+    root().join("docs/hooks.json")
+}
+
+/// The results that `docs/hooks.json` has.
+fn committed() -> Result<Vec<Record>> {
+    let path = results_path();
+    let text = fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("`{}` holds no results", path.display()))
+}
+
+/// Writes `docs/hooks.md` from the results in `docs/hooks.json`.
+///
+/// # Errors
+/// When there are no such results.
+pub(crate) fn write_page() -> Result<()> {
+    write(&root().join("docs/hooks.md"), page(&committed()?))
 }
 
 /// The kernel's place in a table, the oldest first.
@@ -180,46 +196,61 @@ fn place(kernel: &str) -> usize {
     attacks::kernels().iter().position(|name| *name == kernel).unwrap_or(usize::MAX)
 }
 
-/// What is said before the table.
+/// The text before the list.
 const HEAD: &str = "\
 # Hooks
-What gets through when a hook's program is left out: the tests notice the loss of each. Written by \
-`cargo xtask test --without all --all-kernels`, which takes one program after another off its hook and tries \
-the attacks that the [catalogue](attacks.md) says the hook stops. Where another hook refuses those before, it is left out as \
-well: the hook has to stop them first, and then, left out too, no longer. The same as JSON, with all attacks, is in \
-[hooks.json](hooks.json).
+What gets through when a hook's program is left out, so that the tests notice its loss. Written by \
+`cargo xtask test --without all --all-kernels`: it takes one program at a time off its hook and makes, as root, \
+the attacks that this hook stops by the [catalogue](attacks.md). A line has the number of those that then succeed, \
+and one of them. Where another hook would refuse them too, that one is left out first (\"after\"). \
+[hooks.json](hooks.json) has all attacks by name.
 
 ";
 
-fn table(records: &[Record]) -> String {
+fn page(records: &[Record]) -> String {
     let mut hooks: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     for record in records {
         hooks.entry(&record.hook).or_default().push(record);
     }
-    let kernels = attacks::kernels();
     let mut text = HEAD.to_owned();
     // Writing to a string can't fail.
-    let _ = writeln!(text, "| hook | what gets through without it | {} |", kernels.join(" | "));
-    let _ = writeln!(text, "| --- | --- |{}", " :-: |".repeat(kernels.len()));
+    let _ = writeln!(
+        text,
+        "Four numbers are those of {}; – where a kernel has no such hook.\n",
+        attacks::kernels().join(", ")
+    );
     for (hook, records) in hooks {
-        let cell = |kernel: &&str| {
-            let record = records.iter().find(|record| record.kernel == *kernel);
-            record.map_or(String::new(), |record| match record.failed.len() {
-                0 => "✗".to_owned(),
-                count => count.to_string(),
-            })
-        };
-        let cells: Vec<String> = kernels.iter().map(cell).collect();
         let example = records.iter().find_map(|record| record.failed.first());
-        let also: BTreeSet<&str> =
+        let example = example.map_or("nothing", |name| attack(name));
+        let _ = write!(text, "- `{hook}` {}: {example}", counts(&records));
+        let others: BTreeSet<&str> =
             records.iter().flat_map(|one| one.also_without.iter().map(String::as_str)).collect();
-        let mut what = example.cloned().unwrap_or_else(|| "nothing".to_owned());
-        for other in also {
-            let _ = write!(what, "; behind `{other}`");
+        let others: Vec<String> = others.iter().map(|hook| format!("`{hook}`")).collect();
+        if !others.is_empty() {
+            let _ = write!(text, "; after {}", others.join(", "));
         }
-        let _ = writeln!(text, "| `{hook}` | {what} | {} |", cells.join(" | "));
+        text.push('\n');
     }
     text
+}
+
+/// The attack's name, without its group and user.
+fn attack(name: &str) -> &str {
+    let name = name.trim_end_matches(" (root)");
+    name.split_once(": ").map_or(name, |(_, attack)| attack)
+}
+
+/// How many attacks got through: one number, or one for each kernel where they differ.
+fn counts(records: &[&Record]) -> String {
+    let count = |kernel: &&str| {
+        let record = records.iter().find(|record| record.kernel == *kernel);
+        record.map_or("–".to_owned(), |record| record.failed.len().to_string())
+    };
+    let counts: Vec<String> = attacks::kernels().iter().map(count).collect();
+    match counts.as_slice() {
+        [first, rest @ ..] if rest.iter().all(|count| count == first) => first.clone(),
+        _ => counts.join("/"),
+    }
 }
 
 #[cfg(test)]
@@ -243,8 +274,28 @@ mod tests {
         };
         assert!(line(&record(&[])).starts_with("bpf: not covered on 6.1: add an attack"));
         assert_eq!(line(&record(&["a: b"])), "bpf: missed on 6.1 by `a: b`");
-        let text = table(&[record(&["a: b", "a: c"]), record(&[])]);
-        assert!(text.contains("| `bpf` | a: b | 2 |"), "{text}");
-        assert!(table(&[record(&[])]).contains("| `bpf` | nothing | ✗ |"));
+        assert!(page(&[record(&[])]).contains("- `bpf` 0/–/–/–: nothing\n"));
+    }
+
+    #[test]
+    fn page_has_one_number_where_kernels_agree_and_the_hooks_left_out_first() {
+        let record = |kernel: &str, failed: &[&str]| Record {
+            hook: "bpf".to_owned(),
+            kernel: kernel.to_owned(),
+            failed: failed.iter().map(ToString::to_string).collect(),
+            stopped: Vec::new(),
+            also_without: vec!["capable".to_owned()],
+        };
+        let kernels = attacks::kernels();
+        let same: Vec<_> = kernels.iter().map(|kernel| record(kernel, &["a: b (root)"])).collect();
+        assert!(page(&same).contains("- `bpf` 1: b; after `capable`\n"), "{}", page(&same));
+        let differing = [record("6.1", &["a: b"]), record("7", &["a: b", "a: c"])];
+        assert!(page(&differing).contains("- `bpf` 1/–/–/2: b"), "{}", page(&differing));
+    }
+
+    #[test]
+    fn page_in_docs_is_that_of_the_committed_results() {
+        let is_same = page(&committed().unwrap()) == include_str!("../../../docs/hooks.md");
+        assert!(is_same, "docs/hooks.md is stale: run `cargo xtask attacks --tables-only`");
     }
 }
