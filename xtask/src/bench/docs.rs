@@ -15,7 +15,9 @@ use crate::project::{root, write};
 /// The kernel whose results are shown.
 const KERNEL: &str = "6.12";
 /// Programs that cost the verifier less are left out.
-const LEAST_STEPS: u64 = 2_500;
+const LEAST_STEPS: u64 = 5_000;
+/// The column of the profile that has a session's processes.
+const TAGGED: &str = "tagged";
 
 /// Where the document is.
 fn path() -> PathBuf {
@@ -92,34 +94,56 @@ fn operations(results: &Results) -> String {
     text
 }
 
+/// A line for each thing of which there is more.
 fn flat(flat: &Flat) -> String {
-    let mut text = head(&["operation, in a session", "few", "", "many", "", "more"]);
-    for line in &flat.rows {
-        let (small, large) = (line.tagged_small, line.tagged_large);
-        text.push_str(&row(&[
-            line.operation.clone(),
-            format!("{} {}", thousands(line.small), line.of),
-            thousands(small),
-            format!("{} {}", thousands(line.large), line.of),
-            thousands(large),
-            format!("{:+.1} %", percent(small, large)),
-        ]));
+    let mut text = String::new();
+    for group in flat.rows.chunk_by(|a, b| a.of == b.of) {
+        let Some(first) = group.first() else { continue };
+        let rows = group.iter().map(|line| {
+            let (small, large) = (line.tagged_small, line.tagged_large);
+            format!(
+                "{} {} → {} ({:+.1} %)",
+                line.operation,
+                thousands(small),
+                thousands(large),
+                percent(small, large)
+            )
+        });
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            text,
+            "- {} → {} {}: {}",
+            thousands(first.small),
+            thousands(first.large),
+            first.of,
+            rows.collect::<Vec<_>>().join("; ")
+        );
     }
     text
 }
 
-/// The programs that run once a round or more, by operation.
+/// The programs that run once a round or more, and the instructions of a run: by operation for a session's
+/// processes, in one line for all others, where each program takes nearly the same.
 fn profile(profile: &Profile) -> String {
-    let mut text = head(&["operation", "column", "program", "instructions of a run"]);
-    for line in profile.often() {
-        text.push_str(&row(&[
-            line.operation.clone(),
-            line.column.clone(),
-            format!("`{}`", line.program),
-            thousands(line.instructions),
-        ]));
+    let (tagged, others): (Vec<_>, Vec<_>) =
+        profile.often().partition(|line| line.column == TAGGED);
+    let others = || others.iter().map(|line| line.instructions);
+    let least = others().min().map_or_else(String::new, thousands);
+    let most = others().max().map_or_else(String::new, thousands);
+    let mut text = format!("Untagged: {least} to {most}, whatever the program. Tagged:\n\n");
+    for group in tagged.chunk_by(|a, b| a.operation == b.operation) {
+        let Some(first) = group.first() else { continue };
+        let runs = group.iter().map(|line| step(&line.program, line.instructions));
+        let runs = runs.collect::<Vec<_>>().join("; ");
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "- {}: {runs}", first.operation);
     }
     text
+}
+
+/// A program and what it takes.
+fn step(program: &str, count: u64) -> String {
+    format!("`{program}` {}", thousands(count))
 }
 
 fn real(real: &Real) -> String {
@@ -151,20 +175,17 @@ fn real(real: &Real) -> String {
 }
 
 fn verifier(verifier: &Verifier) -> String {
-    let mut text = head(&["hook", "steps"]);
     let costly = verifier.programs.iter().filter(|(_, steps)| **steps >= LEAST_STEPS);
-    for (hook, steps) in costly {
-        text.push_str(&row(&[format!("`{hook}`"), thousands(*steps)]));
-    }
-    let all = format!("**all {}**", verifier.programs.len());
-    text.push_str(&row(&[all, thousands(verifier.programs.values().sum())]));
-    let _ = write!(
-        text,
-        "\nFrom its start until it answers, with all programs in force, `remitd` and the kernel take {} \
+    let costly: Vec<String> = costly.map(|(hook, steps)| step(hook, *steps)).collect();
+    format!(
+        "{}. All {} together: {}.\n\n\
+         From its start until it answers, with all programs in force, `remitd` and the kernel take {} \
          million instructions.\n",
+        costly.join("; "),
+        verifier.programs.len(),
+        thousands(verifier.programs.values().sum()),
         thousands(verifier.start / 1_000_000)
-    );
-    text
+    )
 }
 
 #[cfg(test)]
