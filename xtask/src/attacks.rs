@@ -262,7 +262,7 @@ fn write_stopped(text: &mut String, stopped: &Attempts<'_>) {
     }
     let _ = writeln!(
         text,
-        "## Stopped\nOn {}, as root and as an ordinary user, by the hook that the line begins with.",
+        "## Stopped\nOn {}, as root and as an ordinary user, by the hook before the colon.",
         kernels().join(", ")
     );
     let mut last = "";
@@ -271,7 +271,7 @@ fn write_stopped(text: &mut String, stopped: &Attempts<'_>) {
             let _ = writeln!(text, "\n### {group}");
             last = group;
         }
-        let _ = writeln!(text, "- {hook}: {}", attacks.join("; "));
+        let _ = writeln!(text, "\n{hook}: {}", attacks.join("; "));
     }
 }
 
@@ -345,7 +345,7 @@ mod tests {
         let mut records = both(|_| ());
         records.extend(both(|record| record.attack = "write a file".to_owned()));
         let text = page(&records);
-        assert!(text.contains("### files\n- `file_open`: read a file; write a file\n"), "{text}");
+        assert!(text.contains("### files\n\n`file_open`: read a file; write a file\n"), "{text}");
         assert!(text.contains("2 attacks: 2 are stopped, 0 are not"), "{text}");
         assert!(!text.contains("## Exceptions"), "{text}");
     }
@@ -358,7 +358,7 @@ mod tests {
                 record.reason = KERNEL_REFUSES.to_owned();
             }
         }));
-        assert!(text.contains("- `file_open`: read a file°\n"), "{text}");
+        assert!(text.contains("\n`file_open`: read a file°\n"), "{text}");
     }
 
     #[test]
@@ -382,7 +382,7 @@ mod tests {
                 record.hook = Some("daemon".to_owned());
             }
         }));
-        assert!(text.contains("- the daemon, `file_open`: read a file\n"), "{text}");
+        assert!(text.contains("\nthe daemon, `file_open`: read a file\n"), "{text}");
     }
 
     #[test]

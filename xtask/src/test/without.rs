@@ -216,13 +216,13 @@ fn page(records: &[Record]) -> String {
     // Writing to a string can't fail.
     let _ = writeln!(
         text,
-        "Four numbers are those of {}; – where a kernel has no such hook.\n",
+        "Four numbers are those of {}; – where a kernel has no such hook.",
         attacks::kernels().join(", ")
     );
     for (hook, records) in hooks {
         let example = records.iter().find_map(|record| record.failed.first());
         let example = example.map_or("nothing", |name| attack(name));
-        let _ = write!(text, "- `{hook}` {}: {example}", counts(&records));
+        let _ = write!(text, "\n`{hook}` {}: {example}", counts(&records));
         let others: BTreeSet<&str> =
             records.iter().flat_map(|one| one.also_without.iter().map(String::as_str)).collect();
         let others: Vec<String> = others.iter().map(|hook| format!("`{hook}`")).collect();
@@ -274,7 +274,7 @@ mod tests {
         };
         assert!(line(&record(&[])).starts_with("bpf: not covered on 6.1: add an attack"));
         assert_eq!(line(&record(&["a: b"])), "bpf: missed on 6.1 by `a: b`");
-        assert!(page(&[record(&[])]).contains("- `bpf` 0/–/–/–: nothing\n"));
+        assert!(page(&[record(&[])]).contains("\n`bpf` 0/–/–/–: nothing\n"));
     }
 
     #[test]
@@ -288,9 +288,9 @@ mod tests {
         };
         let kernels = attacks::kernels();
         let same: Vec<_> = kernels.iter().map(|kernel| record(kernel, &["a: b (root)"])).collect();
-        assert!(page(&same).contains("- `bpf` 1: b; after `capable`\n"), "{}", page(&same));
+        assert!(page(&same).contains("\n`bpf` 1: b; after `capable`\n"), "{}", page(&same));
         let differing = [record("6.1", &["a: b"]), record("7", &["a: b", "a: c"])];
-        assert!(page(&differing).contains("- `bpf` 1/–/–/2: b"), "{}", page(&differing));
+        assert!(page(&differing).contains("\n`bpf` 1/–/–/2: b"), "{}", page(&differing));
     }
 
     #[test]
