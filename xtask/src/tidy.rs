@@ -2,7 +2,12 @@
 //! Reads what git tracks; changes nothing.
 
 mod checks;
+mod circles;
 mod hooks;
+mod layers;
+mod modules;
+mod rules;
+mod structure;
 
 use std::{collections::BTreeSet, fs, process::Command};
 
@@ -14,6 +19,8 @@ use crate::{
     project::{cargo, root},
     say,
 };
+
+use modules::Sources;
 
 /// Checks the files' form, the formatting and clippy's lints.
 #[derive(clap::Args)]
@@ -51,6 +58,7 @@ fn files() -> Result<Vec<String>> {
     let names = capture(list.current_dir(root()))?;
     let mut findings = Vec::new();
     let mut used = BTreeSet::new();
+    let mut sources = Sources::new();
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let name = String::from_utf8_lossy(name);
         // A file that was removed but not yet from the index, or that is no text, has no form.
@@ -59,10 +67,14 @@ fn files() -> Result<Vec<String>> {
             if name.starts_with(hooks::FOLDER) {
                 used.extend(hooks::used(&text).map(str::to_owned));
             }
+            if name.ends_with(".rs") {
+                sources.insert(name.into_owned(), text);
+            }
         }
     }
     let page = fs::read_to_string(root().join(hooks::PAGE)).unwrap_or_default();
     findings.extend(hooks::check(&page, &used));
+    findings.extend(structure::check(&sources, &structure::roots()?));
     Ok(findings)
 }
 
