@@ -8,6 +8,8 @@ mod layers;
 mod modules;
 mod rules;
 mod structure;
+#[cfg(test)]
+mod testing;
 
 use std::{collections::BTreeSet, fs, process::Command};
 

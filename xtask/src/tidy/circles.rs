@@ -8,9 +8,12 @@ use super::modules::Arrow;
 type Graph<'a> = BTreeMap<&'a str, BTreeMap<&'a str, &'a Arrow>>;
 
 /// A finding for each knot of files that use each other, with the arrows of its shortest circle.
-pub(super) fn check(arrows: &[Arrow]) -> Vec<String> {
+///
+/// Where `parts_may_go_up`, a module that puts its own parts together does not depend on them: they may use what it
+/// declares.
+pub(super) fn check(arrows: &[Arrow], parts_may_go_up: bool) -> Vec<String> {
     let mut graph = Graph::new();
-    for arrow in arrows {
+    for arrow in arrows.iter().filter(|arrow| !(parts_may_go_up && arrow.is_part)) {
         let leaving = graph.entry(&arrow.from).or_default();
         leaving.entry(&arrow.to).or_insert(arrow);
     }
@@ -36,7 +39,8 @@ fn finding(knot: &BTreeSet<&str>, circle: &[&Arrow]) -> String {
 fn knots<'a>(graph: &Graph<'a>) -> Vec<BTreeSet<&'a str>> {
     let mut knots = Vec::new();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
-    let reached: BTreeMap<_, _> = graph.keys().map(|file| (*file, reachable(graph, file))).collect();
+    let reached: BTreeMap<_, _> =
+        graph.keys().map(|file| (*file, reachable(graph, file))).collect();
     for (file, leads_to) in &reached {
         if !leads_to.contains(file) || seen.contains(file) {
             continue;
@@ -87,4 +91,55 @@ fn circle<'a>(graph: &Graph<'a>, start: &'a str) -> Option<Vec<&'a Arrow>> {
     }
     arrows.reverse();
     Some(arrows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::testing::krate;
+
+    fn found(files: &[(&str, &str)], parts_may_go_up: bool) -> Vec<String> {
+        check(&krate("agent", files).arrows(), parts_may_go_up)
+    }
+
+    #[test]
+    fn check_files_that_use_each_other_are_found_by_their_shortest_circle() {
+        let findings = found(
+            &[
+                ("lib", "mod a;\nmod b;\nmod c;"),
+                ("a", "use crate::b::B;\npub struct A;"),
+                ("b", "use crate::c::C;\npub struct B;"),
+                ("c", "use crate::a::A;\nfn b() { crate::b::B; }\npub struct C;"),
+            ],
+            true,
+        );
+        let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+        assert!(finding.starts_with("agent/src/b.rs:1: 3 files"), "{finding}");
+        assert!(
+            finding
+                .contains("agent/src/b.rs:1 uses `C` of agent/src/c.rs; agent/src/c.rs:2 uses `B`")
+        );
+    }
+
+    #[test]
+    fn check_files_that_use_each_other_one_way_are_no_finding() {
+        let files = [
+            ("lib", "mod a;\nmod b;\nmod c;"),
+            ("a", "use crate::{b::B, c::C};"),
+            ("b", "use crate::c::C;\npub struct B;"),
+            ("c", "pub struct C;"),
+        ];
+        assert_eq!(found(&files, false), [""; 0]);
+    }
+
+    #[test]
+    fn check_module_and_its_part_are_a_circle_where_parts_may_not_go_up() {
+        let files = [
+            ("lib", "mod a;"),
+            ("a", "mod part;\npub struct A;\nfn a() { part::b() }"),
+            ("a/part", "use super::A;\npub fn b() {}"),
+        ];
+        assert_eq!(found(&files, true), [""; 0]);
+        assert_eq!(found(&files, false).len(), 1);
+    }
 }

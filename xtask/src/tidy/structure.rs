@@ -1,6 +1,10 @@
 //! How the files of each crate use each other, against what is allowed.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    panic::resume_unwind,
+    thread::{self, ScopedJoinHandle},
+};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -56,23 +60,44 @@ pub(super) fn roots() -> Result<BTreeSet<String>> {
 }
 
 /// The findings in all crates of those root files.
-pub(super) fn check(sources: &Sources, roots: &BTreeSet<String>) -> Vec<String> {
+pub(super) fn check<'a>(sources: &'a Sources, roots: &'a BTreeSet<String>) -> Vec<String> {
     let mut findings = Vec::new();
     let mut reached = BTreeSet::new();
-    for root in roots {
-        let krate = Crate::read(root, sources);
-        findings.extend(krate.errors.iter().cloned());
-        reached.extend(krate.files().into_iter().map(str::to_owned));
-        let (arrows, externals) = (krate.arrows(), krate.externals());
-        findings.extend(circles::check(&arrows));
-        if root.starts_with(KERNEL_CRATE) {
-            findings.extend(rules::layers(&krate, &arrows, layers::KERNEL_LAYERS));
-        }
-        findings.extend(rules::bans(arrows.iter().chain(&externals), layers::BANS));
+    // A thread for each crate: reading them is what takes the time.
+    let crates = thread::scope(|scope| {
+        let check = |root: &'a String| scope.spawn(move || check_crate(root, sources));
+        let threads: Vec<_> = roots.iter().map(check).collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        };
+        Vec::from_iter(threads.into_iter().map(join))
+    });
+    for (found, files) in crates {
+        findings.extend(found);
+        reached.extend(files);
     }
     let lonely = sources.keys().filter(|name| !reached.contains(*name));
-    findings.extend(lonely.map(|name| {
-        format!("{name}:1: no crate has this file: add a `mod` for it, or remove it")
-    }));
+    findings.extend(
+        lonely.map(|name| {
+            format!("{name}:1: no crate has this file: add a `mod` for it, or remove it")
+        }),
+    );
     findings
+}
+
+/// The findings in one crate, and its files.
+fn check_crate(root: &str, sources: &Sources) -> (Vec<String>, BTreeSet<String>) {
+    let krate = Crate::read(root, sources);
+    let mut findings = krate.errors.clone();
+    let (arrows, externals) = (krate.arrows(), krate.externals());
+    let has_layers = root.starts_with(KERNEL_CRATE);
+    findings.extend(circles::check(&arrows, !has_layers));
+    if has_layers {
+        findings.extend(rules::layers(&krate, &arrows, layers::KERNEL_LAYERS));
+    }
+    if root.starts_with("agent/src/") {
+        findings.extend(rules::uses(&krate, &arrows, layers::USES));
+    }
+    findings.extend(rules::bans(arrows.iter().chain(&externals), layers::BANS));
+    (findings, krate.files().into_iter().map(str::to_owned).collect())
 }

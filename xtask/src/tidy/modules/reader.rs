@@ -6,7 +6,6 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::{
     Attribute, ImplItemFn, Item, ItemFn, ItemMacro, ItemMod, ItemUse, Macro, Meta, PatIdent, Path,
     UseTree, Visibility,
-    spanned::Spanned as _,
     visit::{self, Visit},
 };
 
@@ -20,6 +19,7 @@ pub(super) fn read(root: &str, sources: &Sources) -> Crate {
         module: 0,
         folder: parent(root).to_owned(),
         variables: HashSet::new(),
+        module_makers: HashSet::new(),
     };
     reader.file(root, None, false);
     reader.krate
@@ -34,6 +34,8 @@ struct Reader<'a> {
     folder: String,
     /// The variables of the function that is being read.
     variables: HashSet<String>,
+    /// The macros of the crate that make a `mod` of a name they are given.
+    module_makers: HashSet<String>,
 }
 
 impl Reader<'_> {
@@ -49,6 +51,15 @@ impl Reader<'_> {
             Some(Ok(file)) => self.items(number, &file.items),
         }
         number
+    }
+
+    /// Reads what `mod name;` leads to.
+    fn module_of_file(&mut self, name: String, is_test: bool) {
+        let below = format!("{}/{name}", self.folder);
+        let outer = std::mem::replace(&mut self.folder, below.clone());
+        let number = self.file(&format!("{below}.rs"), Some(self.module), is_test);
+        self.folder = outer;
+        self.define(name, Definition::Module(number));
     }
 
     fn module(&mut self, file: &str, parent: Option<usize>, is_test: bool) -> usize {
@@ -125,7 +136,7 @@ impl Reader<'_> {
             UseTree::Glob(tree) => {
                 self.krate.modules[self.module].globs.push(path.clone());
                 let kind = if kind == Kind::Import { Kind::Glob } else { kind };
-                self.refer(path.clone(), tree.span().start().line, kind);
+                self.refer(path.clone(), tree.star_token.span.start().line, kind);
             }
             UseTree::Group(tree) => {
                 for tree in &tree.items {
@@ -157,7 +168,9 @@ impl Reader<'_> {
                     colons = 0;
                     continue;
                 }
-                TokenTree::Punct(mark) if mark.as_char() == ':' && !path.is_empty() && colons < 2 => {
+                TokenTree::Punct(mark)
+                    if mark.as_char() == ':' && !path.is_empty() && colons < 2 =>
+                {
                     colons += 1;
                     continue;
                 }
@@ -180,13 +193,20 @@ impl Reader<'_> {
         self.path_in_tokens(&mut path, line, is_member, &end);
     }
 
-    fn path_in_tokens(&mut self, path: &mut Vec<String>, line: usize, is_member: bool, next: &TokenTree) {
+    fn path_in_tokens(
+        &mut self,
+        path: &mut Vec<String>,
+        line: usize,
+        is_member: bool,
+        next: &TokenTree,
+    ) {
         let segments = std::mem::take(path);
         if segments.is_empty() || is_member {
             return;
         }
         let is_macro = matches!(next, TokenTree::Punct(mark) if mark.as_char() == '!');
-        let is_call = matches!(next, TokenTree::Group(group) if group.delimiter() != Delimiter::Bracket);
+        let is_call =
+            matches!(next, TokenTree::Group(group) if group.delimiter() != Delimiter::Bracket);
         let is_type = segments[0].starts_with(char::is_uppercase);
         let kind = match segments.len() {
             _ if is_macro => Kind::Macro,
@@ -216,23 +236,11 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         let above = &self.krate.modules[self.module];
         let is_test = above.is_test || item.attrs.iter().any(is_for_tests);
         let file = above.file.clone();
+        let Some((_, items)) = &item.content else { return self.module_of_file(name, is_test) };
         let below = format!("{}/{name}", self.folder);
-        let outer = std::mem::replace(&mut self.folder, below.clone());
-        let number = match &item.content {
-            Some((_, items)) => {
-                let number = self.module(&file, Some(self.module), is_test);
-                self.items(number, items);
-                number
-            }
-            None => {
-                let beside = format!("{below}.rs");
-                let within = format!("{below}/mod.rs");
-                let is_within = !self.sources.contains_key(&beside);
-                let exists = self.sources.contains_key(&within);
-                let file = if is_within && exists { within } else { beside };
-                self.file(&file, Some(self.module), is_test)
-            }
-        };
+        let outer = std::mem::replace(&mut self.folder, below);
+        let number = self.module(&file, Some(self.module), is_test);
+        self.items(number, items);
         self.folder = outer;
         self.define(name, Definition::Module(number));
     }
@@ -249,17 +257,34 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     fn visit_item_macro(&mut self, item: &'ast ItemMacro) {
         if let Some(name) = &item.ident {
             self.define(name.to_string(), Definition::Macro);
-            let is_exported = item.attrs.iter().any(|attribute| attribute.path().is_ident("macro_export"));
+            let is_exported =
+                item.attrs.iter().any(|attribute| attribute.path().is_ident("macro_export"));
             if is_exported && self.module != 0 {
                 let path = self.path_of(self.module, name.to_string());
                 let root = &mut self.krate.modules[0].names;
                 let import = Definition::Import { path, is_passed_on: true };
                 root.entry(name.to_string()).or_default().push(import);
             }
+            if item.mac.tokens.to_string().contains("mod $") {
+                self.module_makers.insert(name.to_string());
+            }
             self.tokens(item.mac.tokens.clone());
-        } else {
-            self.visit_macro(&item.mac);
+            return;
         }
+        if item
+            .mac
+            .path
+            .get_ident()
+            .is_some_and(|name| self.module_makers.contains(&name.to_string()))
+        {
+            for token in item.mac.tokens.clone() {
+                let name = token.to_string();
+                if self.sources.contains_key(&format!("{}/{name}.rs", self.folder)) {
+                    self.module_of_file(name, false);
+                }
+            }
+        }
+        self.visit_macro(&item.mac);
     }
 
     fn visit_item_fn(&mut self, item: &'ast ItemFn) {
@@ -278,14 +303,14 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_macro(&mut self, call: &'ast Macro) {
-        self.refer(segments(&call.path), call.path.span().start().line, Kind::Macro);
+        self.refer(segments(&call.path), line_of(&call.path), Kind::Macro);
         self.tokens(call.tokens.clone());
     }
 
     fn visit_path(&mut self, path: &'ast Path) {
         let segments = segments(path);
         let kind = if segments.len() == 1 { Kind::Name } else { Kind::Path };
-        self.refer(segments, path.span().start().line, kind);
+        self.refer(segments, line_of(path), kind);
         visit::visit_path(self, path);
     }
 }
@@ -312,6 +337,10 @@ fn segments(path: &Path) -> Vec<String> {
     let mut segments = Vec::from_iter(path.leading_colon.map(|_| "::".to_owned()));
     segments.extend(path.segments.iter().map(|segment| segment.ident.to_string()));
     segments
+}
+
+fn line_of(path: &Path) -> usize {
+    path.segments.first().map_or(0, |segment| segment.ident.span().start().line)
 }
 
 /// Whether it is `#[cfg(test)]`.

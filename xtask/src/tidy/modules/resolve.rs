@@ -9,44 +9,56 @@ enum Target {
     /// An item of the module of that number.
     Item(usize),
     Module(usize),
-    /// An item of another crate, of which this is the name.
-    External(String),
+    /// The path of an item of another crate.
+    External(Vec<String>),
 }
 
 impl Crate {
     /// The arrows between the crate's files, tests left out. Where a module passes an item on (`pub use`), the
     /// arrow goes to the file that defines it.
     pub(in crate::tidy) fn arrows(&self) -> Vec<Arrow> {
-        self.collect(|module, reference| match self.target(module, reference)? {
-            Target::Item(to) => Some(self.modules[to].file.clone()),
-            Target::Module(to) if reference.kind == Kind::Glob => {
-                Some(self.modules[to].file.clone())
-            }
-            _ => None,
+        self.collect(|module, reference| {
+            let to = match self.target(module, reference)? {
+                Target::Item(to) => to,
+                Target::Module(to) if reference.kind == Kind::Glob => to,
+                _ => return None,
+            };
+            Some((self.modules[to].file.clone(), self.is_part(to, module)))
         })
     }
 
-    /// The uses of other crates, tests left out. `to` is the crate's name.
+    /// The uses of items of other crates, tests left out.
     pub(in crate::tidy) fn externals(&self) -> Vec<Arrow> {
         self.collect(|module, reference| match self.target(module, reference)? {
-            Target::External(name) if reference.segments.len() > 1 => Some(name),
+            Target::External(path) if path.len() > 1 => Some((path.join("::"), false)),
             _ => None,
         })
     }
 
-    fn collect(&self, to: impl Fn(usize, &Reference) -> Option<String>) -> Vec<Arrow> {
+    /// Whether a module is below another one.
+    fn is_part(&self, module: usize, whole: usize) -> bool {
+        let mut at = self.modules[module].parent;
+        while let Some(number) = at.filter(|number| *number != whole) {
+            at = self.modules[number].parent;
+        }
+        at.is_some()
+    }
+
+    fn collect(&self, to: impl Fn(usize, &Reference) -> Option<(String, bool)>) -> Vec<Arrow> {
         let mut arrows = Vec::new();
         let shipped = self.modules.iter().enumerate().filter(|(_, module)| !module.is_test);
         for (number, module) in shipped {
             for reference in &module.references {
-                let Some(to) = to(number, reference).filter(|to| *to != module.file) else {
+                let Some((to, is_part)) = to(number, reference) else { continue };
+                if to == module.file {
                     continue;
-                };
+                }
                 arrows.push(Arrow {
                     from: module.file.clone(),
                     line: reference.line,
                     to,
                     path: reference.segments.join("::"),
+                    is_part,
                 });
             }
         }
@@ -92,7 +104,7 @@ impl Crate {
     fn resolve(&self, module: usize, segments: &[String], steps: usize) -> Option<Target> {
         let (first, rest) = segments.split_first()?;
         match first.as_str() {
-            "::" => Some(Target::External(rest.first()?.clone())),
+            "::" => Some(Target::External(rest.to_vec())),
             "crate" => self.inside(0, rest, steps),
             "self" => self.inside(module, rest, steps),
             "super" => {
@@ -107,7 +119,7 @@ impl Crate {
             "Self" => None,
             _ => self
                 .lookup(module, segments, steps)
-                .or_else(|| Some(Target::External(first.clone()))),
+                .or_else(|| Some(Target::External(segments.to_vec()))),
         }
     }
 
@@ -142,7 +154,7 @@ impl Crate {
                     whole.extend_from_slice(rest);
                     // An import of its own name: of another crate.
                     if whole == segments {
-                        return Some(Target::External(first.clone()));
+                        return Some(Target::External(whole));
                     }
                     return self.resolve(module, &whole, steps + 1);
                 }
