@@ -1,5 +1,9 @@
 //! The decision itself: values in, verdict out. The kernel programs, the daemon's `explain` and the
 //! tests run this very function.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "by rows and words of arrays of that size, in loops that the verifier can follow"
+)]
 
 use crate::{
     access::{Right, Rights},

@@ -3,6 +3,20 @@
 //! Everything here is plain data and pure functions: no maps, no kernel access, no allocation. Both
 //! sides compile the same source, so a layout that is asserted here holds on both.
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::allow_attributes,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod access;
 pub mod authority;

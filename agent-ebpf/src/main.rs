@@ -4,6 +4,15 @@
 //! names the object, and asks [`check`], which alone calls the decision. A hook calls no other hook and
 //! touches no map. [`kernel`] alone reads kernel structures, [`maps`] alone defines maps.
 #![no_std]
+#![deny(
+    clippy::allow_attributes,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 #![feature(core_intrinsics, asm_experimental_arch)]
 #![expect(internal_features, reason = "atomics of this target: see `atomic`")]
 #![no_main]

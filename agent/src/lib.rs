@@ -7,6 +7,20 @@
 //! `troubles` what it can't do. `api` holds the
 //! wire types and no kernel type. `cli` uses `api`'s client and, for what is done without a daemon, `policy`
 //! (to check files) and `bpf` (`doctor`, `teardown`). Only `daemon` sees all of them.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::allow_attributes,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod api;
 pub mod bpf;

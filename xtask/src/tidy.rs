@@ -6,6 +6,7 @@ mod circles;
 mod hooks;
 mod layers;
 mod modules;
+mod panics;
 mod rules;
 mod structure;
 #[cfg(test)]

@@ -173,6 +173,7 @@ pub(super) fn number(btf: &Btf, name: &str, is_wanted: impl Fn(&Type) -> bool) -
 
 /// The addresses of symbols. (Their kind says nothing: the locks are data in one kernel and lie in a section
 /// that counts as text in another.)
+#[expect(clippy::indexing_slicing, reason = "both arrays have `N` places")]
 fn addresses<const N: usize>(
     symbols: impl BufRead,
     names: [&'static str; N],

@@ -98,6 +98,7 @@ pub struct Folder {
 
 impl Folder {
     /// Adds an event.
+    #[expect(clippy::indexing_slicing, reason = "`places` has places of `folded` alone")]
     pub fn add(&mut self, event: Event) {
         let key = Key::of(&event);
         if let Some(place) = self.places.get(&key)

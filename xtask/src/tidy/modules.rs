@@ -14,6 +14,7 @@ struct Reference {
     segments: Vec<String>,
     line: usize,
     kind: Kind,
+    in_constant: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,8 @@ enum Kind {
 /// What a name means in a module.
 enum Definition {
     Item,
-    Macro,
+    /// A macro, and the number of the module that defines it.
+    Macro(usize),
     /// The number of a module in `Crate::modules`.
     Module(usize),
     Import {
@@ -88,6 +90,20 @@ impl Crate {
     /// All files of the crate, those of its tests too.
     pub(super) fn files(&self) -> BTreeSet<&str> {
         self.modules.iter().map(|module| module.file.as_str()).collect()
+    }
+
+    /// The macros that code calls when it runs, tests left out: file, line, name.
+    pub(super) fn macros(&self) -> impl Iterator<Item = (&str, usize, &str)> {
+        let shipped = self.modules.iter().filter(|module| !module.is_test);
+        shipped.flat_map(|module| {
+            let calls = module
+                .references
+                .iter()
+                .filter(|reference| reference.kind == Kind::Macro && !reference.in_constant);
+            calls.filter_map(|call| {
+                Some((module.file.as_str(), call.line, call.segments.last()?.as_str()))
+            })
+        })
     }
 
     /// The files that are not for tests alone.
@@ -155,6 +171,18 @@ mod tests {
         assert_eq!(from_a("fn a() {\n    println!(\"{}\", super::b::b());\n}"), ["2: b b"]);
         assert_eq!(from_a("macro_rules! x { () => { $crate::b::b() } }"), ["1: b b"]);
         assert_eq!(from_a("use crate::made;\nfn a() { made!() }"), ["1: c/deep made"]);
+    }
+
+    #[test]
+    fn arrows_macros_of_a_module_with_macro_use_go_to_its_file() {
+        let files = [
+            ("lib", "#[macro_use]\nmod made;\nmod a;"),
+            ("made", "macro_rules! made { () => {} }"),
+            ("a", "made!();\nother!();"),
+        ];
+        let arrows = krate("agent", &files).arrows();
+        let [arrow] = arrows.as_slice() else { panic!("{arrows:?}") };
+        assert_eq!((arrow.to.as_str(), arrow.line), ("agent/src/made.rs", 1));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{
     circles, layers,
     modules::{Crate, Sources},
-    rules,
+    panics, rules,
 };
 use crate::{
     process::capture,
@@ -98,6 +98,7 @@ fn check_crate(root: &str, sources: &Sources) -> (Vec<String>, BTreeSet<String>)
     if root.starts_with("agent/src/") {
         findings.extend(rules::uses(&krate, &arrows, layers::USES));
     }
+    findings.extend(panics::check(root, &krate, sources));
     findings.extend(rules::bans(arrows.iter().chain(&externals), layers::BANS));
     (findings, krate.files().into_iter().map(str::to_owned).collect())
 }

@@ -144,6 +144,10 @@ impl Writer {
 
     /// Sleeps until a letter comes or the ring has something; when the ring has something that may
     /// still be repeated, only for a step, so that a ring that fills up is seen.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the first is always there, and the second looked for"
+    )]
     fn wait(&mut self) {
         let mut fds = vec![PollFd::from_borrowed_fd(self.mail.bell(), PollFlags::IN)];
         let pause = self.pause();

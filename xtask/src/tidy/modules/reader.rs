@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::{
-    Attribute, ImplItemFn, Item, ItemFn, ItemMacro, ItemMod, ItemUse, Macro, Meta, PatIdent, Path,
-    UseTree, Visibility,
+    Attribute, ExprConst, ImplItemFn, Item, ItemConst, ItemFn, ItemMacro, ItemMod, ItemUse, Macro,
+    Meta, PatIdent, Path, UseTree, Visibility,
     visit::{self, Visit},
 };
 
@@ -19,6 +19,7 @@ pub(super) fn read(root: &str, sources: &Sources) -> Crate {
         module: 0,
         folder: parent(root).to_owned(),
         variables: HashSet::new(),
+        in_constant: false,
         module_makers: HashSet::new(),
     };
     reader.file(root, None, false);
@@ -34,6 +35,8 @@ struct Reader<'a> {
     folder: String,
     /// The variables of the function that is being read.
     variables: HashSet<String>,
+    /// Whether what is read is worked out by the compiler.
+    in_constant: bool,
     /// The macros of the crate that make a `mod` of a name they are given.
     module_makers: HashSet<String>,
 }
@@ -54,12 +57,28 @@ impl Reader<'_> {
     }
 
     /// Reads what `mod name;` leads to.
-    fn module_of_file(&mut self, name: String, is_test: bool) {
+    fn module_of_file(&mut self, name: String, is_test: bool) -> usize {
         let below = format!("{}/{name}", self.folder);
         let outer = std::mem::replace(&mut self.folder, below.clone());
         let number = self.file(&format!("{below}.rs"), Some(self.module), is_test);
         self.folder = outer;
         self.define(name, Definition::Module(number));
+        number
+    }
+
+    /// Makes the macros of a module known in the one that is being read.
+    fn take_macros(&mut self, module: usize) {
+        let names = self.krate.modules[module].names.iter();
+        let macros = names.flat_map(|(name, definitions)| {
+            let own = definitions.iter().filter_map(|definition| match definition {
+                Definition::Macro(of) => Some((name.clone(), *of)),
+                _ => None,
+            });
+            Vec::from_iter(own)
+        });
+        for (name, of) in Vec::from_iter(macros) {
+            self.define(name, Definition::Macro(of));
+        }
     }
 
     fn module(&mut self, file: &str, parent: Option<usize>, is_test: bool) -> usize {
@@ -91,7 +110,12 @@ impl Reader<'_> {
     }
 
     fn refer(&mut self, segments: Vec<String>, line: usize, kind: Kind) {
-        self.krate.modules[self.module].references.push(Reference { segments, line, kind });
+        self.krate.modules[self.module].references.push(Reference {
+            segments,
+            line,
+            kind,
+            in_constant: self.in_constant,
+        });
     }
 
     /// Reads a function, and forgets names in it that were its variables.
@@ -106,6 +130,12 @@ impl Reader<'_> {
             reference.kind != Kind::Name || !self.variables.contains(&reference.segments[0])
         }));
         self.variables = before;
+    }
+
+    fn constant(&mut self, read: impl FnOnce(&mut Self)) {
+        let before = std::mem::replace(&mut self.in_constant, true);
+        read(self);
+        self.in_constant = before;
     }
 
     fn import(&mut self, path: &mut Vec<String>, tree: &UseTree, kind: Kind) {
@@ -236,7 +266,13 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         let above = &self.krate.modules[self.module];
         let is_test = above.is_test || item.attrs.iter().any(is_for_tests);
         let file = above.file.clone();
-        let Some((_, items)) = &item.content else { return self.module_of_file(name, is_test) };
+        let Some((_, items)) = &item.content else {
+            let number = self.module_of_file(name, is_test);
+            if item.attrs.iter().any(|attribute| attribute.path().is_ident("macro_use")) {
+                self.take_macros(number);
+            }
+            return;
+        };
         let below = format!("{}/{name}", self.folder);
         let outer = std::mem::replace(&mut self.folder, below);
         let number = self.module(&file, Some(self.module), is_test);
@@ -256,14 +292,12 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
     fn visit_item_macro(&mut self, item: &'ast ItemMacro) {
         if let Some(name) = &item.ident {
-            self.define(name.to_string(), Definition::Macro);
+            self.define(name.to_string(), Definition::Macro(self.module));
             let is_exported =
                 item.attrs.iter().any(|attribute| attribute.path().is_ident("macro_export"));
             if is_exported && self.module != 0 {
-                let path = self.path_of(self.module, name.to_string());
                 let root = &mut self.krate.modules[0].names;
-                let import = Definition::Import { path, is_passed_on: true };
-                root.entry(name.to_string()).or_default().push(import);
+                root.entry(name.to_string()).or_default().push(Definition::Macro(self.module));
             }
             if item.mac.tokens.to_string().contains("mod $") {
                 self.module_makers.insert(name.to_string());
@@ -297,6 +331,14 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         }
     }
 
+    fn visit_item_const(&mut self, item: &'ast ItemConst) {
+        self.constant(|reader| visit::visit_item_const(reader, item));
+    }
+
+    fn visit_expr_const(&mut self, block: &'ast ExprConst) {
+        self.constant(|reader| visit::visit_expr_const(reader, block));
+    }
+
     fn visit_pat_ident(&mut self, pattern: &'ast PatIdent) {
         self.variables.insert(pattern.ident.to_string());
         visit::visit_pat_ident(self, pattern);
@@ -312,24 +354,6 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         let kind = if segments.len() == 1 { Kind::Name } else { Kind::Path };
         self.refer(segments, line_of(path), kind);
         visit::visit_path(self, path);
-    }
-}
-
-impl Reader<'_> {
-    /// The path from the crate's root of an item of a module.
-    fn path_of(&self, module: usize, item: String) -> Vec<String> {
-        let mut path = vec![item];
-        let mut at = module;
-        while let Some(above) = self.krate.modules[at].parent {
-            // A module that is still being read has no name above it yet: its file tells.
-            let file = &self.krate.modules[at].file;
-            let stem = file.trim_end_matches("/mod.rs").trim_end_matches(".rs");
-            path.push(stem.rsplit('/').next().unwrap_or(stem).to_owned());
-            at = above;
-        }
-        path.push("crate".to_owned());
-        path.reverse();
-        path
     }
 }
 

@@ -90,7 +90,7 @@ impl Crate {
             let names = self.modules[number].names.get(name).into_iter().flatten();
             for definition in names {
                 match definition {
-                    Definition::Macro => return Some(Target::Item(number)),
+                    Definition::Macro(of) => return Some(Target::Item(*of)),
                     // The `use` is the arrow.
                     Definition::Import { .. } => return None,
                     _ => {}
@@ -148,7 +148,8 @@ impl Crate {
         }
         for definition in names {
             match definition {
-                Definition::Item | Definition::Macro => return Some(Target::Item(module)),
+                Definition::Item => return Some(Target::Item(module)),
+                Definition::Macro(of) => return Some(Target::Item(*of)),
                 Definition::Import { path, .. } => {
                     let mut whole = path.clone();
                     whole.extend_from_slice(rest);
