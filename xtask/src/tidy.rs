@@ -1,8 +1,10 @@
-//! `cargo xtask tidy`: what must hold for every file of the project, then rustfmt and clippy.
+//! `cargo xtask tidy`: what must hold for every file of the project and for what it depends on, then rustfmt and
+//! clippy.
 //! Reads what git tracks; changes nothing.
 
 mod checks;
 mod circles;
+mod dependencies;
 mod hooks;
 mod layers;
 mod modules;
@@ -12,9 +14,9 @@ mod structure;
 #[cfg(test)]
 mod testing;
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{collections::BTreeSet, env, fs, process::Command};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
     build::{self, bpf_cargo},
@@ -25,10 +27,10 @@ use crate::{
 
 use modules::Sources;
 
-/// Checks the files' form, the formatting and clippy's lints.
+/// Checks the files' form, how they use each other, the dependencies, the formatting and clippy's lints.
 #[derive(clap::Args)]
 pub(crate) struct Tidy {
-    /// Check the files' form only.
+    /// Check the files only: their form, and how they use each other.
     #[arg(long)]
     files_only: bool,
 }
@@ -42,6 +44,7 @@ impl Tidy {
         say::step("checking the files");
         let mut findings = files()?;
         if !self.files_only {
+            findings.extend(dependencies()?);
             findings.extend(tools()?);
         }
         for finding in &findings {
@@ -79,6 +82,21 @@ fn files() -> Result<Vec<String>> {
     findings.extend(hooks::check(&page, &used));
     findings.extend(structure::check(&sources, &structure::roots()?));
     Ok(findings)
+}
+
+/// The findings in what is depended on.
+fn dependencies() -> Result<Vec<String>> {
+    say::step("checking the dependencies");
+    let host = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+    let mut workspaces = Vec::new();
+    for manifest in structure::MANIFESTS {
+        let mut command = cargo();
+        command.args(["metadata", "--locked", "--format-version=1", "--filter-platform", &host]);
+        let told = capture(command.args(["--manifest-path", manifest]))?;
+        workspaces.push(serde_json::from_slice(&told).context("cannot read what cargo tells")?);
+    }
+    let allowed = fs::read_to_string(root().join(dependencies::FILE)).unwrap_or_default();
+    Ok(dependencies::check(&allowed, &workspaces))
 }
 
 /// The names of the tools that found something; what they found they print themselves.

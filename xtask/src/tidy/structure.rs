@@ -19,6 +19,8 @@ use crate::{
     project::{cargo, root},
 };
 
+/// The two workspaces: the kernel programs are built for another target.
+pub(super) const MANIFESTS: [&str; 2] = ["Cargo.toml", "agent-ebpf/Cargo.toml"];
 /// The crate whose modules have layers.
 const KERNEL_CRATE: &str = "agent-ebpf/";
 
@@ -44,7 +46,7 @@ struct Target {
 /// When cargo can't be run.
 pub(super) fn roots() -> Result<BTreeSet<String>> {
     let mut roots = BTreeSet::new();
-    for manifest in ["Cargo.toml", "agent-ebpf/Cargo.toml"] {
+    for manifest in MANIFESTS {
         let mut command = cargo();
         command.args(["metadata", "--no-deps", "--format-version=1", "--manifest-path", manifest]);
         let metadata: Metadata = serde_json::from_slice(&capture(&mut command)?)
