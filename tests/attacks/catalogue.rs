@@ -1,28 +1,7 @@
 //! What an attack is, and what is to come of it.
 
-use tests::Answer;
-
-use crate::scene::Scene;
-
-/// What a process does.
-#[derive(Clone, Copy)]
-pub(crate) enum Act {
-    /// An operation of the probe, in the words of [`Scene::words`].
-    Words(&'static str),
-    /// Several steps, by the process and by others.
-    Steps(fn(&mut Scene) -> Answer),
-}
-
-impl From<&'static str> for Act {
-    fn from(words: &'static str) -> Self {
-        Self::Words(words)
-    }
-}
-
-/// An act of several steps.
-pub(crate) fn steps(steps: fn(&mut Scene) -> Answer) -> Act {
-    Act::Steps(steps)
-}
+use crate::scene::Act;
+pub(crate) use crate::scene::steps;
 
 /// What is to come of an attack in a session.
 #[derive(Clone, Copy, Debug)]

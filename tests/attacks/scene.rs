@@ -20,7 +20,27 @@ use tests::{
     Answer, Incident, Interactive, Outcome, Running, bed, layout, outcome::eventually, words,
 };
 
-use crate::{catalogue::Act, servers};
+use crate::servers;
+
+/// What a process does.
+#[derive(Clone, Copy)]
+pub(crate) enum Act {
+    /// An operation of the probe, in the words of [`Scene::words`].
+    Words(&'static str),
+    /// Several steps, by the process and by others.
+    Steps(fn(&mut Scene) -> Answer),
+}
+
+impl From<&'static str> for Act {
+    fn from(words: &'static str) -> Self {
+        Self::Words(words)
+    }
+}
+
+/// An act of several steps.
+pub(crate) fn steps(steps: fn(&mut Scene) -> Answer) -> Act {
+    Act::Steps(steps)
+}
 
 /// In force for all attacks. `games` is the ordinary user.
 const POLICY: &str = r#"

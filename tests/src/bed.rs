@@ -21,7 +21,6 @@ use crate::{
     incident::{self, Incident},
     layout,
     outcome::{Outcome, eventually},
-    session::Builder,
 };
 
 /// What a session needs to run the probe and the system's programs, and the profile `plain`, which holds
@@ -236,10 +235,10 @@ impl Bed {
         self.remit(["policy", "reload"])
     }
 
-    /// A session of a profile, yet to be started.
-    pub fn session(&self, profile: &str) -> Builder {
+    /// The name of a session of a profile, which no other has.
+    pub(crate) fn fresh_name(&self, profile: &str) -> String {
         let number = self.names.fetch_add(1, Ordering::Relaxed);
-        Builder::new(profile, format!("t{number}-{profile}"))
+        format!("t{number}-{profile}")
     }
 
     /// An empty folder below `/srv/test` that no rule of the harness covers.

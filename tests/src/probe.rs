@@ -12,7 +12,11 @@ use std::{
     process::{ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use crate::{layout, outcome::Outcome, session::Running};
+use crate::{
+    layout,
+    outcome::Outcome,
+    session::{Builder, Finished, Running},
+};
 
 /// Separates words of an operation.
 pub const SEPARATOR: u8 = 0x1f;
@@ -93,6 +97,30 @@ pub fn untagged(operations: &[Vec<OsString>]) -> Vec<Answer> {
     Answer::read_all(&outcome, operations.len())
 }
 
+impl Builder {
+    /// Tries operations, each a list of words, one after another in one process, and says what came of
+    /// each.
+    ///
+    /// # Panics
+    /// When the probe can't be run or does not answer for each.
+    #[track_caller]
+    pub fn probe(self, operations: &[Vec<OsString>]) -> (Finished, Vec<Answer>) {
+        let finished = self.run(Answer::command(operations));
+        let answers = Answer::read_all(&finished.outcome, operations.len());
+        (finished, answers)
+    }
+
+    /// Starts a probe that is told its operations one by one.
+    #[track_caller]
+    pub fn interactive(self) -> Interactive {
+        let mut command = self.command([layout::probe().as_os_str(), OsStr::new("serve")]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        Interactive::new(self.running(child), input.zip(output))
+    }
+}
+
 /// A probe that runs in a session and does what it is told.
 #[derive(Debug)]
 pub struct Interactive {
@@ -103,7 +131,7 @@ pub struct Interactive {
 
 impl Interactive {
     #[track_caller]
-    pub(crate) fn new(running: Running, pipes: Option<(ChildStdin, ChildStdout)>) -> Self {
+    fn new(running: Running, pipes: Option<(ChildStdin, ChildStdout)>) -> Self {
         let (input, output) = pipes.expect("the probe's ends are pipes");
         let mut probe = Self { running, input, output: BufReader::new(output) };
         // From its answer on it runs, with its tag.

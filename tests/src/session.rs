@@ -10,12 +10,11 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    bed::{bed, send},
+    bed::{Bed, bed, send},
     http,
     incident::Incident,
     layout,
     outcome::{LIMIT, Outcome, eventually},
-    probe::{Answer, Interactive},
 };
 
 /// A session yet to be started.
@@ -49,8 +48,15 @@ pub struct Running {
     child: Option<Child>,
 }
 
+impl Bed {
+    /// A session of a profile, yet to be started.
+    pub fn session(&self, profile: &str) -> Builder {
+        Builder::new(profile, self.fresh_name(profile))
+    }
+}
+
 impl Builder {
-    pub(crate) fn new(profile: &str, name: String) -> Self {
+    fn new(profile: &str, name: String) -> Self {
         let options = crate::words!["run", "--profile", profile, "--name", name];
         let (environment, input, before) = (Vec::new(), Vec::new(), Vec::new());
         Self { name, options, environment, folder: None, input, before }
@@ -112,7 +118,7 @@ impl Builder {
     }
 
     /// The whole command.
-    fn command<I: IntoIterator<Item: AsRef<OsStr>>>(&self, words: I) -> Command {
+    pub(crate) fn command<I: IntoIterator<Item: AsRef<OsStr>>>(&self, words: I) -> Command {
         let mut all = self.before.clone();
         all.push("remit".into());
         all.extend(self.options.clone());
@@ -141,38 +147,20 @@ impl Builder {
         self.run(["sh", "-c", script])
     }
 
+    /// The session of a command that was started.
+    pub(crate) fn running(self, child: Child) -> Running {
+        Running { pid: child.id(), name: self.name, child: Some(child) }
+    }
+
     /// Starts a command whose output is kept for [`Running::wait`].
     #[track_caller]
     pub fn spawn<I: IntoIterator<Item: AsRef<OsStr>>>(self, words: I) -> Running {
         let mut command = self.command(words);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let running = Running { pid: child.id(), name: self.name, child: Some(child) };
+        let running = self.running(child);
         running.wait_until_started();
         running
-    }
-
-    /// Tries operations, each a list of words, one after another in one process, and says what came of
-    /// each.
-    ///
-    /// # Panics
-    /// When the probe can't be run or does not answer for each.
-    #[track_caller]
-    pub fn probe(self, operations: &[Vec<OsString>]) -> (Finished, Vec<Answer>) {
-        let finished = self.run(Answer::command(operations));
-        let answers = Answer::read_all(&finished.outcome, operations.len());
-        (finished, answers)
-    }
-
-    /// Starts a probe that is told its operations one by one.
-    #[track_caller]
-    pub fn interactive(self) -> Interactive {
-        let mut command = self.command([layout::probe().as_os_str(), OsStr::new("serve")]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let (input, output) = (child.stdin.take(), child.stdout.take());
-        let running = Running { pid: child.id(), name: self.name, child: Some(child) };
-        Interactive::new(running, input.zip(output))
     }
 }
 

@@ -3,14 +3,14 @@
 
 mod page;
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use self::page::page;
 use crate::{
-    project::{remove_folder, root, target, write},
+    project::{attack_results, remove_folder, root, write},
     say,
     test::{Test, without},
     vm::kernel::Series,
@@ -34,7 +34,7 @@ impl Attacks {
         let passed = if self.tables_only {
             true
         } else {
-            remove_folder(&results())?;
+            remove_folder(&attack_results())?;
             Test::for_all_kernels(FILTER).run()?
         };
         let records = if self.tables_only && !has_results() { committed()? } else { read()? };
@@ -54,11 +54,6 @@ impl Attacks {
 
 /// What the names of all tests of the catalogue contain.
 const FILTER: &str = "attacks_";
-
-/// Where the guests leave the results, one folder for each kernel.
-pub(crate) fn results() -> PathBuf {
-    target().join("attacks")
-}
 
 /// What came of one attack, as the guest wrote it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,7 +95,7 @@ pub(crate) fn kernels() -> Vec<&'static str> {
 }
 
 fn has_results() -> bool {
-    kernels().iter().any(|kernel| results().join(kernel).is_dir())
+    kernels().iter().any(|kernel| attack_results().join(kernel).is_dir())
 }
 
 /// The results that `docs/attacks.json` has.
@@ -123,7 +118,7 @@ fn parse(text: &str) -> Result<Vec<Record>> {
 fn read() -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for kernel in kernels() {
-        let folder = results().join(kernel);
+        let folder = attack_results().join(kernel);
         let entries = fs::read_dir(&folder)
             .with_context(|| format!("no results of {kernel}: run `cargo xtask attacks`"))?;
         let before = records.len();

@@ -24,6 +24,11 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
+/// Where the guests leave what came of the attacks, one folder for each kernel.
+pub(crate) fn attack_results() -> PathBuf {
+    target().join("attacks")
+}
+
 /// The folder for what is downloaded and made once: `$REMIT_CACHE`, or `target/xtask`.
 ///
 /// # Errors

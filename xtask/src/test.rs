@@ -19,10 +19,9 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    attacks,
     bench::Bench,
     build::{self, Build},
-    project::{cargo, make_folder, root},
+    project::{attack_results, cargo, make_folder, root},
     say,
     vm::{self, Guest, kernel::Series},
 };
@@ -297,7 +296,7 @@ impl Test {
         }
         // What came of the attacks is kept for `cargo xtask attacks`.
         if executables.iter().any(|path| executables::has_attacks(path)) {
-            let results = attacks::results();
+            let results = attack_results();
             make_folder(&results)?;
             guest.environment.push(("REMIT_ATTACKS".into(), results.clone().into()));
             guest.shared.push(results);

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Test, count::Counter, executables};
 use crate::{
     attacks, build,
-    project::{make_folder, root, write},
+    project::{attack_results, make_folder, root, write},
     say,
 };
 
@@ -90,7 +90,7 @@ impl Test {
     fn attacks_without(&self, hooks: &[String], all: &[String]) -> Result<bool> {
         let executables = executables::with_tests(Some(SEARCH))?;
         let [executable] = executables.as_slice() else { bail!("no test `{SEARCH}`") };
-        let folder = attacks::results();
+        let folder = attack_results();
         make_folder(&folder)?;
         let mut records = Vec::new();
         for series in self.kernels() {

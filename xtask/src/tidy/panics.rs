@@ -77,7 +77,10 @@ mod tests {
     use std::{fs, io::Write as _, process::Command, process::Stdio};
 
     use super::*;
-    use crate::{project::root, tidy::testing::krate};
+    use crate::{
+        project::{root, target},
+        tidy::testing::krate,
+    };
 
     const ROOT: &str = "agent/src/lib.rs";
 
@@ -123,14 +126,9 @@ mod tests {
     /// What clippy says of code in a crate with the daemon's own attribute.
     fn clippy(code: impl Iterator<Item = String>) -> String {
         let mut clippy = Command::new("clippy-driver");
-        clippy.args([
-            "--crate-type=lib",
-            "--emit=metadata",
-            "--edition=2024",
-            "--out-dir",
-            "../target/tidy",
-            "-",
-        ]);
+        clippy.args(["--crate-type=lib", "--emit=metadata", "--edition=2024", "--out-dir"]);
+        // A folder of its own: the compiler renames its output to its place, and would so replace a device.
+        clippy.arg(target().join("tidy")).arg("-");
         clippy.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = clippy.spawn().expect("clippy is part of the toolchain");
         let text = Vec::from_iter([attribute()].into_iter().chain(code)).join("\n");
