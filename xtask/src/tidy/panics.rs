@@ -116,6 +116,10 @@ mod tests {
         let at_build = "const _: () = assert!(true);\nfn a() { const { assert!(true) } }\n\
             #[cfg(test)]\nmod tests { fn a() { assert_eq!(1, 1); } }";
         assert_eq!(found(&attribute(), at_build), [""; 0]);
+        let made = "macro_rules! made { ($a:ty) => { const _: () = assert!(true); } }";
+        assert_eq!(found(&attribute(), made), [""; 0]);
+        let run = "macro_rules! made { ($a:expr) => { const fn a() {} assert!($a); } }";
+        assert_eq!(found(&attribute(), run).len(), 1);
         let findings = found(&attribute(), "fn a(b: u8) {\n    assert_eq!(b, 1);\n}");
         assert_eq!(
             findings,

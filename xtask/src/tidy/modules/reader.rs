@@ -188,7 +188,14 @@ impl Reader<'_> {
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path = Vec::new();
         let (mut line, mut colons, mut is_member) = (0, 0, false);
+        let outer = self.in_constant;
         for token in tokens {
+            match &token {
+                TokenTree::Ident(word) if word == "const" => self.in_constant = true,
+                TokenTree::Ident(word) if word == "fn" => self.in_constant = outer,
+                TokenTree::Punct(mark) if mark.as_char() == ';' => self.in_constant = outer,
+                _ => {}
+            }
             match &token {
                 TokenTree::Ident(word) if path.is_empty() || colons == 2 => {
                     if path.is_empty() {
@@ -221,6 +228,7 @@ impl Reader<'_> {
         }
         let end = TokenTree::Punct(proc_macro2::Punct::new(';', proc_macro2::Spacing::Alone));
         self.path_in_tokens(&mut path, line, is_member, &end);
+        self.in_constant = outer;
     }
 
     fn path_in_tokens(
