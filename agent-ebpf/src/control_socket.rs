@@ -11,10 +11,13 @@ use agent_common::{
 use aya_ebpf::{bindings::BPF_LOCAL_STORAGE_GET_F_CREATE, helpers::generated::bpf_sk_storage_get};
 
 use crate::{
-    check::{self, Act, EACCES},
+    check,
     kernel::{Place, peek},
     maps::{CONNECTORS, CONTROL_SOCKET},
-    member, offset, socket_owner,
+    member, offset,
+    request::Act,
+    socket_owner,
+    verdict::EACCES,
 };
 
 /// `AF_UNIX` (include/linux/socket.h).

@@ -19,11 +19,14 @@ use aya_ebpf::{
 
 use crate::{
     atomic,
-    check::{ARRIVING, Act, Endpoint, FileRequest, Found, SET_ID, audited},
     kernel::{self, Place, peek},
     maps::{EVENTS, LOST_EVENTS, SENT_BYTES, SEQUENCE, TAKEN_BYTES, VACANCIES},
     offset,
-    scratch::{self, EVENT_BYTES, Scratch},
+    request::{ARRIVING, Act, Endpoint, FileRequest, SET_ID},
+    scratch,
+    standing::audited,
+    values::{EVENT_BYTES, Scratch},
+    verdict::Found,
     walk,
 };
 
@@ -245,7 +248,7 @@ fn path(area: *mut Scratch) -> u16 {
     if s.count == 0 {
         put_slash(s);
     } else {
-        walk::repeat(COMPONENTS as u32, compose, area);
+        scratch::repeat(COMPONENTS as u32, compose, area);
     }
     // SAFETY: as above; read anew after the loop wrote.
     let filled = unsafe { core::ptr::read_volatile(&raw const (*area).filled) };
@@ -262,7 +265,7 @@ fn put_slash(s: &mut Scratch) {
 
 /// Writes one component, from the root on.
 extern "C" fn compose(index: u64, context: *mut *mut Scratch) -> i64 {
-    // SAFETY: the context is `walk::repeat`'s, the area ours until it is released.
+    // SAFETY: the context is `repeat`'s, the area ours until it is released.
     let s = unsafe { &mut **context };
     if index >= s.count {
         return 1;

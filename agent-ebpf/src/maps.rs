@@ -1,8 +1,6 @@
 //! Every map, and nothing else. Sizes come from `limits`; the daemon writes unless a comment says
 //! otherwise.
 
-use core::{cell::UnsafeCell, mem::MaybeUninit};
-
 use agent_common::{
     authority::{Expiries, Session, ToolSet},
     cache::{CachedEndpoint, CachedFolder, CachedRights},
@@ -22,34 +20,11 @@ use aya_ebpf::{
 };
 
 use crate::{
-    scratch::{SCRATCHES, Scratch},
-    socket_owner::{KeptOwner, Owner, SocketStorage},
+    entries::Entries,
+    socket_storage::SocketStorage,
     task_storage::TaskStorage,
+    values::{KeptOwner, Owner, SCRATCHES, Scratch},
 };
-
-/// An array of so many values, a power of two, that is read at its address: a look-up takes three instructions, in
-/// an array map's way fourteen. To the loader and the daemon it is an array map of one value, which is all of them;
-/// its name is what follows `.bss.` in its section's, in capitals.
-pub struct Entries<T, const N: usize>(UnsafeCell<MaybeUninit<[T; N]>>);
-
-// SAFETY: whoever reads and writes says how what races comes out.
-unsafe impl<T, const N: usize> Sync for Entries<T, N> {}
-
-impl<T, const N: usize> Entries<T, N> {
-    const fn new() -> Self {
-        const { assert!(N.is_power_of_two()) };
-        // The kernel makes it of zeroes.
-        Self(UnsafeCell::new(MaybeUninit::zeroed()))
-    }
-
-    /// The value at a place, modulo their number.
-    #[inline(always)]
-    pub fn at(&self, place: u32) -> *mut T {
-        let place = place as usize & (N - 1);
-        // SAFETY: the place is within.
-        unsafe { self.0.get().cast::<T>().add(place) }
-    }
-}
 
 /// Inner map of [`EDGE_TABLES`]: a step of the path trie → where it leads.
 pub type Edges = HashMap<EdgeKey, Edge, EDGES, { BPF_F_NO_PREALLOC as usize }>;

@@ -4,9 +4,9 @@
 use crate::{
     kernel,
     maps::{AFFIX_TABLES, EDGE_TABLES},
-    scratch::{self, AFFIX_BITS, AFFIX_KIND, AFFIX_NODE, Component, Scratch},
+    scratch::{self, repeat},
     subject,
-    walk::repeat,
+    values::{AFFIX_BITS, AFFIX_KIND, AFFIX_NODE, Component, Scratch},
 };
 use agent_common::{
     limits::{AFFIX_BYTES, CHUNK_BYTES, COMPONENTS, NAME_BYTES},

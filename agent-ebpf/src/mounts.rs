@@ -3,12 +3,12 @@
 //! Those count that are in the running task's mount namespace and, for a change, not read-only. What they are is only where
 //! to walk from: the walk itself finds out whether a mount still is where it was.
 
-use core::ffi::c_void;
-
 use agent_common::limits::{COMPONENTS, MOUNTS, WALKS};
-use aya_ebpf::helpers::generated::bpf_loop;
 
-use crate::kernel::{self, Changes, FileSystem};
+use crate::{
+    kernel::{self, Changes, FileSystem},
+    loops,
+};
 
 /// What is looked for, and how far the search came.
 #[repr(C)]
@@ -59,37 +59,27 @@ extern "C" fn shared_find_mount(wanted: *const Wanted) -> u64 {
     }
     let mut search =
         Search { dentry, files, namespace, readonly, link: 0, skip, skipped: 0, found: 0 };
-    repeat(WALKS, attempt, (&raw mut search).cast());
+    loops::repeat(WALKS, attempt, &mut search);
     // SAFETY: a reference is valid; read anew, since the callback wrote.
     unsafe { core::ptr::read_volatile(&raw const search.found) }
 }
 
-/// Calls `step` up to `times`, until it returns non-zero.
-#[inline(always)]
-fn repeat(times: u32, step: extern "C" fn(u64, *mut c_void) -> i64, context: *mut c_void) {
-    // SAFETY: `step` has the signature that the helper asks for, and the context is on the stack for as
-    // long as the helper runs.
-    unsafe { bpf_loop(times, step as *mut c_void, context, 0) };
-}
-
 /// Goes over all mounts; again if one may have been missed because mounts changed meanwhile.
-extern "C" fn attempt(_: u64, context: *mut c_void) -> i64 {
+extern "C" fn attempt(_: u64, context: *mut Search) -> i64 {
     // SAFETY: the context is `shared_find_mount`'s.
-    let s = unsafe { &mut *context.cast::<Search>() };
+    let s = unsafe { &mut *context };
     let before = Changes::now();
     s.link = s.files.first_mount();
     s.skipped = 0;
-    repeat(MOUNTS, next, context);
-    // SAFETY: as above; borrowed anew after the loop wrote.
-    let s = unsafe { &*context.cast::<Search>() };
+    loops::repeat(MOUNTS, next, s);
     let settled = before.settled() && Changes::now() == before;
     i64::from(s.found != 0 || settled)
 }
 
 /// Looks at one mount; non-zero at the one looked for, and at the end.
-extern "C" fn next(_: u64, context: *mut c_void) -> i64 {
+extern "C" fn next(_: u64, context: *mut Search) -> i64 {
     // SAFETY: as in `attempt`.
-    let s = unsafe { &mut *context.cast::<Search>() };
+    let s = unsafe { &mut *context };
     let Some((mount, link)) = s.files.mount_at(s.link) else { return 1 };
     s.link = link;
     let is_spare = s.readonly == 0 && kernel::is_readonly(mount);
@@ -120,15 +110,15 @@ struct Climb {
 #[inline(always)]
 fn is_below(dentry: u64, root: u64) -> bool {
     let mut climb = Climb { dentry, root, met: 0 };
-    repeat(COMPONENTS as u32, up, (&raw mut climb).cast());
+    loops::repeat(COMPONENTS as u32, up, &mut climb);
     // SAFETY: a reference is valid; read anew, since the callback wrote.
     unsafe { core::ptr::read_volatile(&raw const climb.met) != 0 }
 }
 
 /// One step up; non-zero at the dentry looked for, and at the top.
-extern "C" fn up(_: u64, context: *mut c_void) -> i64 {
+extern "C" fn up(_: u64, context: *mut Climb) -> i64 {
     // SAFETY: the context is `is_below`'s.
-    let c = unsafe { &mut *context.cast::<Climb>() };
+    let c = unsafe { &mut *context };
     if c.dentry == c.root {
         c.met = 1;
         return 1;

@@ -2,54 +2,20 @@
 //!
 //! Making a socket's own storage takes as long as deciding some five connections, so a new socket's owner lies in an
 //! array, at a place that follows from the socket's cookie. That is a number which the kernel gives a socket once, and
-//! never to another one. Only where the place is taken by a socket that is alive is storage made. (aya-ebpf's socket
-//! storage takes the context of another program type, and has no copies.)
+//! never to another one. Only where the place is taken by a socket that is alive is storage made.
 
-use core::{ffi::c_void, ptr};
+use core::ffi::c_void;
 
 use agent_common::id::Tag;
-use aya_ebpf::{
-    bindings::{
-        BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE,
-        bpf_map_type::BPF_MAP_TYPE_SK_STORAGE,
-    },
-    helpers::generated::{bpf_get_socket_cookie, bpf_sk_storage_get},
-};
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 
 use crate::{
-    atomic,
-    check::Address,
-    kernel,
+    atomic, kernel,
     maps::{SOCKET_OWNERS, SOCKETS},
     member, offset,
+    request::Address,
+    values::{KeptOwner, Owner},
 };
-
-/// The definition as the loader finds it in the object's BTF: never read by the program itself. What a
-/// listening socket has is copied for each connection that it accepts.
-#[repr(C)]
-pub struct SocketStorage<T> {
-    r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
-    key: *const i32,
-    value: *const T,
-    max_entries: *const [i32; 0],
-    map_flags: *const [i32; (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize],
-}
-
-// SAFETY: the fields are placeholders that nobody dereferences; the kernel synchronizes the map.
-unsafe impl<T> Sync for SocketStorage<T> {}
-
-impl<T> SocketStorage<T> {
-    /// The definition.
-    pub const fn new() -> Self {
-        Self {
-            r#type: ptr::null(),
-            key: ptr::null(),
-            value: ptr::null(),
-            max_entries: ptr::null(),
-            map_flags: ptr::null(),
-        }
-    }
-}
 
 /// [`Owner::roles`]: it was connected, or sent to an address.
 pub const CONNECTS: u32 = 1;
@@ -62,25 +28,6 @@ pub const REACHES: u32 = 4;
 pub const ROLES: u32 = 7;
 /// One change.
 const CHANGE: u32 = ROLES + 1;
-
-/// A socket's owner.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Owner {
-    /// The session that made it.
-    pub tag: Tag,
-    /// For which policy and state of the session's authority it was found usable
-    /// ([`crate::check::stamp`]); zero for none.
-    pub stamp: u64,
-    /// Where it sent to last, by an address that came with the message.
-    pub peer: Address,
-    /// The port there.
-    pub port: u16,
-    /// The port that it was bound to when it was reset, which takes it from the socket.
-    pub local_port: u16,
-    /// What it is used for; roles are only ever added, atomically, so that no race takes one away. See [`ROLES`].
-    pub roles: u32,
-}
 
 impl Owner {
     /// Of a new socket.
@@ -129,16 +76,6 @@ impl Owner {
     }
 }
 
-/// The owner of the socket whose cookie that is.
-#[repr(C)]
-pub struct KeptOwner {
-    /// The socket's cookie; [`TAKEN`] while somebody writes; zero where nobody did.
-    cookie: u64,
-    /// The socket's address.
-    sock: u64,
-    owner: Owner,
-}
-
 /// No socket's cookie: they are counted up, from one.
 const TAKEN: u64 = u64::MAX;
 
@@ -153,7 +90,7 @@ pub fn of(sock: *const c_void) -> Option<&'static mut Owner> {
         return Some(unsafe { &mut (*kept).owner });
     }
     // SAFETY: a socket's storage lives as long as the socket, which the operation keeps.
-    unsafe { storage(sock, ptr::null_mut(), 0).as_mut() }
+    unsafe { SOCKET_OWNERS.get(sock).as_mut() }
 }
 
 /// The entry of the socket, if it has one.
@@ -180,7 +117,7 @@ pub fn set(sock: *const c_void, tag: &Tag) {
     // SAFETY: as above.
     let word = unsafe { &raw mut (*kept).cookie };
     if cookie == 0 || is_alive(sock_before, before) || !atomic::replace(word, before, TAKEN) {
-        storage(sock, &mut Owner::new(tag), u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE));
+        SOCKET_OWNERS.get_or_create(sock, &mut Owner::new(tag));
         return;
     }
     // SAFETY: the entry is ours until it has a cookie again.
@@ -226,7 +163,7 @@ pub fn note_listening(sock: *const c_void, tag: &Tag) {
             // Only storage is copied for what a socket accepts. The socket itself goes on with its entry.
             owner.roles |= LISTENS;
             owner.stamp = 0;
-            storage(sock, &mut owner, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE));
+            SOCKET_OWNERS.get_or_create(sock, &mut owner);
         }
     }
     add_role(sock, tag, LISTENS);
@@ -243,11 +180,4 @@ pub fn note_peer(sock: *const c_void, tag: &Tag, peer: Address, port: u16) {
         owner.port = port;
         owner.add(CONNECTS);
     }
-}
-
-#[inline(always)]
-fn storage(sock: *const c_void, value: *mut Owner, flags: u64) -> *mut Owner {
-    let map = ptr::from_ref(&SOCKET_OWNERS).cast_mut().cast();
-    // SAFETY: the map is a socket storage map, the socket a pointer that the verifier has typed.
-    unsafe { bpf_sk_storage_get(map, sock.cast_mut().cast(), value.cast(), flags).cast() }
 }

@@ -3,19 +3,18 @@
 //! The components are left in the work area, the last of the path first. A walk is only believed when
 //! nothing was renamed or mounted meanwhile; else it is made again.
 
-use core::ffi::c_void;
-
 use agent_common::{
     cache::{CachedFolder, NAME_WORDS, PATH_WORDS},
     limits::{COMPONENTS, WALKS},
 };
-use aya_ebpf::helpers::generated::bpf_loop;
 
 use crate::{
     kernel::{self, Changes, Place},
+    loops,
     maps::HOST_ROOT,
     matching,
-    scratch::{Component, Scratch},
+    scratch::repeat,
+    values::{Component, Scratch},
 };
 
 /// [`Scratch::status`]: not at the root yet.
@@ -36,17 +35,6 @@ const STEPS: u32 = COMPONENTS as u32 + 256;
 /// is nearly always enough. A virtual processor that holds the lock may be kept from running for long; the
 /// kernel's own walks wait without any limit.
 const SPINS: u32 = 1 << 22;
-
-/// Calls `step` up to `times`, until it returns non-zero, with the work area.
-#[inline(always)]
-pub fn repeat(times: u32, step: extern "C" fn(u64, *mut *mut Scratch) -> i64, area: *mut Scratch) {
-    let mut context = area;
-    // SAFETY: `step` has the signature that the helper asks for, and the context is on the stack for as
-    // long as the helper runs.
-    unsafe {
-        bpf_loop(times, step as *mut c_void, (&raw mut context).cast(), 0);
-    }
-}
 
 /// Finds the path of `place` and matches it against the policy of the area's `table` and the rules of its
 /// `slot`'s session. The result is in the work area: status, components, positions, and the counters for
@@ -203,10 +191,9 @@ extern "C" fn compare_paths(place: *const Place, entry: *const CachedFolder) -> 
         compared: u64::from(entry.inode.reserved),
         arrived: 0,
     };
-    // SAFETY: the callback has the signature that the helper asks for, and the context is on the stack for as
-    // long as the helper runs; a reference to a map's value is valid.
+    loops::repeat(STEPS, compare, &mut trace);
+    // SAFETY: references are valid; read anew, since the callback wrote.
     unsafe {
-        bpf_loop(STEPS, compare as *mut c_void, (&raw mut trace).cast(), 0);
         let (arrived, compared) = (&raw const trace.arrived, &raw const trace.compared);
         let words = (&raw const entry.path_words).read_volatile();
         u32::from(arrived.read_volatile() != 0 && words != 0 && compared.read_volatile() == words)

@@ -2,11 +2,11 @@
 
 use agent_common::{id::Tag, limits::ENDPOINTS_KEPT};
 
-use super::{begin, end, place};
-use crate::{check::Endpoint, maps::ENDPOINTS};
+use super::entry::{begin, end, field, place, write};
+use crate::{maps::ENDPOINTS, request::Endpoint};
 
 /// Whether an entry says that the session may use an endpoint, for the policy and the state of its authority that
-/// the stamp ([`crate::check::stamp`]) stands for.
+/// the stamp ([`crate::standing::stamp`]) stands for.
 #[inline(always)]
 pub fn allows_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) -> bool {
     // SAFETY: a map's value is valid.

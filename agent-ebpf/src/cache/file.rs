@@ -9,7 +9,10 @@ use agent_common::{
     limits::FILES_KEPT,
 };
 
-use super::{Allowed, Basis, begin, end, place};
+use super::{
+    basis::{Allowed, Basis},
+    entry::{begin, end, field, place, write},
+};
 use crate::{
     kernel::{self, Changes, OpenFile, Place},
     maps::FILES,

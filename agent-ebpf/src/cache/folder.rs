@@ -1,7 +1,5 @@
 //! Where the rules stand at folders, and the rights that were found to be allowed on whatever is in one.
 
-use core::ffi::c_void;
-
 use agent_common::{
     access::Rights,
     cache::{CachedFolder, InodeIdentity, NAME_WORDS, PATH_WORDS},
@@ -9,14 +7,17 @@ use agent_common::{
     limits::{COMPONENTS, FOLDERS_KEPT},
     rule::{NO_NODE, Position},
 };
-use aya_ebpf::helpers::generated::bpf_loop;
 
-use super::{Allowed, Basis, begin, end, place};
+use super::{
+    basis::{Allowed, Basis},
+    entry::{begin, end, field, place, write},
+};
 use crate::{
     atomic,
     kernel::{self, Changes, Place},
+    loops,
     maps::FOLDERS,
-    scratch::{Component, Scratch},
+    values::{Component, Scratch},
     walk,
 };
 
@@ -224,9 +225,7 @@ struct Note {
 #[inline(always)]
 fn keep_path(entry: *mut CachedFolder, area: *mut Scratch, basis: &Basis) -> u64 {
     let mut note = Note { entry, area, written: 0, whole: 0 };
-    // SAFETY: the callback has the signature that the helper asks for, and the context is on the stack for as
-    // long as the helper runs.
-    unsafe { bpf_loop(PATH_WORDS as u32, keep_name as *mut c_void, (&raw mut note).cast(), 0) };
+    loops::repeat(PATH_WORDS as u32, keep_name, &mut note);
     // SAFETY: a reference is valid; read anew, since the callback wrote.
     let (whole, written) = unsafe {
         ((&raw const note.whole).read_volatile(), (&raw const note.written).read_volatile())

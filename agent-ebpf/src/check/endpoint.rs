@@ -1,62 +1,20 @@
 //! Decisions on network endpoints, and what is kept of them with a socket.
 
 use agent_common::{
-    access::Rights,
-    event::Operation,
     id::{LabelId, Tag},
     limits::POLICY_SLOTS,
     rule::{AddressKey, PORT_HEAD_BITS, PortKey},
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
 
-use super::{
-    EACCES, carried_out, generation,
-    judge::{Labels, judge, keeps},
-    live_epoch,
-};
+use super::judge::{Labels, judge, keeps};
 use crate::{
     cache, emit, kernel,
     maps::{ADDRESS_TABLES, PORT_TABLES},
+    request::Endpoint,
+    standing::{carried_out, generation, stamp},
+    verdict::EACCES,
 };
-
-/// An IPv6 address, or an IPv4 one mapped into it: the bytes in network order, as two words.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Address(pub [u64; 2]);
-
-impl Address {
-    /// From an IPv4 address as the kernel keeps it, in network order.
-    #[inline(always)]
-    pub const fn v4(address: u32) -> Self {
-        // Bytes 10 and 11 are 0xff; the target is little-endian.
-        Self([0, 0xffff_0000 | (address as u64) << 32])
-    }
-
-    /// The bytes in network order.
-    #[inline(always)]
-    pub fn octets(self) -> [u8; 16] {
-        // SAFETY: sixteen bytes are sixteen bytes.
-        unsafe { core::mem::transmute(self.0) }
-    }
-}
-
-/// A network endpoint.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Endpoint {
-    /// Where.
-    pub address: Address,
-    /// Native byte order.
-    pub port: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// What is done.
-    pub operation: Operation,
-    /// A `FLOW_` constant of `agent_common::rule`.
-    pub flow: u16,
-    /// The right that it needs.
-    pub rights: Rights,
-}
 
 /// Decides an operation on a network endpoint.
 #[inline(always)]
@@ -127,13 +85,6 @@ fn found(tag: &Tag, endpoint: &Endpoint) -> Found {
         cache::keep_endpoint(tag, endpoint, stamp);
     }
     Found { generation, reason, labels }
-}
-
-/// What an answer for a socket rests on: the policy and the state of the session's authority. Zero when the
-/// answer has to be found anew: an expiry is past.
-#[inline(always)]
-pub fn stamp(tag: &Tag) -> u64 {
-    live_epoch(tag).map_or(0, |epoch| cache::stamp(generation(), epoch))
 }
 
 /// The label of an endpoint.

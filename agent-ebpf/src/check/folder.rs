@@ -1,17 +1,18 @@
 //! What is known of the folder that a file is in: one step from where the rules stand there, in place of a walk.
 
-use agent_common::{id::Tag, limits::POLICY_SLOTS};
-
-use super::{
-    ANY_NAME, FORBIDDEN, FileRequest, LABELS, WHOLE,
-    gain::labels_of,
-    judge::{Labels, judge_use},
+use agent_common::{
+    id::{LabelId, Tag},
+    limits::POLICY_SLOTS,
 };
+
+use super::judge::{Labels, judge_use};
 use crate::{
     cache::{self, Allowed, Basis, Folder},
     kernel::{self, Changes},
     matching,
-    scratch::{self, Component},
+    request::{ANY_NAME, FORBIDDEN, FileRequest, LABELS, WHOLE},
+    scratch,
+    values::{Component, Scratch},
 };
 
 /// What the session may, if it may all of it by what is known of the folder that the file is in. Only a walk refuses: a
@@ -103,4 +104,15 @@ fn by_step(tag: &Tag, request: &FileRequest, generation: u32, folder: Folder) ->
     let labels = labels_of(s, request);
     scratch::release(area);
     if stays { UNKNOWN } else { labels.0 }
+}
+
+/// The labels that count for a request, after the path of its place was matched.
+#[inline(always)]
+pub(super) fn labels_of(s: &Scratch, request: &FileRequest) -> Labels {
+    let [shared, own] = &s.positions;
+    if request.flags & LABELS != 0 && request.flags & WHOLE != 0 {
+        Labels::new(LabelId(shared.below), LabelId(own.below))
+    } else {
+        Labels::new(LabelId(shared.here), LabelId(own.here))
+    }
 }

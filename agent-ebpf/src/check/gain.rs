@@ -3,22 +3,25 @@
 use agent_common::{
     access::{Right, Rights},
     decision::{self, Reason},
-    id::{LabelId, Tag},
+    id::Tag,
     limits::POLICY_SLOTS,
 };
 
 use super::{
-    EACCES, FileRequest, Found, LABELS, Labels, WHOLE, basis, by_walk, conclude, crowded,
-    folder::{ALIKE, UNKNOWN, labels_by_folder},
-    judge,
+    file::{by_walk, conclude, crowded},
+    folder::{ALIKE, UNKNOWN, labels_by_folder, labels_of},
+    judge::{Labels, judge},
 };
 use crate::{
     kernel,
-    scratch::{self, Scratch},
+    request::{FileRequest, WHOLE},
+    scratch,
+    standing::basis,
+    verdict::{EACCES, Found},
 };
 
 /// Refuses a move or link by which what is moved gains a right: a folder's contents, or what can't be copied. The
-/// requests are those of both ends, with [`LABELS`], and were found to be allowed.
+/// requests are those of both ends, with [`crate::request::LABELS`], and were found to be allowed.
 #[inline(always)]
 pub fn refuse_gain(tag: &Tag, leaving: &FileRequest, arriving: &FileRequest) -> i32 {
     if kernel::opaque(decide_gain(tag, leaving, arriving)) != 0 { EACCES } else { 0 }
@@ -89,16 +92,5 @@ extern "C" fn rights_gained(generation: u32, from: u64, to: u64) -> u32 {
     match (Labels(from).find(table), Labels(to).find(table)) {
         (Some(from), Some(to)) => u32::from(decision::gained(from, to).0),
         _ => u32::MAX,
-    }
-}
-
-/// The labels that count for a request, after the path of its place was matched.
-#[inline(always)]
-pub(super) fn labels_of(s: &Scratch, request: &FileRequest) -> Labels {
-    let [shared, own] = &s.positions;
-    if request.flags & LABELS != 0 && request.flags & WHOLE != 0 {
-        Labels::new(LabelId(shared.below), LabelId(own.below))
-    } else {
-        Labels::new(LabelId(shared.here), LabelId(own.here))
     }
 }

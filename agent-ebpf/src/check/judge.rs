@@ -1,6 +1,5 @@
 //! What a session may do with an object of these labels, by the policy in force: the way to the decision.
 
-use core::ffi::c_void;
 use core::ptr;
 
 use agent_common::{
@@ -11,11 +10,10 @@ use agent_common::{
     limits::{POLICY_SLOTS, TOOLS},
     rule::Label,
 };
-use aya_ebpf::helpers::generated::bpf_loop;
 
 use crate::{
     cache::{self, Allowed},
-    expiry,
+    expiry, loops,
     maps::{self, EXPIRIES, LABEL_TABLES, SESSIONS_BY_SLOT, SET_ID_TOOLS},
     subject,
 };
@@ -172,26 +170,6 @@ extern "C" fn mark_use(
     marks
 }
 
-/// Zero if the session may use its authority at all, else the number of the reason why it may not: it has ended, its
-/// time is up, or it is quarantined.
-#[inline(always)]
-pub(super) fn standing(tag: &Tag) -> u32 {
-    judge_standing(tag)
-}
-
-/// As [`standing`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn judge_standing(tag: *const Tag) -> u32 {
-    known!(tag; else return Reason::Expired as u32);
-    let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return Reason::Expired as u32 };
-    let now = expiry::time(session, cache::epoch(session));
-    match decision::standing(session, tag.session, now) {
-        Ok(()) => 0,
-        Err(reason) => reason as u32,
-    }
-}
-
 /// As [`judge`] for running a program, by those tools alone that let it keep its privilege.
 #[inline(never)]
 pub(super) fn judge_set_id(tag: &Tag, generation: u32, labels: Labels) -> u32 {
@@ -229,10 +207,7 @@ extern "C" fn is_any_live(held: *const ToolSet, slot: u32, now: u64) -> u32 {
     let now = BootNanos(now);
     let Some(expiries) = EXPIRIES.get(slot) else { return 0 };
     let mut search = Search { held: *held, expiries, now, found: 0 };
-    let context = (&raw mut search).cast();
-    // SAFETY: the callback has the signature that the helper asks for, and the context is on the stack
-    // for as long as the helper runs.
-    unsafe { bpf_loop(TOOLS as u32, is_live as *mut c_void, context, 0) };
+    loops::repeat(TOOLS as u32, is_live, &mut search);
     // SAFETY: a reference is valid; read anew, since the callback wrote.
     unsafe { u32::from(ptr::read_volatile(&raw const search.found) != 0) }
 }

@@ -13,17 +13,15 @@ use agent_common::{
     limits::WAYS,
 };
 use aya_ebpf::{
-    EbpfContext as _,
-    helpers::generated::{bpf_get_func_arg, bpf_loop},
-    macros::lsm,
-    programs::LsmContext,
+    EbpfContext as _, helpers::generated::bpf_get_func_arg, macros::lsm, programs::LsmContext,
 };
 
 use crate::{
-    check::{self, FORBIDDEN, FileRequest},
-    given,
+    check, given,
     kernel::{self, FileSystem, Place, peek},
-    member, mounts, offset, subject,
+    loops, member, mounts, offset,
+    request::{FORBIDDEN, FileRequest},
+    subject,
 };
 
 /// `ATTR_TIMES_SET` and `ATTR_TOUCH` (include/linux/fs.h): times that were asked for, not those that come with
@@ -190,10 +188,7 @@ struct Ways<'a> {
 #[inline(always)]
 fn is_allowed_elsewhere(tag: &Tag, dentry: u64, right: Right) -> bool {
     let mut ways = Ways { tag, dentry, right, allowed: 0 };
-    let context = (&raw mut ways).cast();
-    // SAFETY: the callback has the signature that the helper asks for, and the context is on the stack
-    // for as long as the helper runs.
-    unsafe { bpf_loop(WAYS - 1, is_allowed_by as *mut c_void, context, 0) };
+    loops::repeat(WAYS - 1, is_allowed_by, &mut ways);
     // SAFETY: a reference is valid; read anew, since the callback wrote.
     unsafe { ptr::read_volatile(&raw const ways.allowed) != 0 }
 }

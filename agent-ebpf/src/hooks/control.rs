@@ -21,9 +21,12 @@ use super::{
     held, terminal,
 };
 use crate::{
-    check::{self, Act, EPERM, FileRequest, INNER},
+    check,
     kernel::{self, FileSystem, Place},
-    member, subject,
+    member,
+    request::{Act, FileRequest, INNER},
+    subject,
+    verdict::EPERM,
 };
 
 /// `TIOCSTI` and `TIOCLINUX` (include/uapi/asm-generic/ioctls.h): types into a terminal for whoever reads

@@ -19,9 +19,11 @@ use super::{
     watch::{is_watch, watched},
 };
 use crate::{
-    check::{self, FileRequest, USE},
+    check,
     kernel::{self, Place, parent_and_name},
-    member, subject,
+    member,
+    request::{FileRequest, USE},
+    subject,
 };
 
 /// `MAY_WRITE`, `MAY_READ` and `MAY_APPEND` (include/linux/fs.h).

@@ -10,9 +10,10 @@ use agent_common::{
 
 use super::socket::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM};
 use crate::{
-    check::{Address, Endpoint},
     kernel::{self, peek},
-    member, offset, socket_owner,
+    member, offset,
+    request::{Address, Endpoint},
+    socket_owner,
 };
 
 /// The own host, by IPv4 and by IPv6.

@@ -16,9 +16,11 @@ use super::{
     file::{FMODE_EXEC, is_backing},
 };
 use crate::{
-    check::{self, FileRequest},
+    check,
     kernel::{self, Place},
-    member, subject,
+    member,
+    request::FileRequest,
+    subject,
 };
 
 /// `PROT_WRITE` and `PROT_EXEC` (include/uapi/asm-generic/mman-common.h).

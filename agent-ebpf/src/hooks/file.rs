@@ -10,10 +10,11 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check::{self, FORBIDDEN, FileRequest, INNER},
-    given,
+    check, given,
     kernel::{self, Place, parent_and_name},
-    member, subject,
+    member,
+    request::{FORBIDDEN, FileRequest, INNER},
+    subject,
 };
 
 use super::path::gives_privilege;

@@ -10,10 +10,13 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check::{self, Act, EPERM, FileRequest, INNER},
+    check,
     hooks::terminal,
     kernel::{self, Place, SignalOwner, Task},
-    member, subject,
+    member,
+    request::{Act, FileRequest, INNER},
+    standing, subject,
+    verdict::EPERM,
 };
 
 /// Refuses what the running task tries, if it is tagged.
@@ -304,7 +307,7 @@ fn is_borrowed(credentials: u64) -> bool {
 #[inline(always)]
 fn refused_silently() -> i32 {
     match &subject::current() {
-        Some(tag) if !check::audited(tag) => EPERM,
+        Some(tag) if !standing::audited(tag) => EPERM,
         _ => 0,
     }
 }

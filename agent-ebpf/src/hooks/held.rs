@@ -19,12 +19,13 @@ use super::{
     socket::{AF_INET, AF_UNIX, may_exist},
 };
 use crate::{
-    check::{self, Act, Address, EACCES, Endpoint, FRESH, FileRequest, USE},
-    control_socket, given,
+    check, control_socket, given,
     kernel::{self, Place, peek},
     member, offset,
+    request::{Act, Address, Endpoint, FRESH, FileRequest, USE},
     socket_owner::{self, CONNECTS, LISTENS, REACHES, ROLES},
-    subject,
+    standing, subject,
+    verdict::EACCES,
 };
 
 /// `SOL_TCP` and `TCP_ZEROCOPY_RECEIVE` (include/uapi/linux/tcp.h): gives what arrived.
@@ -65,7 +66,7 @@ fn received(sock: *const c_void, flags: u32) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
     let found = by_roles(tag, sock);
     // Programs look for what came before they send anything. As long as nothing did, they are told what is so.
-    if found == UNSENT && flags & MSG_DONTWAIT != 0 && !check::audited(tag) && is_quiet(sock) {
+    if found == UNSENT && flags & MSG_DONTWAIT != 0 && !standing::audited(tag) && is_quiet(sock) {
         return EAGAIN;
     }
     conclude(tag, sock, found)
@@ -143,7 +144,7 @@ pub fn without_tool(
     inode: *const c_void,
     operation: Operation,
 ) -> i32 {
-    if check::has_standing(tag) || (!inode.is_null() && given::is(tag, inode, Rights::NONE)) {
+    if standing::has_standing(tag) || (!inode.is_null() && given::is(tag, inode, Rights::NONE)) {
         return 0;
     }
     check::refuse_without_standing(tag, &about(sk, operation), EACCES)
@@ -208,7 +209,7 @@ fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
         _ => return stranger(tag, sk, inode),
     };
     // Read before it is decided: what changes meanwhile makes it another.
-    let stamp = check::stamp(tag);
+    let stamp = standing::stamp(tag);
     if stamp != 0 && owner.stamp_now() == stamp {
         return 0;
     }
@@ -226,7 +227,7 @@ fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
         return BY_PATH;
     }
     if roles & ROLES == 0 {
-        if !check::has_standing(tag) {
+        if !standing::has_standing(tag) {
             return STANDING;
         }
         if is_datagrams(sk) {
@@ -251,7 +252,8 @@ fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
 pub fn is_lost(sk: *const c_void) -> bool {
     let Some(owner) = socket_owner::of(sk) else { return false };
     let (roles, tag): (u32, &Tag) = (owner.roles_now(), &owner.tag);
-    if member!(u16, sk, sock_dport) == 0 || check::audited(tag) || check::is_quarantined(tag) {
+    if member!(u16, sk, sock_dport) == 0 || standing::audited(tag) || standing::is_quarantined(tag)
+    {
         return false;
     }
     let is_lost = (roles & LISTENS != 0 && !listens(tag, sk, check::is_usable_alone))
@@ -272,7 +274,7 @@ fn stranger(tag: &Tag, sk: *const c_void, inode: *const c_void) -> u64 {
     if !may_exist(family, member!(sk, sock_kind), u32::from(member!(u16, sk, sock_protocol))) {
         return KIND;
     }
-    if !check::has_standing(tag) {
+    if !standing::has_standing(tag) {
         return STANDING;
     }
     if family == AF_UNIX {
@@ -359,7 +361,7 @@ fn report(tag: &Tag, sock: *const c_void, end: u64) -> i32 {
         return EACCES;
     }
     // That it was connected was reported.
-    if check::audited(tag) {
+    if standing::audited(tag) {
         return 0;
     }
     if end == KIND {

@@ -9,11 +9,7 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use crate::{
-    check::{self, Act, EACCES},
-    kernel::peek,
-    object_owner, offset, subject,
-};
+use crate::{check, kernel::peek, object_owner, offset, request::Act, subject, verdict::EACCES};
 
 /// What an act returns that finds no memory (`ENOMEM`).
 const ENOMEM: i32 = -12;

@@ -11,9 +11,12 @@ use aya_ebpf::{
 };
 
 use crate::{
-    check::{self, Act, EPERM},
+    check,
     kernel::{self, peek},
-    object_owner, offset, subject,
+    object_owner, offset,
+    request::Act,
+    subject,
+    verdict::EPERM,
 };
 
 /// What an act returns that finds no memory (`ENOMEM`).

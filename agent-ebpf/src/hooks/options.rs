@@ -10,11 +10,7 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use super::held;
-use crate::{
-    check::{self, Act, EACCES},
-    kernel::peek,
-    member, subject,
-};
+use crate::{check, kernel::peek, member, request::Act, subject, verdict::EACCES};
 
 /// `IPPROTO_IP` (include/uapi/linux/in.h).
 const IP: u32 = 0;

@@ -11,9 +11,11 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use super::file::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use crate::{
-    check::{self, ANY_NAME, ARRIVING, FORBIDDEN, FRESH, FileRequest, INNER, LABELS, WHOLE},
+    check,
     kernel::Place,
-    member, subject,
+    member,
+    request::{ANY_NAME, ARRIVING, FORBIDDEN, FRESH, FileRequest, INNER, LABELS, WHOLE},
+    subject,
 };
 
 /// `RENAME_EXCHANGE` (include/uapi/linux/fs.h).

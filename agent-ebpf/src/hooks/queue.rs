@@ -10,9 +10,11 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check::{self, FRESH, FileRequest},
+    check,
     kernel::{self, Place},
-    mounts, subject,
+    mounts,
+    request::{FRESH, FileRequest},
+    subject,
 };
 
 /// Magic number of the queues' file system (`MQUEUE_MAGIC`, ipc/mqueue.c).

@@ -13,8 +13,10 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use super::{ends, held, options};
 use crate::{
-    check::{self, Act, Address, EACCES, Endpoint},
-    control_socket, kernel, member, socket_owner, subject,
+    check, control_socket, kernel, member,
+    request::{Act, Address, Endpoint},
+    socket_owner, subject,
+    verdict::EACCES,
 };
 
 const AF_UNSPEC: u16 = 0;

@@ -10,12 +10,12 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    atomic,
-    check::{self, Act, EPERM},
-    emit,
+    atomic, check, emit,
     kernel::{self, Task},
     maps::{FORKS_HELD, SESSIONS_BY_SLOT, TASK_COUNTS},
+    request::Act,
     subject,
+    verdict::EPERM,
 };
 
 /// What a fork returns when its child can't be tagged (`ENOMEM`).

@@ -11,12 +11,13 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use super::held;
 use crate::{
-    check::{self, Act, EACCES, FileRequest},
-    control_socket, emit,
+    check, control_socket, emit,
     kernel::{Place, peek},
     member, offset,
+    request::{Act, FileRequest},
     socket_owner::{self, REACHES},
-    subject,
+    standing, subject,
+    verdict::EACCES,
 };
 
 /// Bytes of `struct sockaddr_un` before its path.
@@ -77,5 +78,5 @@ fn reach(tag: &Tag, sk: *const c_void, inode: *const c_void, other: *const c_voi
     let at = name + offset!(unix_address_name) + UNIX_HEAD + 1;
     let act = Act { operation: Operation::UnixConnect, object: OBJECT_ABSTRACT, arguments: [0; 3] };
     emit::abstract_socket(tag, &act, at, u64::from(len).saturating_sub(UNIX_HEAD + 1));
-    if check::audited(tag) { 0 } else { EACCES }
+    if standing::audited(tag) { 0 } else { EACCES }
 }

@@ -11,9 +11,11 @@ use agent_common::{
 };
 
 use crate::{
-    check::{self, Act, EACCES},
+    check,
     kernel::{self, peek},
     member,
+    request::Act,
+    verdict::EACCES,
 };
 
 /// Magic number of what has a descriptor and no file (`ANON_INODE_FS_MAGIC`, include/uapi/linux/magic.h).
