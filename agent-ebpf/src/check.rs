@@ -9,8 +9,15 @@ mod file;
 mod folder;
 mod gain;
 mod judge;
+mod option;
+mod socket;
 
 pub use act::{refuse, refuse_without_standing};
-pub use endpoint::{endpoint, is_usable, is_usable_alone};
+pub use endpoint::endpoint;
 pub use file::{allows, allows_any_name, file, is_known, name, set_id};
 pub use gain::refuse_gain;
+pub use option::{IP, IPV6, ROUTES, refuse_option, refuse_way, way};
+pub use socket::{
+    UNSENT, about, by_roles, conclude, flush, foreign, is_lost, may_exist, pending_now, socket,
+    socket_used, used_now, without_tool,
+};

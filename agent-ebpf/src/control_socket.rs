@@ -1,27 +1,16 @@
 //! The daemon's control socket. Who connects to it is written down on the connection itself, for the daemon to ask:
 //! a process can be gone when it asks, the connection can't.
 
-use core::{ffi::c_void, ptr};
+use core::ffi::c_void;
 
-use agent_common::{
-    decision::Reason,
-    event::{OBJECT_SOCKET, Operation},
-    id::Tag,
-};
-use aya_ebpf::{bindings::BPF_LOCAL_STORAGE_GET_F_CREATE, helpers::generated::bpf_sk_storage_get};
+use agent_common::id::Tag;
 
 use crate::{
-    check,
-    kernel::{Place, peek},
+    kernel::{AF_UNIX, Place, peek},
     maps::{CONNECTORS, CONTROL_SOCKET},
-    member, offset,
-    request::Act,
-    socket_owner,
-    verdict::EACCES,
+    member, offset, socket_owner,
 };
 
-/// `AF_UNIX` (include/linux/socket.h).
-const AF_UNIX: u16 = 1;
 /// What connecting to the control socket returns when it can't be written down who did (`ENOMEM`).
 const ENOMEM: i32 = -12;
 
@@ -52,42 +41,18 @@ pub fn note_connector(tag: &Tag, listener: *const c_void, accepted: *const c_voi
         return 0;
     }
     let mut copy = *tag;
-    let map = ptr::from_ref(&CONNECTORS).cast_mut().cast();
-    // SAFETY: the map is a socket storage map, the socket a pointer that the verifier has typed.
-    let noted = unsafe {
-        bpf_sk_storage_get(
-            map,
-            accepted.cast_mut().cast(),
-            (&raw mut copy).cast(),
-            u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE),
-        )
-    };
+    let noted = CONNECTORS.get_or_create(accepted, &mut copy);
     if noted.is_null() { ENOMEM } else { 0 }
 }
 
 /// Whether a socket is a connection to the control socket that the session did not make: it came from outside, with
 /// the authority of who made it.
 #[inline(always)]
-fn is_foreign(tag: &Tag, sk: *const c_void) -> bool {
+pub fn is_foreign(tag: &Tag, sk: *const c_void) -> bool {
     if socket_owner::of(sk).is_some_and(|owner| owner.tag.session == tag.session) {
         return false;
     }
     let peer: u64 = peek(sk as u64 + offset!(unix_peer));
     let known = known_dentry();
     peer != 0 && known != 0 && Place::peek(peer + offset!(unix_path)).dentry == known
-}
-
-/// Refuses to send over a connection to the control socket that the session did not make, in a session that is only
-/// audited too: what is sent there is an act of control. Inlined: see [`crate::shared!`].
-#[inline(always)]
-pub fn refuse_foreign(tag: &Tag, sock: *const c_void) -> i32 {
-    let sk: *const c_void = member!(sock, socket_sk);
-    if sk.is_null() || member!(u16, sk, sock_family) != AF_UNIX || !is_foreign(tag, sk) {
-        return 0;
-    }
-    let (kind, protocol) = (member!(u16, sk, sock_kind), member!(u16, sk, sock_protocol));
-    let arguments = [AF_UNIX, kind, protocol].map(u32::from);
-    let act = Act { operation: Operation::NetUse, object: OBJECT_SOCKET, arguments };
-    check::refuse(tag, &act, Reason::Guard, EACCES);
-    EACCES
 }

@@ -28,8 +28,18 @@ use aya_ebpf::{
 
 pub use case::ignores_case;
 pub use credentials::{acts_for_another, gains_privilege, is_ring_worker};
+pub use file::{
+    FMODE_EXEC, FMODE_READ, FMODE_WRITE, MAY_APPEND, MAY_READ, MAY_WRITE, O_TMPFILE, S_IFBLK,
+    S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, gives_privilege, is_backing, is_device,
+    is_socket, is_watch,
+};
 pub use mounts::{
     FileSystem, is_internal, is_readonly, mount_root, mounted_on, namespace_of, own_mounts,
+};
+pub use socket::{
+    AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, AF_UNSPEC, IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP,
+    SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, is_datagrams, is_internet, socket_inode,
+    socket_of,
 };
 pub use terminals::{
     SignalOwner, first_member, foreground, leader, member_at, next_member, signal_owner,
@@ -193,7 +203,9 @@ macro_rules! read {
 }
 
 mod case;
+mod file;
 mod mounts;
+mod socket;
 mod terminals;
 
 /// An address as a pointer to a structure of the kernel's BTF (`bpf_rdonly_cast`, kernel/bpf/helpers.c):

@@ -1,8 +1,13 @@
 //! What hooks ask for: an operation on a file or a network endpoint, or another act. Values alone: nothing is decided here.
 
+use core::ffi::c_void;
+
 use agent_common::{access::Rights, event::Operation};
 
-use crate::kernel::Place;
+use crate::{
+    kernel::{O_TMPFILE, Place, parent_and_name},
+    member,
+};
 
 /// [`FileRequest::flags`]: the object is not there yet, or has only just been made.
 pub const FRESH: u32 = 1;
@@ -49,6 +54,20 @@ impl FileRequest {
     #[inline(always)]
     pub fn new(operation: Operation, place: Place, rights: Rights) -> Self {
         Self { place, rights, operation, flags: 0 }
+    }
+
+    /// What the use of an open file asks for. One without a name counts as in the folder that it was made in,
+    /// as when it was opened.
+    #[inline(always)]
+    pub fn of_descriptor(file: *const c_void, rights: Rights, operation: Operation) -> Self {
+        let mut place = Place::of_file(file);
+        if member!(u32, file, file_flags) & O_TMPFILE == O_TMPFILE {
+            let (folder, ..) = parent_and_name(place.dentry);
+            place = Place::at(place.mount, folder);
+        }
+        let mut request = Self::new(operation, place, rights);
+        request.flags = USE;
+        request
     }
 }
 

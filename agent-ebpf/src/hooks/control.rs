@@ -15,17 +15,12 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::{
-    descriptor::is_socket,
-    file::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG},
-    held, terminal,
-};
 use crate::{
     check,
-    kernel::{self, FileSystem, Place},
+    kernel::{self, FileSystem, Place, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, is_socket},
     member,
     request::{Act, FileRequest, INNER},
-    subject,
+    subject, terminal,
     verdict::EPERM,
 };
 
@@ -146,7 +141,7 @@ fn control(context: &LsmContext) -> i32 {
     let command: u32 = context.arg(1);
     // Counting what others send is a way to hear them. Here, since it takes the frames that the rest takes.
     if WAITING.contains(&command) && is_socket(file) {
-        return held::socket_used(file, 0);
+        return check::socket_used(file, 0);
     }
     if RESTRICTED.contains(&command) {
         return restricted(file, command);
@@ -176,7 +171,7 @@ pub fn uring_cmd(context: LsmContext) -> i32 {
     let command: *const c_void = context.arg(0);
     let file: *const c_void = member!(command, uring_cmd_file);
     if is_socket(file) {
-        return held::socket_used(file, 0);
+        return check::socket_used(file, 0);
     }
     controlled(file, member!(command, uring_cmd_op))
 }

@@ -1,5 +1,5 @@
 //! Using descriptors of files that are open already, wherever they come from; those of sockets go on to
-//! [`super::held`].
+//! [`check`].
 //!
 //! Opening is decided in [`super::file`]; here it is decided whether what was opened may still be used. The hooks on
 //! the data path are attached only while some session may lose what it has open (`bpf/attachment` in the daemon).
@@ -8,28 +8,22 @@ use core::{ffi::c_void, ptr};
 
 use agent_common::{
     access::{Right, Rights},
-    event::Operation,
+    event::{OBJECT_NUMBER, Operation},
     id::Tag,
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::{
-    file::{FMODE_EXEC, FMODE_READ, FMODE_WRITE, O_TMPFILE, S_IFMT, S_IFSOCK, is_backing},
-    held::socket_used,
-    watch::{is_watch, watched},
-};
 use crate::{
-    check,
-    kernel::{self, Place, parent_and_name},
+    check::{self, socket_used},
+    kernel::{
+        self, FMODE_EXEC, FMODE_READ, FMODE_WRITE, MAY_APPEND, MAY_READ, MAY_WRITE, is_backing,
+        is_socket, is_watch,
+    },
     member,
-    request::{FileRequest, USE},
+    request::{Act, FileRequest},
     subject,
+    verdict::EACCES,
 };
-
-/// `MAY_WRITE`, `MAY_READ` and `MAY_APPEND` (include/linux/fs.h).
-pub(super) const MAY_WRITE: u32 = 2;
-const MAY_READ: u32 = 4;
-const MAY_APPEND: u32 = 8;
 
 /// `int file_permission(struct file *file, int mask)`: each read and write, also by splice, sendfile,
 /// copy_file_range, io_uring and AIO; listing a folder; allocating.
@@ -72,13 +66,6 @@ fn rights_of_use(file: *const c_void, mask: u32) -> Rights {
         rights = rights.with(right);
     }
     rights
-}
-
-/// Whether a descriptor is a socket's.
-#[inline(always)]
-pub(super) fn is_socket(file: *const c_void) -> bool {
-    let inode: *const c_void = member!(file, file_inode);
-    member!(u16, inode, inode_mode) & S_IFMT == S_IFSOCK
 }
 
 /// Not inlined, as opening a file.
@@ -129,19 +116,12 @@ fn held(tag: &Tag, file: *const c_void, rights: Rights, operation: Operation) ->
         return 0;
     }
     let inode: *const c_void = member!(file, file_inode);
-    check::file(tag, inode, &request(file, rights, operation), ptr::null())
+    check::file(tag, inode, &FileRequest::of_descriptor(file, rights, operation), ptr::null())
 }
 
-/// What the use of an open file asks for. One without a name counts as in the folder that it was made in,
-/// as when it was opened.
+/// Decides about reading what watches tell.
 #[inline(always)]
-pub(super) fn request(file: *const c_void, rights: Rights, operation: Operation) -> FileRequest {
-    let mut place = Place::of_file(file);
-    if member!(u32, file, file_flags) & O_TMPFILE == O_TMPFILE {
-        let (folder, ..) = parent_and_name(place.dentry);
-        place = Place::at(place.mount, folder);
-    }
-    let mut request = FileRequest::new(operation, place, rights);
-    request.flags = USE;
-    request
+fn watched(tag: &Tag) -> i32 {
+    let act = Act { operation: Operation::FileUse, object: OBJECT_NUMBER, arguments: [0; 3] };
+    check::refuse_without_standing(tag, &act, EACCES)
 }

@@ -11,13 +11,9 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::{
-    descriptor,
-    file::{FMODE_EXEC, is_backing},
-};
 use crate::{
     check,
-    kernel::{self, Place},
+    kernel::{self, FMODE_EXEC, Place, is_backing},
     member,
     request::FileRequest,
     subject,
@@ -79,7 +75,12 @@ fn map(tag: &Tag, file: *const c_void, protection: u64, is_shared: bool) -> i32 
     if protection & PROT_WRITE != 0 && is_shared {
         rights = rights.with(Right::Write);
     }
-    check::file(tag, inode, &descriptor::request(file, rights, Operation::FileMap), ptr::null())
+    check::file(
+        tag,
+        inode,
+        &FileRequest::of_descriptor(file, rights, Operation::FileMap),
+        ptr::null(),
+    )
 }
 
 /// `int bprm_creds_from_file(struct linux_binprm *bprm, const struct file *file)`: the credentials that the

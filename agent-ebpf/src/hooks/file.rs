@@ -11,39 +11,17 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
     check, given,
-    kernel::{self, Place, parent_and_name},
+    kernel::{
+        self, FMODE_EXEC, FMODE_READ, FMODE_WRITE, O_TMPFILE, Place, S_IFIFO, S_IFMT,
+        gives_privilege, is_backing, parent_and_name,
+    },
     member,
     request::{FORBIDDEN, FileRequest, INNER},
     subject,
 };
 
-use super::path::gives_privilege;
-
-/// `FMODE_READ` (include/linux/fs.h).
-pub(super) const FMODE_READ: u32 = 1;
-/// `FMODE_WRITE`.
-pub(super) const FMODE_WRITE: u32 = 2;
-/// `FMODE_BACKING`, bit 25 and since 6.14 (and in 6.12's later releases) bit 24: the file beneath one of
-/// overlayfs or FUSE, whose own opening was decided. Such a file is also not accounted for. Neither bit
-/// has another meaning while a file is being opened, and no flag of `open` sets one.
-const FMODE_BACKING: u32 = 1 << 24 | 1 << 25;
-/// `FMODE_NOACCOUNT`.
-const FMODE_NOACCOUNT: u32 = 1 << 29;
-/// `__FMODE_EXEC`, in the flags of a file that is opened to run it.
-pub(super) const FMODE_EXEC: u32 = 0x20;
 /// `O_TRUNC`: empties the file, however it is opened.
 const O_TRUNC: u32 = 0o1_000;
-/// `__O_TMPFILE` (include/uapi/asm-generic/fcntl.h).
-pub(super) const O_TMPFILE: u32 = 0o20_000_000;
-/// `S_IFMT` and the kinds of files (include/uapi/linux/stat.h).
-pub(super) const S_IFMT: u16 = 0o170_000;
-const S_IFIFO: u16 = 0o010_000;
-pub(super) const S_IFCHR: u16 = 0o020_000;
-pub(super) const S_IFDIR: u16 = 0o040_000;
-pub(super) const S_IFBLK: u16 = 0o060_000;
-pub(super) const S_IFREG: u16 = 0o100_000;
-pub(super) const S_IFLNK: u16 = 0o120_000;
-pub(super) const S_IFSOCK: u16 = 0o140_000;
 
 /// `int file_open(struct file *file)`: every opening but `O_PATH`, also by io_uring, and of a program
 /// and its interpreter by exec.
@@ -119,13 +97,6 @@ fn open(file: *const c_void) -> i32 {
 #[inline(always)]
 fn is_other_end(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
     given::is(tag, inode, Rights::NONE) && !given::is(tag, inode, rights)
-}
-
-/// Whether a file lies beneath another one, by which it was decided.
-#[inline(always)]
-pub(super) fn is_backing(file: *const c_void) -> bool {
-    let mode: u32 = member!(file, file_mode);
-    mode & FMODE_NOACCOUNT != 0 && mode & FMODE_BACKING != 0
 }
 
 /// A file without a name (`O_TMPFILE`): judged as one made in its folder. Without the folder's cached label:

@@ -11,11 +11,10 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
     check,
-    hooks::terminal,
     kernel::{self, Place, SignalOwner, Task},
     member,
     request::{Act, FileRequest, INNER},
-    standing, subject,
+    standing, subject, terminal,
     verdict::EPERM,
 };
 
@@ -133,7 +132,7 @@ pub fn file_fcntl(context: LsmContext) -> i32 {
     }
     // A terminal without an owner takes one outside when it begins to signal, which may be at this moment.
     if to == 0 {
-        return if terminal::is_device(context.arg(0)) { refused_silently() } else { 0 };
+        return if kernel::is_device(context.arg(0)) { refused_silently() } else { 0 };
     }
     let Some(tag) = &subject::current() else { return 0 };
     let act = Act {

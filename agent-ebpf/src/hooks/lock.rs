@@ -8,8 +8,7 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::{descriptor::request, file::FMODE_READ};
-use crate::{check, member, subject};
+use crate::{check, kernel::FMODE_READ, member, request::FileRequest, subject};
 
 /// `F_WRLCK` and `F_UNLCK` (include/uapi/asm-generic/fcntl.h).
 const F_WRLCK: u32 = 1;
@@ -29,5 +28,10 @@ pub fn file_lock(context: LsmContext) -> i32 {
     let reads = kind != F_WRLCK && member!(u32, file, file_mode) & FMODE_READ != 0;
     let right = if reads { Right::Read } else { Right::Write };
     let inode: *const c_void = member!(file, file_inode);
-    check::file(tag, inode, &request(file, Rights::of(right), Operation::FileUse), ptr::null())
+    check::file(
+        tag,
+        inode,
+        &FileRequest::of_descriptor(file, Rights::of(right), Operation::FileUse),
+        ptr::null(),
+    )
 }

@@ -1,26 +1,15 @@
 //! Options of sockets by which packets go to, or come from, elsewhere than was decided.
 
-use core::ffi::c_void;
-
-use agent_common::{
-    decision::Reason,
-    event::{OBJECT_NUMBER, Operation},
-    id::Tag,
-};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::held;
-use crate::{check, kernel::peek, member, request::Act, subject, verdict::EACCES};
+use crate::{
+    check::{self, IP, IPV6, ROUTES},
+    subject,
+};
 
-/// `IPPROTO_IP` (include/uapi/linux/in.h).
-const IP: u32 = 0;
 /// Its `IP_OPTIONS`, of which a source route is one, and `IP_LOCAL_PORT_RANGE` (since 6.3), by which the port that
 /// "the kernel chooses" is one of the session's choice.
 const REFUSED: [u32; 2] = [4, 51];
-/// `IPPROTO_IPV6` and its `IPV6_RTHDR`, `IPV6_2292RTHDR` and `IPV6_2292PKTOPTIONS`, which can have the former
-/// in it (include/uapi/linux/in6.h).
-const IPV6: u32 = 41;
-const ROUTES: [u32; 3] = [57, 5, 6];
 /// `IPV6_FLOWLABEL_MGR` (include/uapi/linux/in6.h): a flow label brings its options, a routing header among them, to
 /// each packet that has it.
 const FLOW_LABEL: u32 = 32;
@@ -37,57 +26,8 @@ pub fn socket_setsockopt(context: LsmContext) -> i32 {
     let is_refused = match level {
         IP => REFUSED.contains(&option),
         IPV6 => option == FLOW_LABEL || ROUTES.contains(&option),
-        UDP if option == UDP_CORK => return held::flush(tag, context.arg(0)),
+        UDP if option == UDP_CORK => return check::flush(tag, context.arg(0)),
         _ => false,
     };
-    if is_refused { refuse(tag, level, option) } else { 0 }
-}
-
-/// `IP_RETOPTS` (include/uapi/linux/in.h): options of a single packet, in a message's control part.
-const IP_RETOPTS: u32 = 7;
-/// Elements of a control part that are looked through; one with more is refused.
-const ELEMENTS: usize = 16;
-/// `struct cmsghdr`: length, level, type (include/linux/socket.h).
-const HEAD: u64 = 16;
-
-/// What a message of the internet families says of the packet's way, beside its address: level and option;
-/// zero for nothing. The kernel has copied the control part already.
-#[inline(never)]
-pub(super) fn way(message: *const c_void) -> u64 {
-    let mut at: u64 = member!(message, msghdr_control);
-    let end = at.wrapping_add(member!(message, msghdr_controllen));
-    let mut tries = 0;
-    while at != 0 && at.wrapping_add(HEAD) <= end {
-        let [len, kind]: [u64; 2] = peek(at);
-        let (level, option) = (kind as u32, (kind >> 32) as u32);
-        let routes = (level == IP && option == IP_RETOPTS)
-            || (level == IPV6 && ROUTES.contains(&option))
-            || tries == ELEMENTS;
-        if routes {
-            return u64::from(level) << 32 | u64::from(option) | FOUND;
-        }
-        if len < HEAD {
-            return 0;
-        }
-        at = at.wrapping_add((len + 7) & !7);
-        tries += 1;
-    }
-    0
-}
-
-/// Set in what [`way`] returns, since level and option can be zero.
-const FOUND: u64 = 1 << 63;
-
-/// Refuses what [`way`] found.
-#[inline(always)]
-pub(super) fn refuse_way(tag: &Tag, way: u64) -> i32 {
-    refuse(tag, (way >> 32) as u32 & 0xffff, way as u32)
-}
-
-#[inline(always)]
-fn refuse(tag: &Tag, level: u32, option: u32) -> i32 {
-    // As incidents name it: the level, then the option.
-    let arguments = [level << 16 | option, 0, 0];
-    let act = Act { operation: Operation::NetOption, object: OBJECT_NUMBER, arguments };
-    check::refuse(tag, &act, Reason::Guard, EACCES)
+    if is_refused { check::refuse_option(tag, level, option) } else { 0 }
 }

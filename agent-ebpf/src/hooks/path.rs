@@ -9,10 +9,9 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::file::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use crate::{
     check,
-    kernel::Place,
+    kernel::{Place, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, gives_privilege},
     member,
     request::{ANY_NAME, ARRIVING, FORBIDDEN, FRESH, FileRequest, INNER, LABELS, WHOLE},
     subject,
@@ -55,17 +54,6 @@ fn create(context: &LsmContext, mode: u16) -> i32 {
     let mut request = FileRequest::new(Operation::FileCreate, place, Rights::of(Right::Create));
     request.flags = if gives_privilege(mode) { FRESH | FORBIDDEN } else { FRESH };
     check::name(tag, &request, ptr::null())
-}
-
-/// `S_ISUID` and `S_ISGID`.
-const SET_ID_BITS: u16 = 0o6_000;
-
-/// Whether a program of this mode would run as its owner or its group (`bprm_fill_uid`, fs/exec.c): whoever runs it
-/// outside of the session does what the session says with what the session's user may do. For its group only if the
-/// group may run it, which can come later, by an access control list.
-#[inline(always)]
-pub(super) fn gives_privilege(mode: u16) -> bool {
-    mode & SET_ID_BITS != 0
 }
 
 /// Removing a name from a folder.

@@ -11,30 +11,20 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::{ends, held, options};
 use crate::{
-    check, control_socket, kernel, member,
+    check,
+    kernel::{
+        self, AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, AF_UNSPEC, IPPROTO_TCP, IPPROTO_UDP,
+        SOCK_DGRAM, SOCK_STREAM,
+    },
+    member,
     request::{Act, Address, Endpoint},
-    socket_owner, subject,
+    socket_ends, socket_owner, subject,
     verdict::EACCES,
 };
 
-const AF_UNSPEC: u16 = 0;
-pub(super) const AF_UNIX: u16 = 1;
-pub(super) const AF_INET: u16 = 2;
-pub(super) const AF_INET6: u16 = 10;
-const AF_NETLINK: u16 = 16;
-const SOCK_STREAM: u16 = 1;
-pub(super) const SOCK_DGRAM: u16 = 2;
-const SOCK_RAW: u16 = 3;
-const SOCK_SEQPACKET: u16 = 5;
 /// Low bits of a socket type: the rest are flags (`SOCK_TYPE_MASK`, include/linux/net.h).
 const SOCK_TYPE: u32 = 0xf;
-pub(super) const IPPROTO_TCP: u32 = 6;
-pub(super) const IPPROTO_UDP: u32 = 17;
-const IPPROTO_MPTCP: u32 = 262;
-/// The only netlink protocol that a libc needs: name look-up and interface listing.
-const NETLINK_ROUTE: u32 = 0;
 /// Where `struct sockaddr_in6` has its address (include/uapi/linux/in6.h).
 const IN6_ADDRESS: u64 = 8;
 /// The shortest addresses that the kernel takes: `struct sockaddr_in`, and `SIN6_LEN_RFC2133` (include/uapi/linux/in.h,
@@ -58,25 +48,10 @@ pub fn socket_create(context: LsmContext) -> i32 {
     if verdict != 0 {
         return verdict;
     }
-    if may_exist(family as u16, kind as u16, protocol) {
+    if check::may_exist(family as u16, kind as u16, protocol) {
         return 0;
     }
     check::refuse(tag, &act, Reason::NoTool, EACCES)
-}
-
-/// Whether a session may have such a socket at all; where it leads is decided when it is used.
-#[inline(always)]
-pub(super) fn may_exist(family: u16, kind: u16, protocol: u32) -> bool {
-    match family {
-        AF_UNIX => kind == SOCK_STREAM || kind == SOCK_DGRAM || kind == SOCK_SEQPACKET,
-        AF_INET | AF_INET6 => match kind {
-            SOCK_STREAM => protocol == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP,
-            SOCK_DGRAM => protocol == 0 || protocol == IPPROTO_UDP,
-            _ => false,
-        },
-        AF_NETLINK => (kind == SOCK_RAW || kind == SOCK_DGRAM) && protocol == NETLINK_ROUTE,
-        _ => false,
-    }
 }
 
 /// `int socket_post_create(struct socket *sock, int family, int type, int protocol, int kern)`: writes
@@ -122,16 +97,16 @@ pub fn socket_sendmsg(context: LsmContext) -> i32 {
 /// Each part has frames of its own: 6.1 has 512 bytes for those of all calls together.
 #[inline(always)]
 fn send(sock: *const c_void, message: *const c_void) -> i32 {
-    let mut verdict = foreign(sock);
+    let mut verdict = check::foreign(sock);
     if verdict == 0 && member!(u64, message, msghdr_control) != 0 {
         verdict = beside(message);
     }
     let name_use = use_of_name(sock, message);
     if verdict == 0 && (name_use == NameUse::None || name_use == NameUse::Stream) {
-        verdict = held::used_now(sock);
+        verdict = check::used_now(sock);
     }
     if verdict == 0 && name_use == NameUse::Datagram {
-        verdict = held::pending_now(sock);
+        verdict = check::pending_now(sock);
     }
     if verdict != 0 || name_use == NameUse::None || name_use == NameUse::Elsewhere {
         return verdict;
@@ -139,19 +114,12 @@ fn send(sock: *const c_void, message: *const c_void) -> i32 {
     named(sock, message)
 }
 
-/// Decides about a connection to the control socket that the session did not make.
-#[inline(never)]
-fn foreign(sock: *const c_void) -> i32 {
-    let Some(tag) = &subject::look_up() else { return 0 };
-    control_socket::refuse_foreign(tag, sock)
-}
-
 /// Decides what stands beside a message.
 #[inline(never)]
 fn beside(message: *const c_void) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
-    let way = options::way(message);
-    if way == 0 { 0 } else { options::refuse_way(tag, way) }
+    let way = check::way(message);
+    if way == 0 { 0 } else { check::refuse_way(tag, way) }
 }
 
 /// Decides about the address that comes with a message.
@@ -222,7 +190,7 @@ pub fn socket_bind(context: LsmContext) -> i32 {
             listen(tag, sock, address, port, Operation::NetBind)
         }
         Read::Unreadable => unreadable(tag, sk, &name, Operation::NetBind),
-        _ => held::without_tool(tag, sk, held::inode_of(sock), Operation::NetBind),
+        _ => check::without_tool(tag, sk, kernel::socket_inode(sock), Operation::NetBind),
     }
 }
 
@@ -238,12 +206,12 @@ pub fn socket_listen(context: LsmContext) -> i32 {
     match member!(u16, sk, sock_family) {
         AF_INET | AF_INET6 => {
             let port: u16 = member!(sk, sock_num);
-            listen(tag, sock, ends::local_address(sk), port, Operation::NetListen)
+            listen(tag, sock, socket_ends::local_address(sk), port, Operation::NetListen)
         }
         AF_UNIX | AF_NETLINK => {
-            held::without_tool(tag, sk, held::inode_of(sock), Operation::NetListen)
+            check::without_tool(tag, sk, kernel::socket_inode(sock), Operation::NetListen)
         }
-        _ => check::refuse(tag, &held::about(sk, Operation::NetListen), Reason::NoTool, EACCES),
+        _ => check::refuse(tag, &check::about(sk, Operation::NetListen), Reason::NoTool, EACCES),
     }
 }
 
@@ -259,7 +227,7 @@ fn reach(tag: &Tag, sock: *const c_void, name: Name, operation: Operation) -> i3
         Read::Endpoint(address, port) => (address, port),
         Read::Unreadable => return unreadable(tag, sk, &name, operation),
     };
-    let Some(address) = ends::reached(sk, address, name.has_control) else {
+    let Some(address) = socket_ends::reached(sk, address, name.has_control) else {
         return unreadable(tag, sk, &name, operation);
     };
     let datagrams = member!(u16, sock, socket_type) == SOCK_DGRAM;
@@ -281,7 +249,7 @@ fn reach(tag: &Tag, sock: *const c_void, name: Name, operation: Operation) -> i3
 /// Refuses an address that tells nothing that could be decided.
 #[inline(never)]
 fn unreadable(tag: &Tag, sk: *const c_void, name: &Name, operation: Operation) -> i32 {
-    let mut act = held::about(sk, operation);
+    let mut act = check::about(sk, operation);
     if name.len >= 2 {
         act.arguments[0] = u32::from(kernel::word(name.address) as u16);
     }

@@ -10,11 +10,10 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    atomic, check, emit,
+    check, emit,
     kernel::{self, Task},
-    maps::{FORKS_HELD, SESSIONS_BY_SLOT, TASK_COUNTS},
     request::Act,
-    subject,
+    session_tasks, subject,
     verdict::EPERM,
 };
 
@@ -49,7 +48,7 @@ pub fn task_alloc(context: LsmContext) -> i32 {
     if !subject::tag(child, &Tag { marks, ..*tag }) {
         return ENOMEM;
     }
-    count(tag, 1);
+    session_tasks::count(tag, 1);
     0
 }
 
@@ -66,7 +65,7 @@ fn refuse(tag: &Tag, flags: u64) -> i32 {
     if verdict != 0 {
         return verdict;
     }
-    if FORKS_HELD.get(tag.slot.0).is_some_and(|until| kernel::now().0 < *until) {
+    if session_tasks::are_forks_held(tag) {
         return EAGAIN;
     }
     if flags & CLONE_INTO_CGROUP != 0 {
@@ -86,18 +85,10 @@ pub fn task_free(context: LsmContext) -> i32 {
     if let Some(tag) = &subject::of(task) {
         subject::forget_marks(task, tag);
         // One less than none: the first ended before the daemon counted it.
-        if count(tag, u64::MAX).is_some_and(|before| before.cast_signed() <= 1) {
+        if session_tasks::count(tag, u64::MAX).is_some_and(|before| before.cast_signed() <= 1) {
             emit::deserted(tag);
         }
         subject::forget(task);
     }
     0
-}
-
-/// Adds to the count of the slot's tasks, wrapping, as long as the slot is the tag's session's. Returns how many
-/// there were: of several that end at once, one finds itself the last.
-#[inline(always)]
-fn count(tag: &Tag, more: u64) -> Option<u64> {
-    SESSIONS_BY_SLOT.get(tag.slot.0).filter(|session| session.id == tag.session)?;
-    TASK_COUNTS.get_ptr_mut(tag.slot.0).map(|counter| atomic::add(counter, more))
 }

@@ -9,10 +9,9 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::held;
 use crate::{
     check, control_socket, emit,
-    kernel::{Place, peek},
+    kernel::{self, Place, peek},
     member, offset,
     request::{Act, FileRequest},
     socket_owner::{self, REACHES},
@@ -49,14 +48,14 @@ pub fn unix_may_send(context: LsmContext) -> i32 {
     if sk.is_null() || other.is_null() {
         return 0;
     }
-    reach(tag, sk, held::inode_of(sock), other)
+    reach(tag, sk, kernel::socket_inode(sock), other)
 }
 
 /// Decides whether the session may talk to the other socket. What takes no tool takes a session that may do something.
 #[inline(always)]
 fn reach(tag: &Tag, sk: *const c_void, inode: *const c_void, other: *const c_void) -> i32 {
     if socket_owner::of(other).is_some_and(|owner| owner.tag.session == tag.session) {
-        return held::without_tool(tag, sk, inode, Operation::UnixConnect);
+        return check::without_tool(tag, sk, inode, Operation::UnixConnect);
     }
     let address = other as u64;
     let place = Place::peek(address + offset!(unix_path));
@@ -72,7 +71,7 @@ fn reach(tag: &Tag, sk: *const c_void, inode: *const c_void, other: *const c_voi
     if name == 0 {
         // A socket without a name is reached only by who has its other end: a pair, or what a
         // connection that was decided brought.
-        return held::without_tool(tag, sk, inode, Operation::UnixConnect);
+        return check::without_tool(tag, sk, inode, Operation::UnixConnect);
     }
     let len = peek::<u32>(name + offset!(unix_address_len));
     let at = name + offset!(unix_address_name) + UNIX_HEAD + 1;

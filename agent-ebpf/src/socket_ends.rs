@@ -8,9 +8,8 @@ use agent_common::{
     rule::{FLOW_TCP_CONNECT, FLOW_TCP_LISTEN, FLOW_UDP_CONNECT, FLOW_UDP_LISTEN},
 };
 
-use super::socket::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM};
 use crate::{
-    kernel::{self, peek},
+    kernel::{self, AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, peek},
     member, offset,
     request::{Address, Endpoint},
     socket_owner,
@@ -19,19 +18,6 @@ use crate::{
 /// The own host, by IPv4 and by IPv6.
 const OWN_V4: Address = Address::v4(0x7f00_0001u32.to_be());
 const OWN_V6: Address = Address([0, 1u64.to_be()]);
-
-/// Whether a socket is one of the internet families.
-#[inline(always)]
-pub fn is_internet(sk: *const c_void) -> bool {
-    let family: u16 = member!(sk, sock_family);
-    family == AF_INET || family == AF_INET6
-}
-
-/// Whether a socket is one for datagrams of the internet families.
-#[inline(always)]
-pub fn is_datagrams(sk: *const c_void) -> bool {
-    member!(u16, sk, sock_kind) == SOCK_DGRAM && is_internet(sk)
-}
 
 /// The address that a destination reaches, as the kernel takes the unspecified one: for its own host, which is by
 /// IPv4 the address that the socket is bound to, if it is (`ip_route_output_key_hash_rcu`, net/ipv4/route.c), and by

@@ -6,7 +6,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 
-use crate::{hooks::held, kernel};
+use crate::{check, kernel};
 
 /// The context of an iterator over TCP sockets: a `struct bpf_iter__tcp` (net/ipv4/tcp_ipv4.c).
 #[repr(C)]
@@ -26,7 +26,7 @@ pub fn connections(context: *const Connection) -> i32 {
     }
     // SAFETY: the pointer is one that the verifier has typed; null for a socket that is no whole one.
     let whole = unsafe { bpf_skc_to_tcp_sock(sock.cast_mut()) };
-    if !whole.is_null() && held::is_lost(whole.cast_const().cast()) {
+    if !whole.is_null() && check::is_lost(whole.cast_const().cast()) {
         kernel::reset(sock);
     }
     0

@@ -1,7 +1,4 @@
-//! Using sockets that are open already, wherever they come from. (Descriptors of files: [`super::descriptor`].)
-//!
-//! Making and connecting them is decided in [`super::socket`]; here it is decided whether they may still be used. The
-//! hooks on the data path are attached only while some session may lose what it has open (`bpf/attachment` in the daemon).
+//! Whether sockets that are open already may still be used, wherever they come from.
 
 use core::{ffi::c_void, ptr};
 
@@ -11,65 +8,44 @@ use agent_common::{
     event::{OBJECT_SOCKET, Operation},
     id::Tag,
 };
-use aya_ebpf::{helpers::generated::bpf_sock_from_file, macros::lsm, programs::LsmContext};
 
 use super::{
-    descriptor::MAY_WRITE,
-    ends::{is_datagrams, is_internet, local_end, pending_end, remote_end},
-    socket::{AF_INET, AF_UNIX, may_exist},
+    act::{refuse, refuse_without_standing},
+    endpoint::{endpoint, is_usable, is_usable_alone},
+    file::name,
 };
 use crate::{
-    check, control_socket, given,
-    kernel::{self, Place, peek},
+    control_socket, given,
+    kernel::{
+        self, AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP,
+        MAY_WRITE, Place, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, is_datagrams,
+        is_internet, peek, socket_inode,
+    },
     member, offset,
     request::{Act, Address, Endpoint, FRESH, FileRequest, USE},
+    socket_ends::{local_end, pending_end, remote_end},
     socket_owner::{self, CONNECTS, LISTENS, REACHES, ROLES},
-    standing, subject,
+    standing::{self, audited, has_standing, is_quarantined},
+    subject,
     verdict::EACCES,
 };
-
-/// `SOL_TCP` and `TCP_ZEROCOPY_RECEIVE` (include/uapi/linux/tcp.h): gives what arrived.
-const SOL_TCP: u32 = 6;
-const TCP_ZEROCOPY_RECEIVE: u32 = 35;
-/// `MSG_DONTWAIT` (include/linux/socket.h): also where the descriptor says not to block.
-const MSG_DONTWAIT: u32 = 0x40;
-const EAGAIN: i32 = -11;
 
 /// Decides about a descriptor of a socket.
 #[inline(never)]
 pub fn socket_used(file: *const c_void, mask: u32) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
-    // SAFETY: the file is a pointer that the verifier has typed.
-    let sock = unsafe { bpf_sock_from_file(file.cast_mut().cast()) };
+    let sock = kernel::socket_of(file);
     if sock.is_null() {
         return 0;
     }
     // Before 6.5 a splice sends without `socket_sendmsg`.
     if mask & MAY_WRITE != 0 {
-        let foreign = control_socket::refuse_foreign(tag, sock.cast_const().cast());
+        let foreign = refuse_foreign(tag, sock);
         if foreign != 0 {
             return foreign;
         }
     }
-    socket(tag, sock.cast_const().cast())
-}
-
-/// `int socket_recvmsg(struct socket *sock, struct msghdr *msg, int size, int flags)`.
-#[lsm(hook = "socket_recvmsg")]
-pub fn socket_recvmsg(context: LsmContext) -> i32 {
-    if subject::is_surely_untagged() { 0 } else { received(context.arg(0), context.arg(3)) }
-}
-
-/// Not inlined, as opening a file.
-#[inline(never)]
-fn received(sock: *const c_void, flags: u32) -> i32 {
-    let Some(tag) = &subject::look_up() else { return 0 };
-    let found = by_roles(tag, sock);
-    // Programs look for what came before they send anything. As long as nothing did, they are told what is so.
-    if found == UNSENT && flags & MSG_DONTWAIT != 0 && !standing::audited(tag) && is_quiet(sock) {
-        return EAGAIN;
-    }
-    conclude(tag, sock, found)
+    socket(tag, sock)
 }
 
 /// Decides whether the running task may use a socket. Not inlined, as opening a file.
@@ -90,51 +66,6 @@ pub fn pending_now(sock: *const c_void) -> i32 {
     pending(tag, sk)
 }
 
-/// Whether no datagram waits. The kernel moves them to a second queue when somebody asks whether one does.
-#[inline(always)]
-fn is_quiet(sock: *const c_void) -> bool {
-    let sk: *const c_void = member!(sock, socket_sk);
-    !sk.is_null()
-        && member!(u32, sk, sock_queued) == 0
-        && kernel::word(sk as u64 + offset!(udp_queued)) as u32 == 0
-}
-
-/// `int socket_getsockopt(struct socket *sock, int level, int optname)`: one option receives.
-#[lsm(hook = "socket_getsockopt")]
-pub fn socket_getsockopt(context: LsmContext) -> i32 {
-    if context.arg::<u32>(1) != SOL_TCP || context.arg::<u32>(2) != TCP_ZEROCOPY_RECEIVE {
-        return 0;
-    }
-    let Some(tag) = &subject::current() else { return 0 };
-    socket(tag, context.arg(0))
-}
-
-/// `int socket_accept(struct socket *sock, struct socket *newsock)`.
-#[lsm(hook = "socket_accept")]
-pub fn socket_accept(context: LsmContext) -> i32 {
-    let Some(tag) = &subject::current() else { return 0 };
-    let sock: *const c_void = context.arg(0);
-    let sk: *const c_void = member!(sock, socket_sk);
-    if sk.is_null() {
-        return 0;
-    }
-    if member!(u16, sk, sock_family) != AF_UNIX {
-        return socket(tag, sock);
-    }
-    // A unix socket with a path took the right to make that name.
-    let place = Place::peek(sk as u64 + offset!(unix_path));
-    let inode = inode_of(sock);
-    if place.dentry == 0 {
-        return without_tool(tag, sk, inode, Operation::NetUse);
-    }
-    if inode.is_null() || given::is(tag, inode, Rights::NONE) {
-        return 0;
-    }
-    let mut request = FileRequest::new(Operation::NetUse, place, Rights::of(Right::Create));
-    request.flags = USE | FRESH;
-    check::name(tag, &request, ptr::null())
-}
-
 /// Decides what is done with a socket and takes no tool: it takes a session that may do something at all, or a socket
 /// that the session was given, if its inode is known.
 #[inline(never)]
@@ -144,10 +75,10 @@ pub fn without_tool(
     inode: *const c_void,
     operation: Operation,
 ) -> i32 {
-    if standing::has_standing(tag) || (!inode.is_null() && given::is(tag, inode, Rights::NONE)) {
+    if has_standing(tag) || (!inode.is_null() && given::is(tag, inode, Rights::NONE)) {
         return 0;
     }
-    check::refuse_without_standing(tag, &about(sk, operation), EACCES)
+    refuse_without_standing(tag, &about(sk, operation), EACCES)
 }
 
 /// What is done with a socket, for what names no endpoint.
@@ -158,13 +89,6 @@ pub fn about(sk: *const c_void, operation: Operation) -> Act {
     Act { operation, object: OBJECT_SOCKET, arguments }
 }
 
-/// The inode of a socket's descriptor; null for a socket of the kernel's own, which has none.
-#[inline(always)]
-pub fn inode_of(sock: *const c_void) -> *const c_void {
-    let file: *const c_void = member!(sock, socket_file);
-    if file.is_null() { ptr::null() } else { member!(file, file_inode) }
-}
-
 /// Decides whether a socket may be used. (A path's decision needs the frames that [`by_roles`] takes.)
 #[inline(always)]
 pub fn socket(tag: &Tag, sock: *const c_void) -> i32 {
@@ -173,7 +97,7 @@ pub fn socket(tag: &Tag, sock: *const c_void) -> i32 {
 
 /// The verdict on what [`by_roles`] found.
 #[inline(always)]
-fn conclude(tag: &Tag, sock: *const c_void, found: u64) -> i32 {
+pub fn conclude(tag: &Tag, sock: *const c_void, found: u64) -> i32 {
     match found {
         BY_PATH => unix_peer(tag, sock),
         0 => 0,
@@ -194,13 +118,13 @@ const STANDING: u64 = 5;
 /// The end is refused that datagrams go to which wait for the rest of them.
 const PENDING: u64 = 6;
 /// The local end is refused of a datagram socket that has sent nothing yet.
-const UNSENT: u64 = 7;
+pub const UNSENT: u64 = 7;
 
 /// Decides by what a socket was made and connected for, if the session made it, else by where it leads.
 #[inline(never)]
-fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
+pub fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
     let sk: *const c_void = member!(sock, socket_sk);
-    let inode = inode_of(sock);
+    let inode = socket_inode(sock);
     if sk.is_null() || inode.is_null() {
         return 0;
     }
@@ -227,7 +151,7 @@ fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
         return BY_PATH;
     }
     if roles & ROLES == 0 {
-        if !standing::has_standing(tag) {
+        if !has_standing(tag) {
             return STANDING;
         }
         if is_datagrams(sk) {
@@ -252,12 +176,11 @@ fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
 pub fn is_lost(sk: *const c_void) -> bool {
     let Some(owner) = socket_owner::of(sk) else { return false };
     let (roles, tag): (u32, &Tag) = (owner.roles_now(), &owner.tag);
-    if member!(u16, sk, sock_dport) == 0 || standing::audited(tag) || standing::is_quarantined(tag)
-    {
+    if member!(u16, sk, sock_dport) == 0 || audited(tag) || is_quarantined(tag) {
         return false;
     }
-    let is_lost = (roles & LISTENS != 0 && !listens(tag, sk, check::is_usable_alone))
-        || (roles & CONNECTS != 0 && !check::is_usable_alone(tag, &remote_end(sk)));
+    let is_lost = (roles & LISTENS != 0 && !listens(tag, sk, is_usable_alone))
+        || (roles & CONNECTS != 0 && !is_usable_alone(tag, &remote_end(sk)));
     if is_lost {
         owner.local_port = member!(sk, sock_num);
     }
@@ -274,7 +197,7 @@ fn stranger(tag: &Tag, sk: *const c_void, inode: *const c_void) -> u64 {
     if !may_exist(family, member!(sk, sock_kind), u32::from(member!(u16, sk, sock_protocol))) {
         return KIND;
     }
-    if !standing::has_standing(tag) {
+    if !has_standing(tag) {
         return STANDING;
     }
     if family == AF_UNIX {
@@ -304,7 +227,7 @@ fn stranger(tag: &Tag, sk: *const c_void, inode: *const c_void) -> u64 {
 /// Whether the session may use the local end. Who may listen on all addresses may on each.
 #[inline(never)]
 fn may_listen(tag: &Tag, sk: *const c_void) -> bool {
-    listens(tag, sk, check::is_usable)
+    listens(tag, sk, is_usable)
 }
 
 /// As [`may_listen`], by who decides.
@@ -323,13 +246,13 @@ fn listens(tag: &Tag, sk: *const c_void, is_usable: impl Fn(&Tag, &Endpoint) -> 
 /// Whether the session may use the remote end.
 #[inline(never)]
 fn may_reach(tag: &Tag, sk: *const c_void) -> bool {
-    check::is_usable(tag, &remote_end(sk))
+    is_usable(tag, &remote_end(sk))
 }
 
 /// Whether the session may send what waits in a datagram socket, if anything does.
 #[inline(never)]
 fn may_send_pending(tag: &Tag, sk: *const c_void) -> bool {
-    pending_end(sk).is_none_or(|end| check::is_usable(tag, &end))
+    pending_end(sk).is_none_or(|end| is_usable(tag, &end))
 }
 
 /// Decides about what waits in a datagram socket before the rest of it is added: to where the first part was sent it
@@ -337,7 +260,7 @@ fn may_send_pending(tag: &Tag, sk: *const c_void) -> bool {
 #[inline(always)]
 fn pending(tag: &Tag, sk: *const c_void) -> i32 {
     match pending_end(sk) {
-        Some(end) => check::endpoint(tag, &end),
+        Some(end) => endpoint(tag, &end),
         None => 0,
     }
 }
@@ -349,7 +272,7 @@ pub fn flush(tag: &Tag, sock: *const c_void) -> i32 {
     if sk.is_null() || !is_datagrams(sk) {
         return 0;
     }
-    let verdict = without_tool(tag, sk, inode_of(sock), Operation::NetUse);
+    let verdict = without_tool(tag, sk, socket_inode(sock), Operation::NetUse);
     if verdict != 0 { verdict } else { pending(tag, sk) }
 }
 
@@ -361,16 +284,16 @@ fn report(tag: &Tag, sock: *const c_void, end: u64) -> i32 {
         return EACCES;
     }
     // That it was connected was reported.
-    if standing::audited(tag) {
+    if audited(tag) {
         return 0;
     }
     if end == KIND {
-        return check::refuse(tag, &about(sk, Operation::NetUse), Reason::NoTool, EACCES);
+        return refuse(tag, &about(sk, Operation::NetUse), Reason::NoTool, EACCES);
     }
     if end == STANDING {
-        return check::refuse_without_standing(tag, &about(sk, Operation::NetUse), EACCES);
+        return refuse_without_standing(tag, &about(sk, Operation::NetUse), EACCES);
     }
-    let endpoint = match end {
+    let reached = match end {
         LOCAL | UNSENT => local_end(sk),
         PENDING => match pending_end(sk) {
             Some(end) => end,
@@ -379,7 +302,7 @@ fn report(tag: &Tag, sock: *const c_void, end: u64) -> i32 {
         },
         _ => remote_end(sk),
     };
-    check::endpoint(tag, &endpoint)
+    endpoint(tag, &reached)
 }
 
 /// Decides about the path of the unix socket at the other end, if it has one.
@@ -396,5 +319,46 @@ fn unix_peer(tag: &Tag, sock: *const c_void) -> i32 {
     }
     let mut request = FileRequest::new(Operation::NetUse, place, Rights::of(Right::Connect));
     request.flags = USE | FRESH;
-    check::name(tag, &request, ptr::null())
+    name(tag, &request, ptr::null())
+}
+/// Decides about a connection to the control socket that the session did not make.
+#[inline(never)]
+pub fn foreign(sock: *const c_void) -> i32 {
+    let Some(tag) = &subject::look_up() else { return 0 };
+    refuse_foreign(tag, sock)
+}
+
+/// The only netlink protocol that a libc needs: name look-up and interface listing.
+const NETLINK_ROUTE: u32 = 0;
+/// Whether a session may have such a socket at all; where it leads is decided when it is used.
+#[inline(always)]
+pub fn may_exist(family: u16, kind: u16, protocol: u32) -> bool {
+    match family {
+        AF_UNIX => kind == SOCK_STREAM || kind == SOCK_DGRAM || kind == SOCK_SEQPACKET,
+        AF_INET | AF_INET6 => match kind {
+            SOCK_STREAM => protocol == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP,
+            SOCK_DGRAM => protocol == 0 || protocol == IPPROTO_UDP,
+            _ => false,
+        },
+        AF_NETLINK => (kind == SOCK_RAW || kind == SOCK_DGRAM) && protocol == NETLINK_ROUTE,
+        _ => false,
+    }
+}
+
+/// Refuses to send over a connection to the control socket that the session did not make, in a session that is only
+/// audited too: what is sent there is an act of control. Inlined: see [`crate::shared!`].
+#[inline(always)]
+pub fn refuse_foreign(tag: &Tag, sock: *const c_void) -> i32 {
+    let sk: *const c_void = member!(sock, socket_sk);
+    if sk.is_null()
+        || member!(u16, sk, sock_family) != AF_UNIX
+        || !control_socket::is_foreign(tag, sk)
+    {
+        return 0;
+    }
+    let (kind, protocol) = (member!(u16, sk, sock_kind), member!(u16, sk, sock_protocol));
+    let arguments = [AF_UNIX, kind, protocol].map(u32::from);
+    let act = Act { operation: Operation::NetUse, object: OBJECT_SOCKET, arguments };
+    refuse(tag, &act, Reason::Guard, EACCES);
+    EACCES
 }

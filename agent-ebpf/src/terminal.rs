@@ -7,27 +7,19 @@ use core::ffi::c_void;
 
 use agent_common::id::Tag;
 
-use super::file::{S_IFCHR, S_IFMT};
 use crate::{
-    kernel::{self, SignalOwner},
-    member, subject,
+    kernel::{self, SignalOwner, is_device},
+    subject,
 };
 
 /// Members of a process group without a leader that are looked at.
 const MEMBERS: usize = 8;
 
-/// Whether a file is a character device, as every terminal is.
-#[inline(always)]
-pub(super) fn is_device(file: *const c_void) -> bool {
-    let inode: *const c_void = member!(file, file_inode);
-    member!(u16, inode, inode_mode) & S_IFMT == S_IFCHR
-}
-
 /// Whether a descriptor that begins to signal (`O_ASYNC`) signals the own process alone. A terminal without an
 /// owner takes the process group in its foreground for one (`__tty_fasync`, drivers/tty/tty_io.c); whatever else
 /// has none signals nobody.
 #[inline(always)]
-pub(super) fn signals_itself(file: *const c_void) -> bool {
+pub fn signals_itself(file: *const c_void) -> bool {
     match kernel::signal_owner(file) {
         SignalOwner::Own => true,
         SignalOwner::Nobody => !is_device(file),
@@ -39,7 +31,7 @@ pub(super) fn signals_itself(file: *const c_void) -> bool {
 /// processes outside of the session. Else whoever reads there outside would be stopped (SIGTTIN). A group is its
 /// leader's; one whose leader is gone, all its members'.
 #[inline(never)]
-pub(super) fn has_terminal(tag: &Tag) -> bool {
+pub fn has_terminal(tag: &Tag) -> bool {
     let group = kernel::foreground();
     if group == 0 {
         return true;

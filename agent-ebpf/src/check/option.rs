@@ -1,0 +1,68 @@
+//! Options of sockets, and of single messages, by which packets go another way than was decided.
+
+use core::ffi::c_void;
+
+use agent_common::{
+    decision::Reason,
+    event::{OBJECT_NUMBER, Operation},
+    id::Tag,
+};
+
+use super::act::refuse;
+use crate::{kernel::peek, member, request::Act, verdict::EACCES};
+
+/// `IPPROTO_IP` (include/uapi/linux/in.h).
+pub const IP: u32 = 0;
+/// `IPPROTO_IPV6` and its `IPV6_RTHDR`, `IPV6_2292RTHDR` and `IPV6_2292PKTOPTIONS`, which can have the former
+/// in it (include/uapi/linux/in6.h).
+pub const IPV6: u32 = 41;
+pub const ROUTES: [u32; 3] = [57, 5, 6];
+
+/// `IP_RETOPTS` (include/uapi/linux/in.h): options of a single packet, in a message's control part.
+const IP_RETOPTS: u32 = 7;
+/// Elements of a control part that are looked through; one with more is refused.
+const ELEMENTS: usize = 16;
+/// `struct cmsghdr`: length, level, type (include/linux/socket.h).
+const HEAD: u64 = 16;
+
+/// What a message of the internet families says of the packet's way, beside its address: level and option;
+/// zero for nothing. The kernel has copied the control part already.
+#[inline(never)]
+pub fn way(message: *const c_void) -> u64 {
+    let mut at: u64 = member!(message, msghdr_control);
+    let end = at.wrapping_add(member!(message, msghdr_controllen));
+    let mut tries = 0;
+    while at != 0 && at.wrapping_add(HEAD) <= end {
+        let [len, kind]: [u64; 2] = peek(at);
+        let (level, option) = (kind as u32, (kind >> 32) as u32);
+        let routes = (level == IP && option == IP_RETOPTS)
+            || (level == IPV6 && ROUTES.contains(&option))
+            || tries == ELEMENTS;
+        if routes {
+            return u64::from(level) << 32 | u64::from(option) | FOUND;
+        }
+        if len < HEAD {
+            return 0;
+        }
+        at = at.wrapping_add((len + 7) & !7);
+        tries += 1;
+    }
+    0
+}
+
+/// Set in what [`way`] returns, since level and option can be zero.
+const FOUND: u64 = 1 << 63;
+
+/// Refuses what [`way`] found.
+#[inline(always)]
+pub fn refuse_way(tag: &Tag, way: u64) -> i32 {
+    refuse_option(tag, (way >> 32) as u32 & 0xffff, way as u32)
+}
+
+#[inline(always)]
+pub fn refuse_option(tag: &Tag, level: u32, option: u32) -> i32 {
+    // As incidents name it: the level, then the option.
+    let arguments = [level << 16 | option, 0, 0];
+    let act = Act { operation: Operation::NetOption, object: OBJECT_NUMBER, arguments };
+    refuse(tag, &act, Reason::Guard, EACCES)
+}

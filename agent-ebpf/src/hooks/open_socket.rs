@@ -1,0 +1,91 @@
+//! Using sockets that are open already, wherever they come from. (Descriptors of files: [`super::descriptor`].)
+//!
+//! Making and connecting them is decided in [`super::socket`]; here it is decided whether they may still be used. The
+//! hooks on the data path are attached only while some session may lose what it has open (`bpf/attachment` in the daemon).
+
+use core::{ffi::c_void, ptr};
+
+use agent_common::{
+    access::{Right, Rights},
+    event::Operation,
+};
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+
+use crate::{
+    check::{self, UNSENT},
+    given,
+    kernel::{self, AF_UNIX, Place, socket_inode},
+    member, offset,
+    request::{FRESH, FileRequest, USE},
+    standing, subject,
+};
+
+/// `SOL_TCP` and `TCP_ZEROCOPY_RECEIVE` (include/uapi/linux/tcp.h): gives what arrived.
+const SOL_TCP: u32 = 6;
+const TCP_ZEROCOPY_RECEIVE: u32 = 35;
+/// `MSG_DONTWAIT` (include/linux/socket.h): also where the descriptor says not to block.
+const MSG_DONTWAIT: u32 = 0x40;
+const EAGAIN: i32 = -11;
+
+/// `int socket_recvmsg(struct socket *sock, struct msghdr *msg, int size, int flags)`.
+#[lsm(hook = "socket_recvmsg")]
+pub fn socket_recvmsg(context: LsmContext) -> i32 {
+    if subject::is_surely_untagged() { 0 } else { received(context.arg(0), context.arg(3)) }
+}
+
+/// Not inlined, as opening a file.
+#[inline(never)]
+fn received(sock: *const c_void, flags: u32) -> i32 {
+    let Some(tag) = &subject::look_up() else { return 0 };
+    let found = check::by_roles(tag, sock);
+    // Programs look for what came before they send anything. As long as nothing did, they are told what is so.
+    if found == UNSENT && flags & MSG_DONTWAIT != 0 && !standing::audited(tag) && is_quiet(sock) {
+        return EAGAIN;
+    }
+    check::conclude(tag, sock, found)
+}
+
+/// Whether no datagram waits. The kernel moves them to a second queue when somebody asks whether one does.
+#[inline(always)]
+fn is_quiet(sock: *const c_void) -> bool {
+    let sk: *const c_void = member!(sock, socket_sk);
+    !sk.is_null()
+        && member!(u32, sk, sock_queued) == 0
+        && kernel::word(sk as u64 + offset!(udp_queued)) as u32 == 0
+}
+
+/// `int socket_getsockopt(struct socket *sock, int level, int optname)`: one option receives.
+#[lsm(hook = "socket_getsockopt")]
+pub fn socket_getsockopt(context: LsmContext) -> i32 {
+    if context.arg::<u32>(1) != SOL_TCP || context.arg::<u32>(2) != TCP_ZEROCOPY_RECEIVE {
+        return 0;
+    }
+    let Some(tag) = &subject::current() else { return 0 };
+    check::socket(tag, context.arg(0))
+}
+
+/// `int socket_accept(struct socket *sock, struct socket *newsock)`.
+#[lsm(hook = "socket_accept")]
+pub fn socket_accept(context: LsmContext) -> i32 {
+    let Some(tag) = &subject::current() else { return 0 };
+    let sock: *const c_void = context.arg(0);
+    let sk: *const c_void = member!(sock, socket_sk);
+    if sk.is_null() {
+        return 0;
+    }
+    if member!(u16, sk, sock_family) != AF_UNIX {
+        return check::socket(tag, sock);
+    }
+    // A unix socket with a path took the right to make that name.
+    let place = Place::peek(sk as u64 + offset!(unix_path));
+    let inode = socket_inode(sock);
+    if place.dentry == 0 {
+        return check::without_tool(tag, sk, inode, Operation::NetUse);
+    }
+    if inode.is_null() || given::is(tag, inode, Rights::NONE) {
+        return 0;
+    }
+    let mut request = FileRequest::new(Operation::NetUse, place, Rights::of(Right::Create));
+    request.flags = USE | FRESH;
+    check::name(tag, &request, ptr::null())
+}

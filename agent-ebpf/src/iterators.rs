@@ -1,0 +1,6 @@
+//! Programs that the daemon runs over tasks, descriptors and connections, one file each.
+
+mod connections;
+mod given;
+mod processes;
+mod tasks;

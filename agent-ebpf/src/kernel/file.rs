@@ -1,0 +1,84 @@
+//! Open files: their modes, and what kinds of files there are.
+
+use core::ffi::c_void;
+
+use super::{magic, peek};
+
+/// `FMODE_READ` (include/linux/fs.h).
+pub const FMODE_READ: u32 = 1;
+/// `FMODE_WRITE`.
+pub const FMODE_WRITE: u32 = 2;
+/// `FMODE_BACKING`, bit 25 and since 6.14 (and in 6.12's later releases) bit 24: the file beneath one of
+/// overlayfs or FUSE, whose own opening was decided. Such a file is also not accounted for. Neither bit
+/// has another meaning while a file is being opened, and no flag of `open` sets one.
+const FMODE_BACKING: u32 = 1 << 24 | 1 << 25;
+/// `FMODE_NOACCOUNT`.
+const FMODE_NOACCOUNT: u32 = 1 << 29;
+/// `__FMODE_EXEC`, in the flags of a file that is opened to run it.
+pub const FMODE_EXEC: u32 = 0x20;
+/// `__O_TMPFILE` (include/uapi/asm-generic/fcntl.h).
+pub const O_TMPFILE: u32 = 0o20_000_000;
+/// `S_IFMT` and the kinds of files (include/uapi/linux/stat.h).
+pub const S_IFMT: u16 = 0o170_000;
+pub const S_IFIFO: u16 = 0o010_000;
+pub const S_IFCHR: u16 = 0o020_000;
+pub const S_IFDIR: u16 = 0o040_000;
+pub const S_IFBLK: u16 = 0o060_000;
+pub const S_IFREG: u16 = 0o100_000;
+pub const S_IFLNK: u16 = 0o120_000;
+pub const S_IFSOCK: u16 = 0o140_000;
+
+/// `MAY_WRITE`, `MAY_READ` and `MAY_APPEND` (include/linux/fs.h).
+pub const MAY_WRITE: u32 = 2;
+pub const MAY_READ: u32 = 4;
+pub const MAY_APPEND: u32 = 8;
+
+/// `S_ISUID` and `S_ISGID`.
+const SET_ID_BITS: u16 = 0o6_000;
+
+/// Whether a program of this mode would run as its owner or its group (`bprm_fill_uid`, fs/exec.c): whoever runs it
+/// outside of the session does what the session says with what the session's user may do. For its group only if the
+/// group may run it, which can come later, by an access control list.
+#[inline(always)]
+pub fn gives_privilege(mode: u16) -> bool {
+    mode & SET_ID_BITS != 0
+}
+
+/// Whether a file lies beneath another one, by which it was decided.
+#[inline(always)]
+pub fn is_backing(file: *const c_void) -> bool {
+    let mode: u32 = member!(file, file_mode);
+    mode & FMODE_NOACCOUNT != 0 && mode & FMODE_BACKING != 0
+}
+
+/// Whether a descriptor is a socket's.
+#[inline(always)]
+pub fn is_socket(file: *const c_void) -> bool {
+    let inode: *const c_void = member!(file, file_inode);
+    member!(u16, inode, inode_mode) & S_IFMT == S_IFSOCK
+}
+
+/// Whether a file is a character device, as every terminal is.
+#[inline(always)]
+pub fn is_device(file: *const c_void) -> bool {
+    let inode: *const c_void = member!(file, file_inode);
+    member!(u16, inode, inode_mode) & S_IFMT == S_IFCHR
+}
+
+/// Magic number of what has a descriptor and no file (`ANON_INODE_FS_MAGIC`, include/uapi/linux/magic.h).
+const ANONYMOUS: u64 = 0x0904_1934;
+/// How the names of watches begin there, and how long they are: `inotify` and `[fanotify]`.
+const WATCHES: [(u32, u64); 2] =
+    [(7, u64::from_le_bytes(*b"inotify\0")), (10, u64::from_le_bytes(*b"[fanotif"))];
+
+/// Whether a descriptor tells what others do with files.
+#[inline(always)]
+pub fn is_watch(file: *const c_void) -> bool {
+    let dentry: *const c_void = member!(file, file_path_dentry);
+    let len: u32 = member!(dentry, dentry_name_len);
+    if len != WATCHES[0].0 && len != WATCHES[1].0 {
+        return false;
+    }
+    let name: u64 = peek(member!(u64, dentry, dentry_name_text));
+    WATCHES.contains(&(len, name)) && magic(dentry as u64) == ANONYMOUS
+}

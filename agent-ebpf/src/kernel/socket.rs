@@ -1,0 +1,45 @@
+//! Sockets: their families and kinds, and the files that they have.
+
+use core::{ffi::c_void, ptr};
+
+use aya_ebpf::helpers::generated::bpf_sock_from_file;
+
+pub const AF_UNSPEC: u16 = 0;
+pub const AF_UNIX: u16 = 1;
+pub const AF_INET: u16 = 2;
+pub const AF_INET6: u16 = 10;
+pub const AF_NETLINK: u16 = 16;
+pub const SOCK_STREAM: u16 = 1;
+pub const SOCK_DGRAM: u16 = 2;
+pub const SOCK_RAW: u16 = 3;
+pub const SOCK_SEQPACKET: u16 = 5;
+pub const IPPROTO_TCP: u32 = 6;
+pub const IPPROTO_UDP: u32 = 17;
+pub const IPPROTO_MPTCP: u32 = 262;
+
+/// Whether a socket is one of the internet families.
+#[inline(always)]
+pub fn is_internet(sk: *const c_void) -> bool {
+    let family: u16 = member!(sk, sock_family);
+    family == AF_INET || family == AF_INET6
+}
+
+/// Whether a socket is one for datagrams of the internet families.
+#[inline(always)]
+pub fn is_datagrams(sk: *const c_void) -> bool {
+    member!(u16, sk, sock_kind) == SOCK_DGRAM && is_internet(sk)
+}
+
+/// The inode of a socket's descriptor; null for a socket of the kernel's own, which has none.
+#[inline(always)]
+pub fn socket_inode(sock: *const c_void) -> *const c_void {
+    let file: *const c_void = member!(sock, socket_file);
+    if file.is_null() { ptr::null() } else { member!(file, file_inode) }
+}
+
+/// The socket of a file that the verifier has typed; null where the file is none's.
+#[inline(always)]
+pub fn socket_of(file: *const c_void) -> *const c_void {
+    // SAFETY: the file is a pointer that the verifier has typed.
+    unsafe { bpf_sock_from_file(file.cast_mut().cast()) }.cast_const().cast()
+}
