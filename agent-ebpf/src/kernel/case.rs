@@ -1,6 +1,6 @@
 //! File systems to which names that differ in case alone are one.
 
-use super::{cast, magic, parent};
+use super::path::{magic, parent};
 
 /// `DCACHE_OP_COMPARE` (include/linux/dcache.h): the file system compares names in a way of its own.
 const OWN_COMPARE: u32 = 2;

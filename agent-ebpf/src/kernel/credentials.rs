@@ -2,8 +2,7 @@
 
 use core::ffi::c_void;
 
-use super::{current, load};
-use crate::{member, offset};
+use super::{access::load, task::current};
 
 /// Whether the running task acts with credentials that are not its own: the kernel put others in their
 /// place to do its own work (`override_creds`), as overlayfs does.

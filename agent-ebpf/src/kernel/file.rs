@@ -2,7 +2,10 @@
 
 use core::ffi::c_void;
 
-use super::{magic, peek};
+use super::{
+    access::{peek, words},
+    path::magic,
+};
 
 /// `FMODE_READ` (include/linux/fs.h).
 pub const FMODE_READ: u32 = 1;
@@ -81,4 +84,34 @@ pub fn is_watch(file: *const c_void) -> bool {
     }
     let name: u64 = peek(member!(u64, dentry, dentry_name_text));
     WATCHES.contains(&(len, name)) && magic(dentry as u64) == ANONYMOUS
+}
+
+/// A `struct file` that the verifier has typed, where the kernel can type addresses.
+#[derive(Clone, Copy)]
+pub struct OpenFile(pub *const c_void);
+
+impl OpenFile {
+    /// Address of its mount.
+    #[inline(always)]
+    pub fn mount(self) -> u64 {
+        member!(self.0, file_path_mnt)
+    }
+
+    /// Its dentry.
+    #[inline(always)]
+    pub fn dentry(self) -> *const c_void {
+        member!(self.0, file_path_dentry)
+    }
+
+    /// Address of the dentry's parent, and hash and length of its name; zeroes where it lost its name.
+    #[inline(always)]
+    pub fn name(self) -> (u64, u64) {
+        let dentry = self.dentry();
+        if member!(u64, dentry, dentry_hash_pprev) == 0 {
+            return (0, 0);
+        }
+        // They lie side by side: the daemon checks it.
+        let [parent, name] = words(dentry as u64 + offset!(dentry_parent));
+        (parent, name)
+    }
 }

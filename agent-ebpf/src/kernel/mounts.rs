@@ -1,6 +1,6 @@
 //! Mounts and the file systems that they are of.
 
-use super::{Place, cast, current, peek};
+use super::{access::peek, path::Place, task::current};
 
 /// The address of the first mount above a mount, and the dentry that it is mounted on: `None` at the
 /// root of the namespace.

@@ -2,6 +2,7 @@
 
 use core::{ffi::c_void, ptr};
 
+use agent_common::offsets::RESET;
 use aya_ebpf::helpers::generated::bpf_sock_from_file;
 
 pub const AF_UNSPEC: u16 = 0;
@@ -42,4 +43,25 @@ pub fn socket_inode(sock: *const c_void) -> *const c_void {
 pub fn socket_of(file: *const c_void) -> *const c_void {
     // SAFETY: the file is a pointer that the verifier has typed.
     unsafe { bpf_sock_from_file(file.cast_mut().cast()) }.cast_const().cast()
+}
+
+/// Resets a connection: its peer is told, and whoever waits at this end gets `ECONNABORTED` (`bpf_sock_destroy`,
+/// net/core/filter.c). For iterators over sockets alone, and the socket that their context has.
+#[inline(always)]
+pub fn reset(sock: *const c_void) {
+    // SAFETY: the verifier sees to it that the pointer is such a socket's; the loader puts the function in the
+    // place of this call.
+    unsafe {
+        core::arch::asm!(
+            "call {reset}",
+            reset = const RESET,
+            inlateout("r1") sock => _,
+            lateout("r0") _,
+            lateout("r2") _,
+            lateout("r3") _,
+            lateout("r4") _,
+            lateout("r5") _,
+            options(nostack),
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use super::{current, peek};
+use super::{access::peek, task::current};
 
 /// Places in `struct pid` and `struct signal_struct` (`enum pid_type`, include/linux/pid_types.h).
 const PROCESS: u64 = 1;

@@ -1,0 +1,71 @@
+//! Tasks.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
+
+use super::access::{cast, peek};
+
+/// A kernel task, typed by the verifier.
+#[derive(Clone, Copy)]
+pub struct Task(pub *const c_void);
+
+/// The task that runs.
+#[inline(always)]
+pub fn current() -> Task {
+    // SAFETY: the helper has no precondition.
+    Task(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+}
+
+/// Address of the running task's parent.
+#[inline(always)]
+pub fn parent_of_current() -> u64 {
+    member!(u64, current().0, task_real_parent)
+}
+
+/// Whether the task has any local storage: without it, it has no tag. One load, no helper.
+#[inline(always)]
+pub fn has_storage(task: Task) -> bool {
+    member!(u64, task.0, task_bpf_storage) != 0
+}
+
+/// The first value that any program keeps with a task, where the kernel can type addresses: the address of its
+/// map, and its first two words; `None` where there is none.
+#[inline(always)]
+pub fn first_storage(task: Task) -> Option<(u64, u64, u64)> {
+    let storage: *const c_void = member!(task.0, task_bpf_storage);
+    if storage.is_null() {
+        return None;
+    }
+    // `hlist_head` and `hlist_node` are a pointer each at first.
+    let node: u64 = member!(storage, storage_list);
+    if node == 0 {
+        return None;
+    }
+    let value = cast(node + offset!(storage_node_sdata), offset!(types.words));
+    Some((
+        member!(value, storage_data_smap),
+        member!(value, storage_data_data),
+        member!(value, storage_data_second),
+    ))
+}
+
+/// The task that a folder of procfs stands for, as an address; zero if none.
+#[inline(always)]
+pub fn procfs_task(dentry: u64) -> u64 {
+    let inode: u64 = read!(dentry at dentry, offset!(dentry_inode));
+    if inode == 0 {
+        return 0;
+    }
+    let proc_inode = inode - offset!(proc_inode_vfs);
+    let pid: u64 = peek(proc_inode + offset!(proc_inode_pid));
+    if pid == 0 {
+        return 0;
+    }
+    // `tasks[PIDTYPE_PID]`, the first of the lists: `struct pid`, include/linux/pid.h.
+    let link: u64 = peek(pid + offset!(pid_tasks));
+    if link == 0 {
+        return 0;
+    }
+    link - offset!(task_pid_links)
+}
