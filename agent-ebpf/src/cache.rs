@@ -11,7 +11,7 @@ mod entry;
 mod file;
 mod folder;
 
-pub use basis::{Allowed, Basis, epoch, stamp};
-pub use endpoint::{allows_endpoint, keep_endpoint};
-pub use file::{allows, keep};
-pub use folder::{Folder, folder, keep_folder, keep_rights};
+pub(crate) use basis::{Allowed, Basis, epoch, stamp};
+pub(crate) use endpoint::{allows_endpoint, keep_endpoint};
+pub(crate) use file::{allows, keep};
+pub(crate) use folder::{Folder, folder, keep_folder, keep_rights};

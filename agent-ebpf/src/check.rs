@@ -12,12 +12,12 @@ mod judge;
 mod option;
 mod socket;
 
-pub use act::{refuse, refuse_without_standing};
-pub use endpoint::endpoint;
-pub use file::{allows, allows_any_name, file, is_known, name, set_id};
-pub use gain::refuse_gain;
-pub use option::{IP, IPV6, ROUTES, refuse_option, refuse_way, way};
-pub use socket::{
+pub(crate) use act::{refuse, refuse_without_standing};
+pub(crate) use endpoint::endpoint;
+pub(crate) use file::{allows, allows_any_name, file, is_known, name, set_id};
+pub(crate) use gain::refuse_gain;
+pub(crate) use option::{IP, IPV6, ROUTES, refuse_option, refuse_way, way};
+pub(crate) use socket::{
     UNSENT, about, by_roles, conclude, flush, foreign, is_lost, may_exist, pending_now, socket,
     socket_used, used_now, without_tool,
 };

@@ -22,7 +22,7 @@ fn known_dentry() -> u64 {
 
 /// Remembers the control socket, which listens at a socket's address. The daemon has it told before it listens.
 #[inline(always)]
-pub fn remember(sk: *const c_void) {
+pub(crate) fn remember(sk: *const c_void) {
     if member!(u16, sk, sock_family) == AF_UNIX
         && let Some(slot) = CONTROL_SOCKET.get_ptr_mut(0)
     {
@@ -35,7 +35,7 @@ pub fn remember(sk: *const c_void) {
 /// Writes down on a new connection which session makes it, if it is one to the control socket. Where that is not
 /// known, every connection may be.
 #[inline(always)]
-pub fn note_connector(tag: &Tag, listener: *const c_void, accepted: *const c_void) -> i32 {
+pub(crate) fn note_connector(tag: &Tag, listener: *const c_void, accepted: *const c_void) -> i32 {
     let known = known_dentry();
     if known != 0 && Place::peek(listener as u64 + offset!(unix_path)).dentry != known {
         return 0;
@@ -48,7 +48,7 @@ pub fn note_connector(tag: &Tag, listener: *const c_void, accepted: *const c_voi
 /// Whether a socket is a connection to the control socket that the session did not make: it came from outside, with
 /// the authority of who made it.
 #[inline(always)]
-pub fn is_foreign(tag: &Tag, sk: *const c_void) -> bool {
+pub(crate) fn is_foreign(tag: &Tag, sk: *const c_void) -> bool {
     if socket_owner::of(sk).is_some_and(|owner| owner.tag.session == tag.session) {
         return false;
     }

@@ -35,7 +35,7 @@ const HEADER: usize = size_of::<EventHeader>();
 /// The largest event: the header and three paths.
 const LARGEST: u64 = (HEADER + 3 * PATH_BYTES) as u64;
 
-shared!(pub fn report_file(tag: *const Tag, area: *mut Scratch, request: *const FileRequest, found: u64, to: *const Place) -> u32, otherwise 0);
+shared!(pub(crate) fn report_file(tag: *const Tag, area: *mut Scratch, request: *const FileRequest, found: u64, to: *const Place) -> u32, otherwise 0);
 
 /// Reports a refused operation on a file. The work area holds the walk of the request's place.
 #[unsafe(no_mangle)]
@@ -74,7 +74,7 @@ extern "C" fn shared_report_file(
 
 /// Reports a refused operation on a network endpoint.
 #[inline(always)]
-pub fn endpoint(tag: &Tag, endpoint: &Endpoint, generation: u32, reason: u32) {
+pub(crate) fn endpoint(tag: &Tag, endpoint: &Endpoint, generation: u32, reason: u32) {
     let Some(area) = scratch::acquire() else { return lost(tag) };
     let header = begin(tag, area, generation, reason);
     header.operation = endpoint.operation as u8;
@@ -89,7 +89,7 @@ pub fn endpoint(tag: &Tag, endpoint: &Endpoint, generation: u32, reason: u32) {
 
 /// Reports any other refused act.
 #[inline(always)]
-pub fn act(tag: &Tag, act: &Act, generation: u32, reason: u32) {
+pub(crate) fn act(tag: &Tag, act: &Act, generation: u32, reason: u32) {
     let Some(area) = scratch::acquire() else { return lost(tag) };
     let header = begin(tag, area, generation, reason);
     header.operation = act.operation as u8;
@@ -101,7 +101,7 @@ pub fn act(tag: &Tag, act: &Act, generation: u32, reason: u32) {
 
 /// Reports a refused abstract unix socket: `len` bytes of its name, at `name`.
 #[inline(never)]
-pub fn abstract_socket(tag: &Tag, act: &Act, name: u64, len: u64) {
+pub(crate) fn abstract_socket(tag: &Tag, act: &Act, name: u64, len: u64) {
     let Some(area) = scratch::acquire() else { return lost(tag) };
     let header = begin(tag, area, 0, Reason::NoTool as u32);
     header.operation = act.operation as u8;
@@ -208,7 +208,7 @@ fn has_share(tag: &Tag, more: u64) -> bool {
 /// Tells the daemon that no task of the slot's session is left. Wakes it each time, whatever it has read so far. The
 /// canary's is waited for by who started it.
 #[inline(always)]
-pub fn deserted(tag: &Tag) {
+pub(crate) fn deserted(tag: &Tag) {
     if tag.slot.0 != Slot::CANARY.0 {
         // Where there is no room, the daemon has yet to look at all of them.
         let _ = VACANCIES.output(tag.slot.0, u64::from(BPF_RB_FORCE_WAKEUP));
@@ -218,7 +218,7 @@ pub fn deserted(tag: &Tag) {
 /// Counts an event that could not be delivered, and has the daemon look at the counts, also where the ring has nothing
 /// else in it.
 #[inline(always)]
-pub fn lost(tag: &Tag) {
+pub(crate) fn lost(tag: &Tag) {
     if let Some(counter) = LOST_EVENTS.get_ptr_mut(tag.slot.0) {
         atomic::add(counter, 1);
     }

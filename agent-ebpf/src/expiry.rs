@@ -19,13 +19,13 @@ const NEAR: u64 = 100_000_000;
 /// The time for a decision on a session, as its entry was at an epoch: before its nearest expiry and its own, if
 /// both are to come. Zero where it is only known that neither is near.
 #[inline(always)]
-pub fn time(session: &Session, epoch: u32) -> BootNanos {
+pub(crate) fn time(session: &Session, epoch: u32) -> BootNanos {
     if is_unhurried(session, epoch) { BootNanos(0) } else { by_clock(session, epoch) }
 }
 
 /// Whether the nearest expiry of a session's tools and its own are to come.
 #[inline(always)]
-pub fn is_to_come(session: &Session, epoch: u32) -> bool {
+pub(crate) fn is_to_come(session: &Session, epoch: u32) -> bool {
     if is_unhurried(session, epoch) {
         return true;
     }
@@ -35,7 +35,7 @@ pub fn is_to_come(session: &Session, epoch: u32) -> bool {
 
 /// Whether the clock said lately that no expiry is near.
 #[inline(always)]
-pub fn is_unhurried(session: &Session, epoch: u32) -> bool {
+pub(crate) fn is_unhurried(session: &Session, epoch: u32) -> bool {
     // SAFETY: a reference is valid.
     let seen = unsafe { ptr::read_volatile(&raw const session.unhurried) };
     // An entry that was written since has another epoch: then the difference is large.

@@ -9,7 +9,7 @@ use crate::{kernel, maps::GIVEN_FILES};
 
 /// Whether the session was given a file, to do that with it. Inlined: see [`crate::shared!`].
 #[inline(always)]
-pub fn is(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
+pub(crate) fn is(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
     let identity = kernel::identity(inode);
     let key = GivenKey { session: tag.session, inode: identity.address };
     // SAFETY: an entry lives as long as its session; one that is reused meanwhile names another inode.

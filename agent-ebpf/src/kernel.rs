@@ -17,27 +17,29 @@ mod socket;
 mod task;
 mod terminals;
 
-pub use access::{argument, constant, copy, load, member, now, opaque, peek, unknown_zero, word};
-pub use case::ignores_case;
-pub use credentials::{acts_for_another, gains_privilege, is_ring_worker};
-pub use file::{
+pub(crate) use access::{
+    argument, constant, copy, load, member, now, opaque, peek, unknown_zero, word,
+};
+pub(crate) use case::ignores_case;
+pub(crate) use credentials::{acts_for_another, gains_privilege, is_ring_worker};
+pub(crate) use file::{
     FMODE_EXEC, FMODE_READ, FMODE_WRITE, MAY_APPEND, MAY_READ, MAY_WRITE, O_TMPFILE, OpenFile,
     S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, gives_privilege, is_backing,
     is_device, is_socket, is_watch,
 };
-pub use mounts::{
+pub(crate) use mounts::{
     FileSystem, is_internal, is_readonly, mount_root, mounted_on, namespace_of, own_mounts,
 };
-pub use path::{
+pub(crate) use path::{
     Changes, Place, identity, inode_of, is_unhashed, magic, number_and_generation, parent,
     parent_and_name,
 };
-pub use socket::{
+pub(crate) use socket::{
     AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, AF_UNSPEC, IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP,
     SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, is_datagrams, is_internet, reset,
     socket_inode, socket_of,
 };
-pub use task::{Task, current, first_storage, has_storage, parent_of_current, procfs_task};
-pub use terminals::{
+pub(crate) use task::{Task, current, first_storage, has_storage, parent_of_current, procfs_task};
+pub(crate) use terminals::{
     SignalOwner, first_member, foreground, leader, member_at, next_member, signal_owner,
 };

@@ -19,13 +19,13 @@ use agent_common::{
 };
 
 /// Magic number of procfs (`PROC_SUPER_MAGIC`, include/uapi/linux/magic.h).
-pub const PROCFS: u64 = 0x9fa0;
+pub(crate) const PROCFS: u64 = 0x9fa0;
 /// Edges that the longest name takes.
 const CHUNKS: u32 = NAME_BYTES.div_ceil(CHUNK_BYTES) as u32;
 
 /// Starts both matches at their roots.
 #[inline(always)]
-pub fn begin(area: *mut Scratch) {
+pub(crate) fn begin(area: *mut Scratch) {
     // SAFETY: the area is ours until it is released.
     let s = unsafe { &mut *area };
     let slot = s.slot;
@@ -66,7 +66,7 @@ fn find(s: &Scratch) -> Option<&'static Edge> {
 
 /// Takes all components, from where the positions are; leaves the folder's positions too.
 #[inline(always)]
-pub fn descend(area: *mut Scratch) {
+pub(crate) fn descend(area: *mut Scratch) {
     // SAFETY: the area is ours until it is released.
     unsafe { (*area).odd = 0 };
     // Two steps for each component: one for the shared rules, one for the session's own.
@@ -278,6 +278,6 @@ fn affix(s: &mut Scratch, component: &Component, node: u32, kind: u32) -> Option
 /// Whether the shared rules or the session's own say something of names below the path that was
 /// matched: then the whole folder can't be moved as one.
 #[inline(always)]
-pub fn has_rules_below(s: &Scratch) -> bool {
+pub(crate) fn has_rules_below(s: &Scratch) -> bool {
     s.positions[0].leads_on() || s.positions[1].leads_on()
 }

@@ -39,7 +39,7 @@ struct Wanted {
 /// A mount by which the dentry can be reached, as an address: the one after `skip` others; zero if there are
 /// no more. `readonly` is not zero where those count too by which nothing can be changed.
 #[inline(always)]
-pub fn of(dentry: u64, skip: u64, readonly: u64) -> u64 {
+pub(crate) fn of(dentry: u64, skip: u64, readonly: u64) -> u64 {
     find_mount(&Wanted { dentry, skip, readonly })
 }
 

@@ -8,20 +8,20 @@ use crate::maps::OBJECT_OWNERS;
 
 /// Whether a process of the session made the object at that address.
 #[inline(always)]
-pub fn is_own(address: u64, tag: &Tag) -> bool {
+pub(crate) fn is_own(address: u64, tag: &Tag) -> bool {
     // SAFETY: an entry that goes meanwhile is of an object that is being freed.
     unsafe { OBJECT_OWNERS.get(address) }.is_some_and(|owner| owner.session == tag.session)
 }
 
 /// Writes down the session that makes the object; `false` when there is no room.
 #[inline(always)]
-pub fn set(address: u64, owner: &Tag) -> bool {
+pub(crate) fn set(address: u64, owner: &Tag) -> bool {
     OBJECT_OWNERS.insert(address, *owner, 0).is_ok()
 }
 
 /// Forgets an object.
 #[inline(always)]
-pub fn forget(address: u64) {
+pub(crate) fn forget(address: u64) {
     // Most have no owner.
     let _ = OBJECT_OWNERS.remove(address);
 }

@@ -22,7 +22,7 @@ const HEADERS: usize = 8;
 
 /// Of `BPF_CGROUP_INET_EGRESS`: one lets the packet pass, zero drops it, and its sender gets `EPERM`.
 #[cgroup_skb(egress)]
-pub fn egress(context: SkBuffContext) -> i32 {
+pub(crate) fn egress(context: SkBuffContext) -> i32 {
     i32::from(!is_routed(&context))
 }
 

@@ -11,7 +11,7 @@ use crate::{
 /// Never attached: run by `BPF_PROG_TEST_RUN`. Writes down the root dentry of the task that runs it, and
 /// the task's process id as read through the offsets, for the daemon to check.
 #[raw_tracepoint(tracepoint = "sys_enter")]
-pub fn probe(_context: RawTracePointContext) -> i32 {
+pub(crate) fn probe(_context: RawTracePointContext) -> i32 {
     let task = kernel::current().0 as u64;
     let fs: u64 = peek(task + offset!(task_fs));
     let root = Place::peek(fs + offset!(fs_root));

@@ -10,13 +10,13 @@ use crate::{
 /// Adds to the count of the slot's tasks, wrapping, as long as the slot is the tag's session's. Returns how many
 /// there were: of several that end at once, one finds itself the last.
 #[inline(always)]
-pub fn count(tag: &Tag, more: u64) -> Option<u64> {
+pub(crate) fn count(tag: &Tag, more: u64) -> Option<u64> {
     SESSIONS_BY_SLOT.get(tag.slot.0).filter(|session| session.id == tag.session)?;
     TASK_COUNTS.get_ptr_mut(tag.slot.0).map(|counter| atomic::add(counter, more))
 }
 
 /// Whether the session makes no task now, since the daemon looks through its processes.
 #[inline(always)]
-pub fn are_forks_held(tag: &Tag) -> bool {
+pub(crate) fn are_forks_held(tag: &Tag) -> bool {
     FORKS_HELD.get(tag.slot.0).is_some_and(|until| kernel::now().0 < *until)
 }

@@ -25,7 +25,7 @@ const OWN_V6: Address = Address([0, 1u64.to_be()]);
 /// `ip6_datagram_connect`, net/ipv6/datagram.c; `udpv6_sendmsg`, net/ipv6/udp.c). `None` where that can't be told:
 /// a device, or something beside a message, lays down the source.
 #[inline(always)]
-pub fn reached(sk: *const c_void, address: Address, has_control: bool) -> Option<Address> {
+pub(crate) fn reached(sk: *const c_void, address: Address, has_control: bool) -> Option<Address> {
     if address == Address([0; 2]) {
         let is_v6 = member!(u16, sk, sock_family) == AF_INET6;
         return Some(if is_v6 && is_v4(local_address(sk)) { OWN_V4 } else { OWN_V6 });
@@ -50,7 +50,7 @@ fn is_v4(address: Address) -> bool {
 
 /// The address that a socket is bound to.
 #[inline(always)]
-pub fn local_address(sk: *const c_void) -> Address {
+pub(crate) fn local_address(sk: *const c_void) -> Address {
     if member!(u16, sk, sock_family) == AF_INET {
         Address::v4(member!(sk, sock_rcv_saddr))
     } else {
@@ -60,7 +60,7 @@ pub fn local_address(sk: *const c_void) -> Address {
 
 /// A socket's local end; of one that was reset, what it was: data that came before may still wait there.
 #[inline(always)]
-pub fn local_end(sk: *const c_void) -> Endpoint {
+pub(crate) fn local_end(sk: *const c_void) -> Endpoint {
     let mut port: u16 = member!(sk, sock_num);
     if port == 0
         && let Some(owner) = socket_owner::of(sk)
@@ -72,7 +72,7 @@ pub fn local_end(sk: *const c_void) -> Endpoint {
 
 /// Where a socket is connected to; where it sent to last if it is not.
 #[inline(always)]
-pub fn remote_end(sk: *const c_void) -> Endpoint {
+pub(crate) fn remote_end(sk: *const c_void) -> Endpoint {
     let port = u16::from_be(member!(sk, sock_dport));
     if port == 0 {
         return match socket_owner::of(sk) {
@@ -91,7 +91,7 @@ pub fn remote_end(sk: *const c_void) -> Endpoint {
 /// Where datagrams go of which the first part waits in the socket for the rest (`MSG_MORE`, `UDP_CORK`), if any does:
 /// it was laid down with the first part (`udp_push_pending_frames`, net/ipv4/udp.c and net/ipv6/udp.c).
 #[inline(always)]
-pub fn pending_end(sk: *const c_void) -> Option<Endpoint> {
+pub(crate) fn pending_end(sk: *const c_void) -> Option<Endpoint> {
     let at = sk as u64;
     let (address, port) = match kernel::word(at + offset!(udp_pending)) as u32 as u16 {
         0 => return None,

@@ -18,34 +18,34 @@ use crate::{
 };
 
 /// [`Owner::roles`]: it was connected, or sent to an address.
-pub const CONNECTS: u32 = 1;
+pub(crate) const CONNECTS: u32 = 1;
 /// [`Owner::roles`]: it was bound to a port of the session's choice, or listens.
-pub const LISTENS: u32 = 2;
+pub(crate) const LISTENS: u32 = 2;
 /// [`Owner::roles`]: it was connected to a unix socket that is not the session's own.
-pub const REACHES: u32 = 4;
+pub(crate) const REACHES: u32 = 4;
 /// The roles of [`Owner::roles`]; the bits above count changes, so that who judges a socket sees that one came
 /// meanwhile.
-pub const ROLES: u32 = 7;
+pub(crate) const ROLES: u32 = 7;
 /// One change.
 const CHANGE: u32 = ROLES + 1;
 
 impl Owner {
     /// Of a new socket.
     #[inline(always)]
-    pub fn new(tag: &Tag) -> Self {
+    pub(crate) fn new(tag: &Tag) -> Self {
         Self { tag: *tag, stamp: 0, peer: Address([0; 2]), port: 0, local_port: 0, roles: 0 }
     }
 
     /// For which state of authority it was found usable, as it is now.
     #[inline(always)]
-    pub fn stamp_now(&self) -> u64 {
+    pub(crate) fn stamp_now(&self) -> u64 {
         // SAFETY: a reference is valid; volatile, so that it is read before what it answers for.
         unsafe { (&raw const self.stamp).read_volatile() }
     }
 
     /// The roles and how often they changed, as they are now.
     #[inline(always)]
-    pub fn roles_now(&self) -> u32 {
+    pub(crate) fn roles_now(&self) -> u32 {
         // SAFETY: as above.
         unsafe { (&raw const self.roles).read_volatile() }
     }
@@ -60,7 +60,7 @@ impl Owner {
 
     /// Keeps that the socket was found usable, by these roles, unless they changed meanwhile.
     #[inline(always)]
-    pub fn settle(&mut self, stamp: u64, roles: u32) {
+    pub(crate) fn settle(&mut self, stamp: u64, roles: u32) {
         let before = self.stamp_now();
         // What changes the roles forgets the stamp afterwards: either that comes after this, or the change is seen.
         atomic::replace(&raw mut self.stamp, before, stamp);
@@ -81,7 +81,7 @@ const TAKEN: u64 = u64::MAX;
 
 /// The owner of the socket, which is a pointer that the verifier has typed, or null.
 #[inline(always)]
-pub fn of(sock: *const c_void) -> Option<&'static mut Owner> {
+pub(crate) fn of(sock: *const c_void) -> Option<&'static mut Owner> {
     if sock.is_null() {
         return None;
     }
@@ -106,7 +106,7 @@ fn kept(sock: *const c_void) -> Option<*mut KeptOwner> {
 /// Writes down the session that made a new socket. When memory is short it stays without an owner, and is then
 /// a stranger to its own session.
 #[inline(always)]
-pub fn set(sock: *const c_void, tag: &Tag) {
+pub(crate) fn set(sock: *const c_void, tag: &Tag) {
     // SAFETY: the socket is a pointer that the verifier has typed.
     let cookie = unsafe { bpf_get_socket_cookie(sock.cast_mut()) };
     let kept = SOCKETS.at(cookie as u32);
@@ -140,7 +140,7 @@ fn is_alive(sock: u64, cookie: u64) -> bool {
 
 /// Adds a role to a socket that the session made; another's is judged without.
 #[inline(always)]
-pub fn add_role(sock: *const c_void, tag: &Tag, role: u32) {
+pub(crate) fn add_role(sock: *const c_void, tag: &Tag, role: u32) {
     if let Some(owner) = of(sock)
         && owner.tag.session == tag.session
         && owner.roles_now() & role == 0
@@ -152,7 +152,7 @@ pub fn add_role(sock: *const c_void, tag: &Tag, role: u32) {
 /// Writes down that a socket that the session made is bound or listens, so that connections which it accepts have
 /// an owner from the first.
 #[inline(always)]
-pub fn note_listening(sock: *const c_void, tag: &Tag) {
+pub(crate) fn note_listening(sock: *const c_void, tag: &Tag) {
     if sock.is_null() {
         return;
     }
@@ -171,7 +171,7 @@ pub fn note_listening(sock: *const c_void, tag: &Tag) {
 
 /// Writes down where a socket that the session made is connected or sends to.
 #[inline(always)]
-pub fn note_peer(sock: *const c_void, tag: &Tag, peer: Address, port: u16) {
+pub(crate) fn note_peer(sock: *const c_void, tag: &Tag, peer: Address, port: u16) {
     if let Some(owner) = of(sock)
         && owner.tag.session == tag.session
         && (owner.roles_now() & CONNECTS == 0 || owner.peer != peer || owner.port != port)

@@ -14,7 +14,7 @@ use aya_ebpf::{
 /// The definition as the loader finds it in the object's BTF: never read by the program itself. What a
 /// listening socket has is copied for each connection that it accepts.
 #[repr(C)]
-pub struct SocketStorage<T> {
+pub(crate) struct SocketStorage<T> {
     r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
     key: *const i32,
     value: *const T,
@@ -27,7 +27,7 @@ unsafe impl<T> Sync for SocketStorage<T> {}
 
 impl<T> SocketStorage<T> {
     /// The definition.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             r#type: ptr::null(),
             key: ptr::null(),
@@ -39,13 +39,13 @@ impl<T> SocketStorage<T> {
 
     /// The value of a socket, which is a pointer that the verifier has typed; null where it has none.
     #[inline(always)]
-    pub fn get(&self, sock: *const c_void) -> *mut T {
+    pub(crate) fn get(&self, sock: *const c_void) -> *mut T {
         self.look_up(sock, ptr::null_mut(), 0)
     }
 
     /// The socket's value, made from `value` if it has none; null when the kernel is out of memory.
     #[inline(always)]
-    pub fn get_or_create(&self, sock: *const c_void, value: &mut T) -> *mut T {
+    pub(crate) fn get_or_create(&self, sock: *const c_void, value: &mut T) -> *mut T {
         self.look_up(sock, value, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
     }
 

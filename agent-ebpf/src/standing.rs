@@ -15,14 +15,14 @@ use crate::{
 
 /// The generation of the policy in force.
 #[inline(always)]
-pub fn generation() -> u32 {
+pub(crate) fn generation() -> u32 {
     maps::active() as u32
 }
 
 /// The epoch of the task's session, if what is kept of its authority answers: not past the nearest expiry of its tools
 /// or its own, nor where the slot is another session's.
 #[inline(always)]
-pub fn live_epoch(tag: &Tag) -> Option<u32> {
+pub(crate) fn live_epoch(tag: &Tag) -> Option<u32> {
     let session = SESSIONS_BY_SLOT.get(tag.slot.0)?;
     let epoch = cache::epoch(session);
     (session.id == tag.session && expiry::is_to_come(session, epoch)).then_some(epoch)
@@ -30,7 +30,7 @@ pub fn live_epoch(tag: &Tag) -> Option<u32> {
 
 /// What a decision for a session rests on.
 #[inline(always)]
-pub fn basis(tag: &Tag) -> Basis {
+pub(crate) fn basis(tag: &Tag) -> Basis {
     let epoch = live_epoch(tag).unwrap_or(0);
     Basis { generation: generation(), epoch, changes: Changes::now() }
 }
@@ -38,20 +38,20 @@ pub fn basis(tag: &Tag) -> Basis {
 /// What an answer for a socket rests on: the policy and the state of the session's authority. Zero when the
 /// answer has to be found anew: an expiry is past.
 #[inline(always)]
-pub fn stamp(tag: &Tag) -> u64 {
+pub(crate) fn stamp(tag: &Tag) -> u64 {
     live_epoch(tag).map_or(0, |epoch| cache::stamp(generation(), epoch))
 }
 
 /// The verdict for a refusal: nothing in audit mode, unless the session may do nothing at all.
 #[inline(always)]
-pub fn carried_out(tag: &Tag, error: i32) -> i32 {
+pub(crate) fn carried_out(tag: &Tag, error: i32) -> i32 {
     if audited(tag) { 0 } else { error }
 }
 
 /// Whether a refusal is only reported: in audit mode, while the session is active (one that has ended or
 /// is quarantined may do nothing at all).
 #[inline(always)]
-pub fn audited(tag: &Tag) -> bool {
+pub(crate) fn audited(tag: &Tag) -> bool {
     SESSIONS_BY_SLOT.get(tag.slot.0).is_some_and(|session| {
         session.id == tag.session
             && session.state == State::Active as u32
@@ -61,7 +61,7 @@ pub fn audited(tag: &Tag) -> bool {
 
 /// Whether everything is refused to the session until an operator resumes it.
 #[inline(always)]
-pub fn is_quarantined(tag: &Tag) -> bool {
+pub(crate) fn is_quarantined(tag: &Tag) -> bool {
     SESSIONS_BY_SLOT.get(tag.slot.0).is_some_and(|session| {
         session.id == tag.session && session.state == State::Quarantined as u32
     })
@@ -69,14 +69,14 @@ pub fn is_quarantined(tag: &Tag) -> bool {
 
 /// Whether the session may use its authority at all: it has not ended, its time is not up, and it is not quarantined.
 #[inline(always)]
-pub fn has_standing(tag: &Tag) -> bool {
+pub(crate) fn has_standing(tag: &Tag) -> bool {
     standing(tag) == 0
 }
 
 /// Zero if the session may use its authority at all, else the number of the reason why it may not: it has ended, its
 /// time is up, or it is quarantined.
 #[inline(always)]
-pub fn standing(tag: &Tag) -> u32 {
+pub(crate) fn standing(tag: &Tag) -> u32 {
     judge_standing(tag)
 }
 

@@ -16,19 +16,19 @@ use crate::{
 
 /// The running task's tag; `None`, after one load, for nearly everybody on the host.
 #[inline(always)]
-pub fn current() -> Option<Tag> {
+pub(crate) fn current() -> Option<Tag> {
     if is_surely_untagged() { None } else { look_up() }
 }
 
 /// As [`current`], for who saw already that the task [may have a tag](is_surely_untagged).
 #[inline(always)]
-pub fn look_up() -> Option<Tag> {
+pub(crate) fn look_up() -> Option<Tag> {
     look_up_by(by_helper)
 }
 
 /// As [`current`], but `None` also where the kernel can't tell just then: for who takes that for a refusal.
 #[inline(always)]
-pub fn told() -> Option<Tag> {
+pub(crate) fn told() -> Option<Tag> {
     if is_surely_untagged() {
         return None;
     }
@@ -51,7 +51,7 @@ fn look_up_by(ask: impl Fn(Task) -> Option<Tag>) -> Option<Tag> {
 /// The running task's tag by plain loads, without the helper's 99 instructions: where it is the first that a program
 /// keeps with the task, as it is where no other program keeps anything; else `None`.
 #[inline(always)]
-pub fn at_a_glance() -> Option<Tag> {
+pub(crate) fn at_a_glance() -> Option<Tag> {
     if offset!(storage_is_plain) == 0 {
         return None;
     }
@@ -63,7 +63,7 @@ pub fn at_a_glance() -> Option<Tag> {
 
 /// Whether the running task has no tag, as far as one load tells.
 #[inline(always)]
-pub fn is_surely_untagged() -> bool {
+pub(crate) fn is_surely_untagged() -> bool {
     member!(u64, kernel::current().0, task_hint) == 0
 }
 
@@ -122,7 +122,7 @@ fn note_process(tag: &Tag) {
 
 /// A task's tag.
 #[inline(always)]
-pub fn of(task: Task) -> Option<Tag> {
+pub(crate) fn of(task: Task) -> Option<Tag> {
     if is_storage_lost() {
         // SAFETY: an entry lives as long as its task, which a hook's argument keeps.
         return unsafe { TAGS_BY_TASK.get(task.0 as u64) }.copied();
@@ -157,7 +157,7 @@ fn by_list(task: Task) -> Option<Tag> {
 /// What the daemon is told of a task that an iterator comes to, if it is tagged. In an iterator the helper gives
 /// nothing on any kernel where the storage is busy.
 #[inline(always)]
-pub fn record(task: Task) -> Option<TaskRecord> {
+pub(crate) fn record(task: Task) -> Option<TaskRecord> {
     let tag = of(task).or_else(|| if is_storage_lost() { None } else { by_list(task) })?;
     Some(TaskRecord {
         session: tag.session,
@@ -176,7 +176,7 @@ fn process(task: Task) -> u64 {
 
 /// The marks of a task's process: of all that its threads used so far.
 #[inline(always)]
-pub fn process_marks(task: Task, tag: &Tag) -> u32 {
+pub(crate) fn process_marks(task: Task, tag: &Tag) -> u32 {
     if !has_used(tag) {
         return 0;
     }
@@ -194,7 +194,7 @@ fn has_used(tag: &Tag) -> bool {
 /// Marks the running task, its process and its session for what it is about to use. The process is marked since its
 /// threads share what they hold, and one that used something may end before the others.
 #[inline(always)]
-pub fn mark(tag: &Tag, marks: u32) {
+pub(crate) fn mark(tag: &Tag, marks: u32) {
     let task = kernel::current();
     let mut used = Used::by(marks);
     if !mark_process(process(task), tag, marks) {
@@ -240,7 +240,7 @@ fn mark_process(process: u64, tag: &Tag, marks: u32) -> bool {
 /// Tells the daemon of a task's process, if it is tagged, after its tag was moved where it can't be lost. Whether
 /// that could be done.
 #[inline(always)]
-pub fn note(task: Task) -> bool {
+pub(crate) fn note(task: Task) -> bool {
     let address = task.0 as u64;
     // SAFETY: an entry lives as long as its task, which the iterator keeps.
     let mut moved = unsafe { TAGS_BY_TASK.get(address) };
@@ -256,7 +256,7 @@ pub fn note(task: Task) -> bool {
 
 /// Gives a task the tag; `false` when the kernel is out of memory.
 #[inline(always)]
-pub fn tag(task: Task, tag: &Tag) -> bool {
+pub(crate) fn tag(task: Task, tag: &Tag) -> bool {
     let mut copy = *tag;
     if is_storage_lost() {
         return TAGS_BY_TASK.insert(task.0 as u64, copy, 0).is_ok();
@@ -266,7 +266,7 @@ pub fn tag(task: Task, tag: &Tag) -> bool {
 
 /// Forgets a task that is about to be freed. Its storage goes with it by itself.
 #[inline(always)]
-pub fn forget(task: Task) {
+pub(crate) fn forget(task: Task) {
     if !is_storage_lost() {
         return;
     }
@@ -283,7 +283,7 @@ const EXITING: u32 = 4;
 /// Forgets what a process used, when its first thread is about to be freed: that comes after the end of all others. One
 /// that a fork made which failed has the number and the process of who forked, and never ended.
 #[inline(always)]
-pub fn forget_marks(task: Task, tag: &Tag) {
+pub(crate) fn forget_marks(task: Task, tag: &Tag) {
     let flags: u32 = member!(task.0, task_flags);
     if flags & EXITING != 0 && is_first(task) && has_used(tag) {
         let _ = PROCESS_MARKS.remove(process(task));
@@ -306,7 +306,7 @@ const ELEMENTS: usize = 16;
 /// The address is only a number to the verifier, so the map can't be asked: the task's storage is read
 /// as the kernel lays it out.
 #[inline(never)]
-pub fn is_own_session(other: u64, tag: &Tag) -> bool {
+pub(crate) fn is_own_session(other: u64, tag: &Tag) -> bool {
     if other == 0 {
         return false;
     }

@@ -11,7 +11,7 @@ use crate::kernel::Task;
 
 /// The definition as the loader finds it in the object's BTF: never read by the program itself.
 #[repr(C)]
-pub struct TaskStorage<T> {
+pub(crate) struct TaskStorage<T> {
     r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
     key: *const i32,
     value: *const T,
@@ -24,7 +24,7 @@ unsafe impl<T> Sync for TaskStorage<T> {}
 
 impl<T> TaskStorage<T> {
     /// The definition.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             r#type: ptr::null(),
             key: ptr::null(),
@@ -36,19 +36,19 @@ impl<T> TaskStorage<T> {
 
     /// The task's value, or null.
     #[inline(always)]
-    pub fn get(&self, task: Task) -> *mut T {
+    pub(crate) fn get(&self, task: Task) -> *mut T {
         self.lookup(task, ptr::null_mut(), 0)
     }
 
     /// The task's value, made from `value` if it has none; null when the kernel is out of memory.
     #[inline(always)]
-    pub fn get_or_create(&self, task: Task, value: *mut T) -> *mut T {
+    pub(crate) fn get_or_create(&self, task: Task, value: *mut T) -> *mut T {
         self.lookup(task, value, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
     }
 
     /// Takes the task's value away.
     #[inline(always)]
-    pub fn remove(&self, task: Task) {
+    pub(crate) fn remove(&self, task: Task) {
         let map = ptr::from_ref(self).cast_mut().cast::<c_void>();
         // SAFETY: as in `lookup`.
         unsafe { bpf_task_storage_delete(map, task.0.cast_mut().cast()) };
@@ -56,7 +56,7 @@ impl<T> TaskStorage<T> {
 
     /// The map's own address in the kernel.
     #[inline(always)]
-    pub fn address(&self) -> u64 {
+    pub(crate) fn address(&self) -> u64 {
         ptr::from_ref(self) as u64
     }
 

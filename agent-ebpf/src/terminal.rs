@@ -19,7 +19,7 @@ const MEMBERS: usize = 8;
 /// owner takes the process group in its foreground for one (`__tty_fasync`, drivers/tty/tty_io.c); whatever else
 /// has none signals nobody.
 #[inline(always)]
-pub fn signals_itself(file: *const c_void) -> bool {
+pub(crate) fn signals_itself(file: *const c_void) -> bool {
     match kernel::signal_owner(file) {
         SignalOwner::Own => true,
         SignalOwner::Nobody => !is_device(file),
@@ -31,7 +31,7 @@ pub fn signals_itself(file: *const c_void) -> bool {
 /// processes outside of the session. Else whoever reads there outside would be stopped (SIGTTIN). A group is its
 /// leader's; one whose leader is gone, all its members'.
 #[inline(never)]
-pub fn has_terminal(tag: &Tag) -> bool {
+pub(crate) fn has_terminal(tag: &Tag) -> bool {
     let group = kernel::foreground();
     if group == 0 {
         return true;

@@ -11,9 +11,9 @@ use aya_ebpf::btf_maps::lpm_trie::Key;
 use crate::request::Address;
 
 /// Areas; a power of two. No more than the tasks that are inside a program at once are in use.
-pub const SCRATCHES: usize = 64;
+pub(crate) const SCRATCHES: usize = 64;
 /// Bytes of an event that are addressed; a power of two above header and three paths.
-pub const EVENT_BYTES: usize = 16_384;
+pub(crate) const EVENT_BYTES: usize = 16_384;
 
 const _: () = assert!(size_of::<EventHeader>() + 3 * PATH_BYTES <= EVENT_BYTES);
 
@@ -28,121 +28,121 @@ const AFFIX_WORDS: usize = size_of::<Key<AffixKey>>() / 4;
 const _: () = assert!(core::mem::offset_of!(AffixKey, bytes) == 8);
 
 /// Where [`Scratch::affix`] has the bits that count.
-pub const AFFIX_BITS: usize = 0;
+pub(crate) const AFFIX_BITS: usize = 0;
 /// Where [`Scratch::affix`] has the node.
-pub const AFFIX_NODE: usize = 1;
+pub(crate) const AFFIX_NODE: usize = 1;
 /// Where [`Scratch::affix`] has the kind.
-pub const AFFIX_KIND: usize = 2;
+pub(crate) const AFFIX_KIND: usize = 2;
 
 /// One component of a path: its dentry and its name, by address.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Component {
+pub(crate) struct Component {
     /// Address of the name.
-    pub name: u64,
+    pub(crate) name: u64,
     /// Address of the dentry.
-    pub dentry: u64,
+    pub(crate) dentry: u64,
     /// Bytes of the name.
-    pub len: u64,
+    pub(crate) len: u64,
 }
 
 /// A work area.
 #[repr(C)]
-pub struct Scratch {
+pub(crate) struct Scratch {
     /// One while it is taken.
-    pub busy: u32,
+    pub(crate) busy: u32,
     /// Its place in the map, while it is taken.
-    pub index: u32,
+    pub(crate) index: u32,
     /// Walk: the dentry reached.
-    pub dentry: u64,
+    pub(crate) dentry: u64,
     /// Walk: the mount that it is in.
-    pub mount: u64,
+    pub(crate) mount: u64,
     /// Walk: that mount's root.
-    pub root: u64,
+    pub(crate) root: u64,
     /// Walk: the root of the mount below, while nothing was climbed since.
-    pub covered_root: u64,
+    pub(crate) covered_root: u64,
     /// Walk: components found, the last of the path first.
-    pub count: u64,
+    pub(crate) count: u64,
     /// Walk: how it went, a `walk::` constant.
-    pub status: u64,
+    pub(crate) status: u64,
     /// Walk: the object does not exist yet, or was just made: it may be out of its parent's list.
-    pub fresh: u64,
+    pub(crate) fresh: u64,
     /// Walk: where it starts.
-    pub start_mount: u64,
+    pub(crate) start_mount: u64,
     /// Walk: where it starts.
-    pub start_dentry: u64,
+    pub(crate) start_dentry: u64,
     /// Walk: changes when it began.
-    pub renames: u32,
+    pub(crate) renames: u32,
     /// Walk: changes when it began.
-    pub mounts: u32,
+    pub(crate) mounts: u32,
     /// Matching: the policy's table.
-    pub table: u32,
+    pub(crate) table: u32,
     /// Matching: slot of the session whose own rules apply.
-    pub slot: u32,
+    pub(crate) slot: u32,
     /// Matching: against the shared rules and the session's own.
-    pub positions: [Position; 2],
+    pub(crate) positions: [Position; 2],
     /// Matching: the same at the folder that the last component is in.
-    pub folder_positions: [Position; 2],
+    pub(crate) folder_positions: [Position; 2],
     /// Walk: the dentry of that folder; zero where there is none.
-    pub folder: u64,
+    pub(crate) folder: u64,
     /// Walk: the mount that it was found in.
-    pub folder_mount: u64,
+    pub(crate) folder_mount: u64,
     /// Matching: an [`EdgeKey`], as words.
-    pub key: [u64; KEY_WORDS],
+    pub(crate) key: [u64; KEY_WORDS],
     /// Matching: a key of the affixes with its length in bits, as words.
-    pub affix: [u32; AFFIX_WORDS],
+    pub(crate) affix: [u32; AFFIX_WORDS],
     /// Alignment.
-    pub reserved: u32,
+    pub(crate) reserved: u32,
     /// Matching: where the piece of the name that comes next begins.
-    pub name: u64,
+    pub(crate) name: u64,
     /// Matching: bytes of the name from there on.
-    pub rest: u64,
+    pub(crate) rest: u64,
     /// Matching: the node that the pieces before led to.
-    pub name_node: u32,
+    pub(crate) name_node: u32,
     /// Matching: not zero where the name is compared in small letters.
-    pub folds: u32,
+    pub(crate) folds: u32,
     /// Matching: not zero where a name can't be compared as its file system does.
-    pub odd: u64,
+    pub(crate) odd: u64,
     /// Matching: the end of a name.
-    pub tail: [u8; 256],
+    pub(crate) tail: [u8; 256],
     /// Matching: bytes of it that count.
-    pub tail_len: u64,
+    pub(crate) tail_len: u64,
     /// Event: bytes filled in.
-    pub filled: u64,
+    pub(crate) filled: u64,
     /// Event: where the path that is being written began.
-    pub began: u64,
+    pub(crate) began: u64,
     /// Components found.
-    pub components: [Component; COMPONENTS],
+    pub(crate) components: [Component; COMPONENTS],
     /// The event.
-    pub event: [u8; EVENT_BYTES + 512],
+    pub(crate) event: [u8; EVENT_BYTES + 512],
 }
 
 /// A socket's owner.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// The session that made it.
-    pub tag: Tag,
+    pub(crate) tag: Tag,
     /// For which policy and state of the session's authority it was found usable
     /// ([`crate::check::stamp`]); zero for none.
-    pub stamp: u64,
+    pub(crate) stamp: u64,
     /// Where it sent to last, by an address that came with the message.
-    pub peer: Address,
+    pub(crate) peer: Address,
     /// The port there.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The port that it was bound to when it was reset, which takes it from the socket.
-    pub local_port: u16,
+    pub(crate) local_port: u16,
     /// What it is used for; roles are only ever added, atomically, so that no race takes one away. See [`ROLES`].
-    pub roles: u32,
+    pub(crate) roles: u32,
 }
 
 /// The owner of the socket whose cookie that is.
 #[repr(C)]
-pub struct KeptOwner {
+pub(crate) struct KeptOwner {
     /// The socket's cookie; [`TAKEN`] while somebody writes; zero where nobody did.
-    pub cookie: u64,
+    pub(crate) cookie: u64,
     /// The socket's address.
-    pub sock: u64,
+    pub(crate) sock: u64,
     /// Its owner.
-    pub owner: Owner,
+    pub(crate) owner: Owner,
 }

@@ -20,14 +20,14 @@ use crate::{
 /// [`Scratch::status`]: not at the root yet.
 const CLIMBING: u64 = 0;
 /// [`Scratch::status`]: the path is known, and is a path of the host.
-pub const FOUND: u64 = 1;
+pub(crate) const FOUND: u64 = 1;
 /// [`Scratch::status`]: there is no path from the host's root to the object: it was unlinked, its mount
 /// is detached, or the mount namespace has another root.
-pub const DETACHED: u64 = 2;
+pub(crate) const DETACHED: u64 = 2;
 /// [`Scratch::status`]: renames or mounts went on and on.
-pub const UNSETTLED: u64 = 3;
+pub(crate) const UNSETTLED: u64 = 3;
 /// [`Scratch::status`]: the object is in a mount of the kernel's own, which nobody has a path to.
-pub const INTERNAL: u64 = 4;
+pub(crate) const INTERNAL: u64 = 4;
 
 /// Steps of one climb: the components, and the mounts between them.
 const STEPS: u32 = COMPONENTS as u32 + 256;
@@ -40,14 +40,14 @@ const SPINS: u32 = 1 << 22;
 /// `slot`'s session. The result is in the work area: status, components, positions, and the counters for
 /// which it holds. `fresh`: the object may not have its name yet.
 #[inline(always)]
-pub fn resolve(area: *mut Scratch, place: &Place, fresh: u64) {
+pub(crate) fn resolve(area: *mut Scratch, place: &Place, fresh: u64) {
     start(area, place, fresh);
     repeat(WALKS, attempt::<true>, area);
 }
 
 /// Finds the path of `place`, and no more: for a record.
 #[inline(always)]
-pub fn locate(area: *mut Scratch, place: &Place) {
+pub(crate) fn locate(area: *mut Scratch, place: &Place) {
     start(area, place, 1);
     repeat(WALKS, attempt::<false>, area);
 }
@@ -173,7 +173,7 @@ struct Trace {
 ///
 /// It ends at the same root: what is mounted where is as it was.
 #[inline(always)]
-pub fn is_same_path(place: &Place, entry: &CachedFolder) -> bool {
+pub(crate) fn is_same_path(place: &Place, entry: &CachedFolder) -> bool {
     compare_paths(place, entry) != 0
 }
 

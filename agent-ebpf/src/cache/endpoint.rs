@@ -8,7 +8,7 @@ use crate::{maps::ENDPOINTS, request::Endpoint};
 /// Whether an entry says that the session may use an endpoint, for the policy and the state of its authority that
 /// the stamp ([`crate::standing::stamp`]) stands for.
 #[inline(always)]
-pub fn allows_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) -> bool {
+pub(crate) fn allows_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) -> bool {
     // SAFETY: a map's value is valid.
     let entry = unsafe { &*ENDPOINTS.at(endpoint_place(tag, endpoint)) };
     let sequence = field!(entry.sequence);
@@ -24,7 +24,7 @@ pub fn allows_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) -> bool {
 
 /// Keeps that an endpoint is allowed.
 #[inline(always)]
-pub fn keep_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) {
+pub(crate) fn keep_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) {
     // SAFETY: a map's value is valid.
     let entry = unsafe { &mut *ENDPOINTS.at(endpoint_place(tag, endpoint)) };
     let Some(before) = begin(&raw mut entry.sequence) else { return };

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What the entry of a file is compared with; each part is read when it is its turn.
-pub trait Site {
+pub(crate) trait Site {
     /// Address of the mount.
     fn mount(&self) -> u64;
     /// Address of the dentry.
@@ -77,7 +77,7 @@ impl Site for OpenFile {
 /// Whether an entry says that the session may, before the nearest expiry (past it, each tool's own is looked at);
 /// for the policy and the epoch of the stamp. It answers only for a task that has the marks which the use leaves.
 #[inline(always)]
-pub fn allows(
+pub(crate) fn allows(
     inode: *const c_void,
     site: &impl Site,
     rights: Rights,
@@ -132,7 +132,13 @@ fn fits(
 /// Keeps what a decision allowed; together with what an entry of the same basis allows already. Not inlined:
 /// its stack is free again before the walk of a refusal needs it.
 #[inline(never)]
-pub fn keep(inode: *const c_void, place: &Place, allowed: Allowed, tag: &Tag, basis: &Basis) {
+pub(crate) fn keep(
+    inode: *const c_void,
+    place: &Place,
+    allowed: Allowed,
+    tag: &Tag,
+    basis: &Basis,
+) {
     if basis.epoch == 0 {
         return;
     }

@@ -29,24 +29,24 @@ fn folder_place(inode: &InodeIdentity, tag: &Tag) -> u32 {
 
 /// An entry for a folder as it was at a sequence number.
 #[derive(Clone, Copy)]
-pub struct Folder {
+pub(crate) struct Folder {
     entry: &'static CachedFolder,
     sequence: u32,
     /// Whether it was found just now to hold: the kernel's counters need no second look.
-    pub is_new: bool,
+    pub(crate) is_new: bool,
 }
 
 impl Folder {
     /// Whether a name leads on from where the rules stand.
     #[inline(always)]
-    pub fn leads_on(self) -> bool {
+    pub(crate) fn leads_on(self) -> bool {
         let leads_on = |side: &Position| field!(side.alive) != 0 && field!(side.node) != NO_NODE;
         leads_on(&self.entry.positions[0]) || leads_on(&self.entry.positions[1])
     }
 
     /// The label of what is in the folder, by one of the two kinds of rules, if no name leads on.
     #[inline(always)]
-    pub fn unnamed(self, side: usize) -> LabelId {
+    pub(crate) fn unnamed(self, side: usize) -> LabelId {
         let position = &self.entry.positions[side];
         LabelId(if field!(position.alive) != 0 {
             field!(position.below)
@@ -58,7 +58,7 @@ impl Folder {
     /// Whether a session may use whatever is in the folder so, if no name leads on; only for a task that has the marks
     /// which the use leaves.
     #[inline(always)]
-    pub fn allows(self, rights: Rights, tag: &Tag, basis: &Basis) -> bool {
+    pub(crate) fn allows(self, rights: Rights, tag: &Tag, basis: &Basis) -> bool {
         let entry = self.entry;
         basis.epoch != 0
             && field!(entry.stamp) == basis.stamp()
@@ -68,20 +68,20 @@ impl Folder {
 
     /// The marks that using what is in the folder leaves, as far as it is kept.
     #[inline(always)]
-    pub fn marks(self) -> u32 {
+    pub(crate) fn marks(self) -> u32 {
         let entry = self.entry;
         field!(entry.marks)
     }
 
     /// Copies where the rules stand.
     #[inline(always)]
-    pub fn positions(self, to: &mut [Position; 2]) {
+    pub(crate) fn positions(self, to: &mut [Position; 2]) {
         copy(&raw const self.entry.positions, to);
     }
 
     /// Whether what was read of it is whole.
     #[inline(always)]
-    pub fn is_whole(self) -> bool {
+    pub(crate) fn is_whole(self) -> bool {
         let entry = self.entry;
         field!(entry.sequence) == self.sequence
     }
@@ -90,7 +90,7 @@ impl Folder {
 /// Where the rules stand at a folder, if that is known. After a rename somewhere the folder's path is compared
 /// with the one that it had.
 #[inline(always)]
-pub fn folder(place: &Place, tag: &Tag, basis: &Basis) -> Option<Folder> {
+pub(crate) fn folder(place: &Place, tag: &Tag, basis: &Basis) -> Option<Folder> {
     let inode = kernel::inode_of(place.parent);
     // SAFETY: a map's value is valid.
     let entry = unsafe { &*FOLDERS.at(folder_place(&inode, tag)) };
@@ -132,7 +132,7 @@ fn renew(folder: Folder, place: &Place, basis: &Basis) -> Option<Folder> {
     Some(Folder { entry, sequence: sequence + 2, is_new: true })
 }
 
-shared!(pub fn keep_rights(place: *const Place, tag: *const Tag, basis: *const Basis, allowed: u64) -> u32, otherwise 0);
+shared!(pub(crate) fn keep_rights(place: *const Place, tag: *const Tag, basis: *const Basis, allowed: u64) -> u32, otherwise 0);
 
 /// Keeps that a session may use whatever is in the folder of a place so, together with what an entry of the same
 /// basis allows already.
@@ -172,7 +172,7 @@ extern "C" fn shared_keep_rights(
 /// Keeps where the rules stand at the folder of a place, and its path, as the walk in the area found both.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn keep_folder(
+pub(crate) extern "C" fn keep_folder(
     place: *const Place,
     tag: *const Tag,
     basis: *const Basis,

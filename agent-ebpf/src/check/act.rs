@@ -10,7 +10,7 @@ use crate::{
 
 /// Refuses an act, with `reason`.
 #[inline(always)]
-pub fn refuse(tag: &Tag, act: &Act, reason: Reason, error: i32) -> i32 {
+pub(crate) fn refuse(tag: &Tag, act: &Act, reason: Reason, error: i32) -> i32 {
     // The verifier knows nothing of what a function of that kind returns, and a hook may not return just anything.
     if kernel::opaque(refuse_act(tag, act, reason as u32)) != 0 { error } else { 0 }
 }
@@ -18,7 +18,7 @@ pub fn refuse(tag: &Tag, act: &Act, reason: Reason, error: i32) -> i32 {
 /// Refuses an act that takes no tool if the session may do nothing at all: it has ended, its time is up, or it is
 /// quarantined.
 #[inline(always)]
-pub fn refuse_without_standing(tag: &Tag, act: &Act, error: i32) -> i32 {
+pub(crate) fn refuse_without_standing(tag: &Tag, act: &Act, error: i32) -> i32 {
     let reason = standing(tag);
     if reason != 0 && kernel::opaque(refuse_act(tag, act, reason)) != 0 { error } else { 0 }
 }

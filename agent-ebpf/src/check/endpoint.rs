@@ -18,7 +18,7 @@ use crate::{
 
 /// Decides an operation on a network endpoint.
 #[inline(always)]
-pub fn endpoint(tag: &Tag, endpoint: &Endpoint) -> i32 {
+pub(crate) fn endpoint(tag: &Tag, endpoint: &Endpoint) -> i32 {
     if kernel::opaque(refuse_endpoint(tag, endpoint)) != 0 { EACCES } else { 0 }
 }
 
@@ -39,7 +39,7 @@ extern "C" fn shared_refuse_endpoint(tag: *const Tag, endpoint: *const Endpoint)
 
 /// Whether a socket that leads to an endpoint may be used; reports nothing.
 #[inline(always)]
-pub fn is_usable(tag: &Tag, endpoint: &Endpoint) -> bool {
+pub(crate) fn is_usable(tag: &Tag, endpoint: &Endpoint) -> bool {
     may_use_endpoint(tag, endpoint) != 0
 }
 
@@ -55,7 +55,7 @@ extern "C" fn shared_may_use_endpoint(tag: *const Tag, endpoint: *const Endpoint
 
 /// As [`is_usable`], for a program that no hook runs: nobody fills its places.
 #[inline(never)]
-pub fn is_usable_alone(tag: &Tag, endpoint: &Endpoint) -> bool {
+pub(crate) fn is_usable_alone(tag: &Tag, endpoint: &Endpoint) -> bool {
     let found = found(tag, endpoint);
     found.reason == 0 || keeps(tag, found.generation, found.labels, endpoint.rights)
 }

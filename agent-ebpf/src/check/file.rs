@@ -37,7 +37,12 @@ const PIDFS: u64 = 0x5049_4446;
 /// from its folder if it is known where the rules stand there, else by a walk.
 /// `to` is the second place of a rename or link, for the record, or null.
 #[inline(never)]
-pub fn file(tag: &Tag, inode: *const c_void, request: &FileRequest, to: *const Place) -> i32 {
+pub(crate) fn file(
+    tag: &Tag,
+    inode: *const c_void,
+    request: &FileRequest,
+    to: *const Place,
+) -> i32 {
     let basis = basis(tag);
     if basis.epoch != 0
         && cache::allows(
@@ -67,7 +72,7 @@ pub fn file(tag: &Tag, inode: *const c_void, request: &FileRequest, to: *const P
 /// Whether it was found before that the running task may use a file so. By plain loads alone, so that it says
 /// nothing of a task whose tag has to be looked up.
 #[inline(always)]
-pub fn is_known(file: *const c_void, rights: Rights) -> bool {
+pub(crate) fn is_known(file: *const c_void, rights: Rights) -> bool {
     let Some(tag) = subject::at_a_glance() else { return false };
     let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return false };
     let epoch = cache::epoch(session);
@@ -105,7 +110,7 @@ fn by_walk_for(
 /// Decides an operation on a name that has no inode yet, or of which nothing is to be kept: by one step from
 /// its folder, or by a walk. `to` as for [`file`].
 #[inline(never)]
-pub fn name(tag: &Tag, request: &FileRequest, to: *const Place) -> i32 {
+pub(crate) fn name(tag: &Tag, request: &FileRequest, to: *const Place) -> i32 {
     let basis = basis(tag);
     if by_folder(tag, request, &basis).is_some() {
         return 0;
@@ -117,7 +122,7 @@ pub fn name(tag: &Tag, request: &FileRequest, to: *const Place) -> i32 {
 
 /// Decides whether a program may give its process more privilege. By a walk: nothing that is kept says it.
 #[inline(always)]
-pub fn set_id(tag: &Tag, place: Place) -> i32 {
+pub(crate) fn set_id(tag: &Tag, place: Place) -> i32 {
     let rights = Rights::of(Right::Exec);
     let mut request = FileRequest::new(Operation::FileExec, place, rights);
     request.flags = SET_ID;
@@ -129,13 +134,13 @@ pub fn set_id(tag: &Tag, place: Place) -> i32 {
 
 /// Whether the session may do something with every name in the folder of a place, as far as that is known.
 #[inline(never)]
-pub fn allows_any_name(tag: &Tag, request: &FileRequest) -> bool {
+pub(crate) fn allows_any_name(tag: &Tag, request: &FileRequest) -> bool {
     by_folder(tag, request, &basis(tag)).is_some()
 }
 
 /// Whether the session may do something at one of several places: no report is made, and nothing kept.
 #[inline(always)]
-pub fn allows(tag: &Tag, request: &FileRequest) -> bool {
+pub(crate) fn allows(tag: &Tag, request: &FileRequest) -> bool {
     let basis = basis(tag);
     if by_folder(tag, request, &basis).is_some() {
         return true;

@@ -23,7 +23,7 @@ use crate::{
 /// Refuses a move or link by which what is moved gains a right: a folder's contents, or what can't be copied. The
 /// requests are those of both ends, with [`crate::request::LABELS`], and were found to be allowed.
 #[inline(always)]
-pub fn refuse_gain(tag: &Tag, leaving: &FileRequest, arriving: &FileRequest) -> i32 {
+pub(crate) fn refuse_gain(tag: &Tag, leaving: &FileRequest, arriving: &FileRequest) -> i32 {
     if kernel::opaque(decide_gain(tag, leaving, arriving)) != 0 { EACCES } else { 0 }
 }
 

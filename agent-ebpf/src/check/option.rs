@@ -12,11 +12,11 @@ use super::act::refuse;
 use crate::{kernel::peek, member, request::Act, verdict::EACCES};
 
 /// `IPPROTO_IP` (include/uapi/linux/in.h).
-pub const IP: u32 = 0;
+pub(crate) const IP: u32 = 0;
 /// `IPPROTO_IPV6` and its `IPV6_RTHDR`, `IPV6_2292RTHDR` and `IPV6_2292PKTOPTIONS`, which can have the former
 /// in it (include/uapi/linux/in6.h).
-pub const IPV6: u32 = 41;
-pub const ROUTES: [u32; 3] = [57, 5, 6];
+pub(crate) const IPV6: u32 = 41;
+pub(crate) const ROUTES: [u32; 3] = [57, 5, 6];
 
 /// `IP_RETOPTS` (include/uapi/linux/in.h): options of a single packet, in a message's control part.
 const IP_RETOPTS: u32 = 7;
@@ -28,7 +28,7 @@ const HEAD: u64 = 16;
 /// What a message of the internet families says of the packet's way, beside its address: level and option;
 /// zero for nothing. The kernel has copied the control part already.
 #[inline(never)]
-pub fn way(message: *const c_void) -> u64 {
+pub(crate) fn way(message: *const c_void) -> u64 {
     let mut at: u64 = member!(message, msghdr_control);
     let end = at.wrapping_add(member!(message, msghdr_controllen));
     let mut tries = 0;
@@ -55,12 +55,12 @@ const FOUND: u64 = 1 << 63;
 
 /// Refuses what [`way`] found.
 #[inline(always)]
-pub fn refuse_way(tag: &Tag, way: u64) -> i32 {
+pub(crate) fn refuse_way(tag: &Tag, way: u64) -> i32 {
     refuse_option(tag, (way >> 32) as u32 & 0xffff, way as u32)
 }
 
 #[inline(always)]
-pub fn refuse_option(tag: &Tag, level: u32, option: u32) -> i32 {
+pub(crate) fn refuse_option(tag: &Tag, level: u32, option: u32) -> i32 {
     // As incidents name it: the level, then the option.
     let arguments = [level << 16 | option, 0, 0];
     let act = Act { operation: Operation::NetOption, object: OBJECT_NUMBER, arguments };

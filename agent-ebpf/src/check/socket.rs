@@ -32,7 +32,7 @@ use crate::{
 
 /// Decides about a descriptor of a socket.
 #[inline(never)]
-pub fn socket_used(file: *const c_void, mask: u32) -> i32 {
+pub(crate) fn socket_used(file: *const c_void, mask: u32) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let sock = kernel::socket_of(file);
     if sock.is_null() {
@@ -50,14 +50,14 @@ pub fn socket_used(file: *const c_void, mask: u32) -> i32 {
 
 /// Decides whether the running task may use a socket. Not inlined, as opening a file.
 #[inline(never)]
-pub fn used_now(sock: *const c_void) -> i32 {
+pub(crate) fn used_now(sock: *const c_void) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
     socket(tag, sock)
 }
 
 /// As [`pending`], for the running task.
 #[inline(never)]
-pub fn pending_now(sock: *const c_void) -> i32 {
+pub(crate) fn pending_now(sock: *const c_void) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null() {
@@ -69,7 +69,7 @@ pub fn pending_now(sock: *const c_void) -> i32 {
 /// Decides what is done with a socket and takes no tool: it takes a session that may do something at all, or a socket
 /// that the session was given, if its inode is known.
 #[inline(never)]
-pub fn without_tool(
+pub(crate) fn without_tool(
     tag: &Tag,
     sk: *const c_void,
     inode: *const c_void,
@@ -83,7 +83,7 @@ pub fn without_tool(
 
 /// What is done with a socket, for what names no endpoint.
 #[inline(always)]
-pub fn about(sk: *const c_void, operation: Operation) -> Act {
+pub(crate) fn about(sk: *const c_void, operation: Operation) -> Act {
     let (kind, protocol) = (member!(u16, sk, sock_kind), member!(u16, sk, sock_protocol));
     let arguments = [member!(u16, sk, sock_family), kind, protocol].map(u32::from);
     Act { operation, object: OBJECT_SOCKET, arguments }
@@ -91,13 +91,13 @@ pub fn about(sk: *const c_void, operation: Operation) -> Act {
 
 /// Decides whether a socket may be used. (A path's decision needs the frames that [`by_roles`] takes.)
 #[inline(always)]
-pub fn socket(tag: &Tag, sock: *const c_void) -> i32 {
+pub(crate) fn socket(tag: &Tag, sock: *const c_void) -> i32 {
     conclude(tag, sock, by_roles(tag, sock))
 }
 
 /// The verdict on what [`by_roles`] found.
 #[inline(always)]
-pub fn conclude(tag: &Tag, sock: *const c_void, found: u64) -> i32 {
+pub(crate) fn conclude(tag: &Tag, sock: *const c_void, found: u64) -> i32 {
     match found {
         BY_PATH => unix_peer(tag, sock),
         0 => 0,
@@ -118,11 +118,11 @@ const STANDING: u64 = 5;
 /// The end is refused that datagrams go to which wait for the rest of them.
 const PENDING: u64 = 6;
 /// The local end is refused of a datagram socket that has sent nothing yet.
-pub const UNSENT: u64 = 7;
+pub(crate) const UNSENT: u64 = 7;
 
 /// Decides by what a socket was made and connected for, if the session made it, else by where it leads.
 #[inline(never)]
-pub fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
+pub(crate) fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
     let sk: *const c_void = member!(sock, socket_sk);
     let inode = socket_inode(sock);
     if sk.is_null() || inode.is_null() {
@@ -173,7 +173,7 @@ pub fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
 /// is, accepts nothing, and is usable again with the tool. Neither is what is only refused for a while. For a program
 /// that no hook runs.
 #[inline(always)]
-pub fn is_lost(sk: *const c_void) -> bool {
+pub(crate) fn is_lost(sk: *const c_void) -> bool {
     let Some(owner) = socket_owner::of(sk) else { return false };
     let (roles, tag): (u32, &Tag) = (owner.roles_now(), &owner.tag);
     if member!(u16, sk, sock_dport) == 0 || audited(tag) || is_quarantined(tag) {
@@ -267,7 +267,7 @@ fn pending(tag: &Tag, sk: *const c_void) -> i32 {
 
 /// Decides whether what waits in a datagram socket may be sent, if anything does.
 #[inline(always)]
-pub fn flush(tag: &Tag, sock: *const c_void) -> i32 {
+pub(crate) fn flush(tag: &Tag, sock: *const c_void) -> i32 {
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null() || !is_datagrams(sk) {
         return 0;
@@ -323,7 +323,7 @@ fn unix_peer(tag: &Tag, sock: *const c_void) -> i32 {
 }
 /// Decides about a connection to the control socket that the session did not make.
 #[inline(never)]
-pub fn foreign(sock: *const c_void) -> i32 {
+pub(crate) fn foreign(sock: *const c_void) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
     refuse_foreign(tag, sock)
 }
@@ -332,7 +332,7 @@ pub fn foreign(sock: *const c_void) -> i32 {
 const NETLINK_ROUTE: u32 = 0;
 /// Whether a session may have such a socket at all; where it leads is decided when it is used.
 #[inline(always)]
-pub fn may_exist(family: u16, kind: u16, protocol: u32) -> bool {
+pub(crate) fn may_exist(family: u16, kind: u16, protocol: u32) -> bool {
     match family {
         AF_UNIX => kind == SOCK_STREAM || kind == SOCK_DGRAM || kind == SOCK_SEQPACKET,
         AF_INET | AF_INET6 => match kind {
@@ -348,7 +348,7 @@ pub fn may_exist(family: u16, kind: u16, protocol: u32) -> bool {
 /// Refuses to send over a connection to the control socket that the session did not make, in a session that is only
 /// audited too: what is sent there is an act of control. Inlined: see [`crate::shared!`].
 #[inline(always)]
-pub fn refuse_foreign(tag: &Tag, sock: *const c_void) -> i32 {
+pub(crate) fn refuse_foreign(tag: &Tag, sock: *const c_void) -> i32 {
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null()
         || member!(u16, sk, sock_family) != AF_UNIX

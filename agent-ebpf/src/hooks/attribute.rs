@@ -31,7 +31,7 @@ const TIMES: u32 = 1 << 16 | 1 << 17;
 /// `int inode_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *attr)`, without the first
 /// argument before 6.9. Mode, owner and length are decided by the hooks on paths.
 #[lsm(hook = "inode_setattr")]
-pub fn inode_setattr(context: LsmContext) -> i32 {
+pub(crate) fn inode_setattr(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let (dentry, attributes) = if offset!(setattr_has_map) != 0 {
         (kernel::argument::<1>(&context), kernel::argument::<2>(&context))
@@ -48,7 +48,7 @@ pub fn inode_setattr(context: LsmContext) -> i32 {
 /// size_t size, int flags)`: also lists of access before 6.2. No file gets capabilities, which are to whoever runs it
 /// outside of the session what set-id bits are.
 #[lsm(hook = "inode_setxattr")]
-pub fn inode_setxattr(context: LsmContext) -> i32 {
+pub(crate) fn inode_setxattr(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let dentry: *const c_void = context.arg(1);
     let mut value = 0;
@@ -87,7 +87,7 @@ fn gives_capabilities(name: u64, value: u64) -> bool {
 /// `int inode_getxattr(struct dentry *dentry, const char *name)`: an attribute can be as secret as the content. Not
 /// those of the kernel's own use, which are looked at wherever files are listed, and tell what `stat` tells.
 #[lsm(hook = "inode_getxattr")]
-pub fn inode_getxattr(context: LsmContext) -> i32 {
+pub(crate) fn inode_getxattr(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let name: u64 = peek(context.arg::<*const c_void>(1) as u64);
     if name == CAPABILITY[0] || name << 8 == SYSTEM {
@@ -106,7 +106,7 @@ const SYSTEM: u64 = u64::from_le_bytes(*b"\0system.");
 
 /// `int inode_removexattr(struct mnt_idmap *idmap, struct dentry *dentry, const char *name)`.
 #[lsm(hook = "inode_removexattr")]
-pub fn inode_removexattr(context: LsmContext) -> i32 {
+pub(crate) fn inode_removexattr(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     change(tag, context.arg(1))
 }
@@ -114,14 +114,14 @@ pub fn inode_removexattr(context: LsmContext) -> i32 {
 /// `int inode_set_acl(struct mnt_idmap *idmap, struct dentry *dentry, const char *acl_name, struct posix_acl
 /// *kacl)`, since 6.2.
 #[lsm(hook = "inode_set_acl")]
-pub fn inode_set_acl(context: LsmContext) -> i32 {
+pub(crate) fn inode_set_acl(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     change(tag, context.arg(1))
 }
 
 /// `int inode_remove_acl(struct mnt_idmap *idmap, struct dentry *dentry, const char *acl_name)`, since 6.2.
 #[lsm(hook = "inode_remove_acl")]
-pub fn inode_remove_acl(context: LsmContext) -> i32 {
+pub(crate) fn inode_remove_acl(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     change(tag, context.arg(1))
 }
@@ -129,7 +129,7 @@ pub fn inode_remove_acl(context: LsmContext) -> i32 {
 /// `int inode_file_setattr(struct dentry *dentry, struct file_kattr *fa)`, since 6.17: a file's flags, by
 /// path or descriptor.
 #[lsm(hook = "inode_file_setattr")]
-pub fn inode_file_setattr(context: LsmContext) -> i32 {
+pub(crate) fn inode_file_setattr(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     change(tag, context.arg(0))
 }

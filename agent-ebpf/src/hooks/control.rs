@@ -121,14 +121,14 @@ const fn bits(numbers: &[u32]) -> u64 {
 
 /// `int file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)`.
 #[lsm(hook = "file_ioctl")]
-pub fn file_ioctl(context: LsmContext) -> i32 {
+pub(crate) fn file_ioctl(context: LsmContext) -> i32 {
     control(&context)
 }
 
 /// `int file_ioctl_compat(struct file *file, unsigned int cmd, unsigned long arg)`: by the 32-bit entry. A
 /// kernel without this hook asks the other one.
 #[lsm(hook = "file_ioctl_compat")]
-pub fn file_ioctl_compat(context: LsmContext) -> i32 {
+pub(crate) fn file_ioctl_compat(context: LsmContext) -> i32 {
     control(&context)
 }
 
@@ -164,7 +164,7 @@ fn restricted(file: *const c_void, command: u32) -> i32 {
 /// `int uring_cmd(struct io_uring_cmd *ioucmd)`: a driver's or file system's own commands by io_uring. Those of sockets
 /// count what came, or are options: they are a use of the socket.
 #[lsm(hook = "uring_cmd")]
-pub fn uring_cmd(context: LsmContext) -> i32 {
+pub(crate) fn uring_cmd(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() {
         return 0;
     }

@@ -28,7 +28,7 @@ use crate::{
 /// `int file_permission(struct file *file, int mask)`: each read and write, also by splice, sendfile,
 /// copy_file_range, io_uring and AIO; listing a folder; allocating.
 #[lsm(hook = "file_permission")]
-pub fn file_permission(context: LsmContext) -> i32 {
+pub(crate) fn file_permission(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() {
         return 0;
     }
@@ -81,7 +81,7 @@ fn used(file: *const c_void, mask: u32) -> i32 {
 /// `int file_receive(struct file *file)`: a descriptor that comes over a unix socket or out of another
 /// process.
 #[lsm(hook = "file_receive")]
-pub fn file_receive(context: LsmContext) -> i32 {
+pub(crate) fn file_receive(context: LsmContext) -> i32 {
     let file: *const c_void = context.arg(0);
     if is_socket(file) { socket_used(file, MAY_WRITE) } else { received_file(file) }
 }
@@ -104,7 +104,7 @@ fn received_file(file: *const c_void) -> i32 {
 
 /// `int file_truncate(struct file *file)`: `ftruncate`, which older kernels ask `path_truncate` for.
 #[lsm(hook = "file_truncate")]
-pub fn file_truncate(context: LsmContext) -> i32 {
+pub(crate) fn file_truncate(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     held(tag, context.arg(0), Rights::of(Right::Write), Operation::FileSetattr)
 }

@@ -32,7 +32,7 @@ const VM_SHARED: u64 = 8;
 /// `int mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)`;
 /// the file is null for anonymous memory.
 #[lsm(hook = "mmap_file")]
-pub fn mmap_file(context: LsmContext) -> i32 {
+pub(crate) fn mmap_file(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let file: *const c_void = context.arg(0);
     if file.is_null() {
@@ -44,7 +44,7 @@ pub fn mmap_file(context: LsmContext) -> i32 {
 
 /// `int file_mprotect(struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)`.
 #[lsm(hook = "file_mprotect")]
-pub fn file_mprotect(context: LsmContext) -> i32 {
+pub(crate) fn file_mprotect(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let vma: *const c_void = context.arg(0);
     let file: *const c_void = member!(vma, vma_file);
@@ -86,7 +86,7 @@ fn map(tag: &Tag, file: *const c_void, protection: u64, is_shared: bool) -> i32 
 /// `int bprm_creds_from_file(struct linux_binprm *bprm, const struct file *file)`: the credentials that the
 /// program will have are made, and nothing is committed yet. `file` is where they come from.
 #[lsm(hook = "bprm_creds_from_file")]
-pub fn bprm_creds_from_file(context: LsmContext) -> i32 {
+pub(crate) fn bprm_creds_from_file(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let program: *const c_void = context.arg(0);
     if !kernel::gains_privilege(member!(program, binprm_cred)) {

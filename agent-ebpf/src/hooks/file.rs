@@ -26,7 +26,7 @@ const O_TRUNC: u32 = 0o1_000;
 /// `int file_open(struct file *file)`: every opening but `O_PATH`, also by io_uring, and of a program
 /// and its interpreter by exec.
 #[lsm(hook = "file_open")]
-pub fn file_open(context: LsmContext) -> i32 {
+pub(crate) fn file_open(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() || was_opened(context.arg(0)) {
         0
     } else {

@@ -41,14 +41,14 @@ fn forbid_outside(operation: Operation, other: Task, number: u32) -> i32 {
 /// `int ptrace_access_check(struct task_struct *child, unsigned int mode)`: also for `process_vm_*`,
 /// `pidfd_getfd`, and what procfs keeps for who may trace.
 #[lsm(hook = "ptrace_access_check")]
-pub fn ptrace_access_check(context: LsmContext) -> i32 {
+pub(crate) fn ptrace_access_check(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessTrace, Task(context.arg(0)), 0)
 }
 
 /// `int task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)`:
 /// signals from user space. Signal zero only asks whether the process is there.
 #[lsm(hook = "task_kill")]
-pub fn task_kill(context: LsmContext) -> i32 {
+pub(crate) fn task_kill(context: LsmContext) -> i32 {
     let signal: i32 = context.arg(2);
     if signal == 0 {
         return 0;
@@ -58,38 +58,38 @@ pub fn task_kill(context: LsmContext) -> i32 {
 
 /// `int task_setnice(struct task_struct *p, int nice)`.
 #[lsm(hook = "task_setnice")]
-pub fn task_setnice(context: LsmContext) -> i32 {
+pub(crate) fn task_setnice(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
 }
 
 /// `int task_setioprio(struct task_struct *p, int ioprio)`.
 #[lsm(hook = "task_setioprio")]
-pub fn task_setioprio(context: LsmContext) -> i32 {
+pub(crate) fn task_setioprio(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
 }
 
 /// `int task_setscheduler(struct task_struct *p)`: policy and processors.
 #[lsm(hook = "task_setscheduler")]
-pub fn task_setscheduler(context: LsmContext) -> i32 {
+pub(crate) fn task_setscheduler(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
 }
 
 /// `int task_setrlimit(struct task_struct *p, unsigned int resource, struct rlimit *new_rlim)`.
 #[lsm(hook = "task_setrlimit")]
-pub fn task_setrlimit(context: LsmContext) -> i32 {
+pub(crate) fn task_setrlimit(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
 }
 
 /// `int task_movememory(struct task_struct *p)`: to another memory node.
 #[lsm(hook = "task_movememory")]
-pub fn task_movememory(context: LsmContext) -> i32 {
+pub(crate) fn task_movememory(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
 }
 
 /// `int uring_override_creds(const struct cred *new)`: a request that names credentials which were put
 /// aside. With them a task would pass for one that the kernel does its own work in ([`is_borrowed`]).
 #[lsm(hook = "uring_override_creds")]
-pub fn uring_override_creds(_context: LsmContext) -> i32 {
+pub(crate) fn uring_override_creds(_context: LsmContext) -> i32 {
     forbid(Operation::PrivCredentials, 0)
 }
 
@@ -111,7 +111,7 @@ const F_UNLCK: u32 = 2;
 /// `int file_fcntl(struct file *file, unsigned int cmd, unsigned long arg)`: the kernel sends a descriptor's
 /// signals in nobody's name, so whom they go to is decided when it is said: the own process alone.
 #[lsm(hook = "file_fcntl")]
-pub fn file_fcntl(context: LsmContext) -> i32 {
+pub(crate) fn file_fcntl(context: LsmContext) -> i32 {
     let command: u32 = context.arg(1);
     if command == F_SETLEASE && context.arg::<u32>(2) != F_UNLCK || command == F_SETDELEG {
         return lease(context.arg(0));
@@ -174,57 +174,57 @@ fn lease(file: *const c_void) -> i32 {
 
 /// `int bpf(int cmd, union bpf_attr *attr, unsigned int size)`; later kernels add an argument.
 #[lsm(hook = "bpf")]
-pub fn bpf(context: LsmContext) -> i32 {
+pub(crate) fn bpf(context: LsmContext) -> i32 {
     forbid(Operation::PrivBpf, context.arg(0))
 }
 
 /// `int perf_event_open(struct perf_event_attr *attr, int type)`.
 #[lsm(hook = "perf_event_open")]
-pub fn perf_event_open(context: LsmContext) -> i32 {
+pub(crate) fn perf_event_open(context: LsmContext) -> i32 {
     forbid(Operation::PrivPerf, context.arg(1))
 }
 
 /// `int sb_mount(const char *dev_name, const struct path *path, const char *type, unsigned long flags,
 /// void *data)`.
 #[lsm(hook = "sb_mount")]
-pub fn sb_mount(_context: LsmContext) -> i32 {
+pub(crate) fn sb_mount(_context: LsmContext) -> i32 {
     forbid(Operation::PrivMount, 0)
 }
 
 /// `int sb_umount(struct vfsmount *mnt, int flags)`.
 #[lsm(hook = "sb_umount")]
-pub fn sb_umount(_context: LsmContext) -> i32 {
+pub(crate) fn sb_umount(_context: LsmContext) -> i32 {
     forbid(Operation::PrivMount, 1)
 }
 
 /// `int sb_pivotroot(const struct path *old_path, const struct path *new_path)`.
 #[lsm(hook = "sb_pivotroot")]
-pub fn sb_pivotroot(_context: LsmContext) -> i32 {
+pub(crate) fn sb_pivotroot(_context: LsmContext) -> i32 {
     forbid(Operation::PrivMount, 2)
 }
 
 /// `int move_mount(const struct path *from_path, const struct path *to_path)`.
 #[lsm(hook = "move_mount")]
-pub fn move_mount(_context: LsmContext) -> i32 {
+pub(crate) fn move_mount(_context: LsmContext) -> i32 {
     forbid(Operation::PrivMount, 3)
 }
 
 /// `int userns_create(const struct cred *cred)`, since 6.1.
 #[lsm(hook = "userns_create")]
-pub fn userns_create(_context: LsmContext) -> i32 {
+pub(crate) fn userns_create(_context: LsmContext) -> i32 {
     forbid(Operation::PrivUserns, 0)
 }
 
 /// `int kernel_load_data(enum kernel_load_data_id id, bool contents)`: modules and kernels from memory.
 #[lsm(hook = "kernel_load_data")]
-pub fn kernel_load_data(context: LsmContext) -> i32 {
+pub(crate) fn kernel_load_data(context: LsmContext) -> i32 {
     forbid(Operation::PrivModule, context.arg(0))
 }
 
 /// `int syslog(int type)`: reading the kernel's log, and its settings; also by opening `/dev/kmsg` and `/proc/kmsg`.
 /// Before it the kernel asks for the capability, but not where everybody may read (`kernel.dmesg_restrict`).
 #[lsm(hook = "syslog")]
-pub fn syslog(_context: LsmContext) -> i32 {
+pub(crate) fn syslog(_context: LsmContext) -> i32 {
     forbid(Operation::PrivCapability, CAP_SYSLOG)
 }
 
@@ -234,7 +234,7 @@ const CAP_SYSLOG: u32 = 34;
 /// `int kernel_read_file(struct file *file, enum kernel_read_file_id id, bool contents)`: modules and
 /// kernels from files.
 #[lsm(hook = "kernel_read_file")]
-pub fn kernel_read_file(context: LsmContext) -> i32 {
+pub(crate) fn kernel_read_file(context: LsmContext) -> i32 {
     forbid(Operation::PrivModule, context.arg(1))
 }
 
@@ -278,7 +278,7 @@ const NOAUDIT: u32 = 2;
 
 /// `int capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)`.
 #[lsm(hook = "capable")]
-pub fn capable(context: LsmContext) -> i32 {
+pub(crate) fn capable(context: LsmContext) -> i32 {
     let capability: u32 = context.arg(2);
     if capability > 63 || WITHHELD >> capability & 1 == 0 {
         return 0;

@@ -37,14 +37,14 @@ fn use_of(context: &LsmContext) -> i32 {
 /// `int ipc_permission(struct kern_ipc_perm *ipcp, short flag)`: finding by key, attaching, sending, receiving,
 /// changing a semaphore, asking.
 #[lsm(hook = "ipc_permission")]
-pub fn ipc_permission(context: LsmContext) -> i32 {
+pub(crate) fn ipc_permission(context: LsmContext) -> i32 {
     use_of(&context)
 }
 
 /// `int shm_shmctl(struct kern_ipc_perm *perm, int cmd)`: also removing and locking, for which the kernel
 /// asks who owns it and not for its mode.
 #[lsm(hook = "shm_shmctl")]
-pub fn shm_shmctl(context: LsmContext) -> i32 {
+pub(crate) fn shm_shmctl(context: LsmContext) -> i32 {
     match context.arg::<u32>(1) {
         IPC_INFO | SHM_INFO => 0,
         _ => use_of(&context),
@@ -53,7 +53,7 @@ pub fn shm_shmctl(context: LsmContext) -> i32 {
 
 /// `int msg_queue_msgctl(struct kern_ipc_perm *perm, int cmd)`.
 #[lsm(hook = "msg_queue_msgctl")]
-pub fn msg_queue_msgctl(context: LsmContext) -> i32 {
+pub(crate) fn msg_queue_msgctl(context: LsmContext) -> i32 {
     match context.arg::<u32>(1) {
         IPC_INFO | MSG_INFO => 0,
         _ => use_of(&context),
@@ -62,7 +62,7 @@ pub fn msg_queue_msgctl(context: LsmContext) -> i32 {
 
 /// `int sem_semctl(struct kern_ipc_perm *perm, int cmd)`.
 #[lsm(hook = "sem_semctl")]
-pub fn sem_semctl(context: LsmContext) -> i32 {
+pub(crate) fn sem_semctl(context: LsmContext) -> i32 {
     match context.arg::<u32>(1) {
         IPC_INFO | SEM_INFO => 0,
         _ => use_of(&context),
@@ -78,19 +78,19 @@ fn make(context: &LsmContext) -> i32 {
 
 /// `int shm_alloc_security(struct kern_ipc_perm *perm)`.
 #[lsm(hook = "shm_alloc_security")]
-pub fn shm_alloc_security(context: LsmContext) -> i32 {
+pub(crate) fn shm_alloc_security(context: LsmContext) -> i32 {
     make(&context)
 }
 
 /// `int msg_queue_alloc_security(struct kern_ipc_perm *perm)`.
 #[lsm(hook = "msg_queue_alloc_security")]
-pub fn msg_queue_alloc_security(context: LsmContext) -> i32 {
+pub(crate) fn msg_queue_alloc_security(context: LsmContext) -> i32 {
     make(&context)
 }
 
 /// `int sem_alloc_security(struct kern_ipc_perm *perm)`.
 #[lsm(hook = "sem_alloc_security")]
-pub fn sem_alloc_security(context: LsmContext) -> i32 {
+pub(crate) fn sem_alloc_security(context: LsmContext) -> i32 {
     make(&context)
 }
 
@@ -103,18 +103,18 @@ fn free(context: &LsmContext) -> i32 {
 
 /// `void shm_free_security(struct kern_ipc_perm *perm)`: when nobody can find it any more.
 #[lsm(hook = "shm_free_security")]
-pub fn shm_free_security(context: LsmContext) -> i32 {
+pub(crate) fn shm_free_security(context: LsmContext) -> i32 {
     free(&context)
 }
 
 /// `void msg_queue_free_security(struct kern_ipc_perm *perm)`.
 #[lsm(hook = "msg_queue_free_security")]
-pub fn msg_queue_free_security(context: LsmContext) -> i32 {
+pub(crate) fn msg_queue_free_security(context: LsmContext) -> i32 {
     free(&context)
 }
 
 /// `void sem_free_security(struct kern_ipc_perm *perm)`.
 #[lsm(hook = "sem_free_security")]
-pub fn sem_free_security(context: LsmContext) -> i32 {
+pub(crate) fn sem_free_security(context: LsmContext) -> i32 {
     free(&context)
 }

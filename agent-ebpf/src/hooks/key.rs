@@ -30,7 +30,7 @@ const ASYMMETRIC: u64 = u64::from_le_bytes(*b"asymmetr");
 /// `int key_alloc(struct key *key, const struct cred *cred, unsigned long flags)`: whoever makes a key. Not
 /// every kernel tells when one is freed, so a key that somebody else makes at its address takes its place.
 #[lsm(hook = "key_alloc")]
-pub fn key_alloc(context: LsmContext) -> i32 {
+pub(crate) fn key_alloc(context: LsmContext) -> i32 {
     let address = context.arg::<*const c_void>(0) as u64;
     let Some(tag) = &subject::current() else {
         object_owner::forget(address);
@@ -43,7 +43,7 @@ pub fn key_alloc(context: LsmContext) -> i32 {
 /// key that may be searched for and is refused with `EACCES` could still be read (`keyctl_read_key`,
 /// security/keys/keyctl.c), so it is `EPERM`.
 #[lsm(hook = "key_permission")]
-pub fn key_permission(context: LsmContext) -> i32 {
+pub(crate) fn key_permission(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let mut reference = 0;
     // The type of the argument is incomplete: the verifier gives it to nobody.

@@ -18,7 +18,7 @@ const F_UNLCK: u32 = 2;
 /// the former. A lock of one's own holds up everybody, so it needs `write`; one that is shared with others what the
 /// file was opened for, as using it does. Giving one back is free.
 #[lsm(hook = "file_lock")]
-pub fn file_lock(context: LsmContext) -> i32 {
+pub(crate) fn file_lock(context: LsmContext) -> i32 {
     let kind: u32 = context.arg(1);
     if kind == F_UNLCK {
         return 0;

@@ -29,7 +29,7 @@ const EAGAIN: i32 = -11;
 
 /// `int socket_recvmsg(struct socket *sock, struct msghdr *msg, int size, int flags)`.
 #[lsm(hook = "socket_recvmsg")]
-pub fn socket_recvmsg(context: LsmContext) -> i32 {
+pub(crate) fn socket_recvmsg(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() { 0 } else { received(context.arg(0), context.arg(3)) }
 }
 
@@ -56,7 +56,7 @@ fn is_quiet(sock: *const c_void) -> bool {
 
 /// `int socket_getsockopt(struct socket *sock, int level, int optname)`: one option receives.
 #[lsm(hook = "socket_getsockopt")]
-pub fn socket_getsockopt(context: LsmContext) -> i32 {
+pub(crate) fn socket_getsockopt(context: LsmContext) -> i32 {
     if context.arg::<u32>(1) != SOL_TCP || context.arg::<u32>(2) != TCP_ZEROCOPY_RECEIVE {
         return 0;
     }
@@ -66,7 +66,7 @@ pub fn socket_getsockopt(context: LsmContext) -> i32 {
 
 /// `int socket_accept(struct socket *sock, struct socket *newsock)`.
 #[lsm(hook = "socket_accept")]
-pub fn socket_accept(context: LsmContext) -> i32 {
+pub(crate) fn socket_accept(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let sock: *const c_void = context.arg(0);
     let sk: *const c_void = member!(sock, socket_sk);

@@ -20,7 +20,7 @@ const UDP_CORK: u32 = 1;
 /// `int socket_setsockopt(struct socket *sock, int level, int optname)`: the value is not told, so one that
 /// would take a route away is refused too.
 #[lsm(hook = "socket_setsockopt")]
-pub fn socket_setsockopt(context: LsmContext) -> i32 {
+pub(crate) fn socket_setsockopt(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let (level, option) = (context.arg::<u32>(1), context.arg::<u32>(2));
     let is_refused = match level {

@@ -113,44 +113,44 @@ fn is_special(dentry: *const c_void) -> bool {
 /// `int path_mknod(const struct path *dir, struct dentry *dentry, umode_t mode, unsigned int dev)`: also
 /// before `open` makes a file.
 #[lsm(hook = "path_mknod")]
-pub fn path_mknod(context: LsmContext) -> i32 {
+pub(crate) fn path_mknod(context: LsmContext) -> i32 {
     create(&context, context.arg(2))
 }
 
 /// `int path_mkdir(const struct path *dir, struct dentry *dentry, umode_t mode)`.
 #[lsm(hook = "path_mkdir")]
-pub fn path_mkdir(context: LsmContext) -> i32 {
+pub(crate) fn path_mkdir(context: LsmContext) -> i32 {
     create(&context, 0)
 }
 
 /// `int path_symlink(const struct path *dir, struct dentry *dentry, const char *old_name)`.
 #[lsm(hook = "path_symlink")]
-pub fn path_symlink(context: LsmContext) -> i32 {
+pub(crate) fn path_symlink(context: LsmContext) -> i32 {
     create(&context, 0)
 }
 
 /// `int path_unlink(const struct path *dir, struct dentry *dentry)`.
 #[lsm(hook = "path_unlink")]
-pub fn path_unlink(context: LsmContext) -> i32 {
+pub(crate) fn path_unlink(context: LsmContext) -> i32 {
     delete(&context)
 }
 
 /// `int path_rmdir(const struct path *dir, struct dentry *dentry)`.
 #[lsm(hook = "path_rmdir")]
-pub fn path_rmdir(context: LsmContext) -> i32 {
+pub(crate) fn path_rmdir(context: LsmContext) -> i32 {
     delete(&context)
 }
 
 /// `int path_truncate(const struct path *path)`.
 #[lsm(hook = "path_truncate")]
-pub fn path_truncate(context: LsmContext) -> i32 {
+pub(crate) fn path_truncate(context: LsmContext) -> i32 {
     change(&context)
 }
 
 /// `int path_chmod(const struct path *path, umode_t mode)`: no file gets set-id bits. On a folder they say whose what
 /// is made in it is.
 #[lsm(hook = "path_chmod")]
-pub fn path_chmod(context: LsmContext) -> i32 {
+pub(crate) fn path_chmod(context: LsmContext) -> i32 {
     if !gives_privilege(context.arg(1)) {
         return change(&context);
     }
@@ -168,14 +168,14 @@ pub fn path_chmod(context: LsmContext) -> i32 {
 
 /// `int path_chown(const struct path *path, kuid_t uid, kgid_t gid)`.
 #[lsm(hook = "path_chown")]
-pub fn path_chown(context: LsmContext) -> i32 {
+pub(crate) fn path_chown(context: LsmContext) -> i32 {
     change(&context)
 }
 
 /// `int path_notify(const struct path *path, u64 mask, unsigned int obj_type)`: watching tells what others do
 /// with a file, so it needs what opening it does.
 #[lsm(hook = "path_notify")]
-pub fn path_notify(context: LsmContext) -> i32 {
+pub(crate) fn path_notify(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let path: *const c_void = context.arg(0);
     let dentry: *const c_void = member!(path, path_dentry);
@@ -188,7 +188,7 @@ pub fn path_notify(context: LsmContext) -> i32 {
 /// in the same mount (`do_linkat`, fs/namei.c). The new name must give nothing that the old one did not:
 /// who may read and write the file could as well copy it.
 #[lsm(hook = "path_link")]
-pub fn path_link(context: LsmContext) -> i32 {
+pub(crate) fn path_link(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let old: *const c_void = context.arg(0);
     let folder: *const c_void = context.arg(1);
@@ -212,7 +212,7 @@ pub fn path_link(context: LsmContext) -> i32 {
 /// struct dentry *new_dentry, unsigned int flags)`; an exchange asks once for each direction in some
 /// kernels and once in others, so both ends are asked for everything here.
 #[lsm(hook = "path_rename")]
-pub fn path_rename(context: LsmContext) -> i32 {
+pub(crate) fn path_rename(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() {
         return 0;
     }

@@ -22,7 +22,7 @@ const QUEUES: u64 = 0x1980_0202;
 
 /// `int inode_create(struct inode *dir, struct dentry *dentry, umode_t mode)`.
 #[lsm(hook = "inode_create")]
-pub fn inode_create(context: LsmContext) -> i32 {
+pub(crate) fn inode_create(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() {
         return 0;
     }
@@ -31,7 +31,7 @@ pub fn inode_create(context: LsmContext) -> i32 {
 
 /// `int inode_unlink(struct inode *dir, struct dentry *dentry)`.
 #[lsm(hook = "inode_unlink")]
-pub fn inode_unlink(context: LsmContext) -> i32 {
+pub(crate) fn inode_unlink(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() {
         return 0;
     }

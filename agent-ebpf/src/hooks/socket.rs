@@ -34,7 +34,7 @@ const IN6_LEN: i32 = 24;
 
 /// `int socket_create(int family, int type, int protocol, int kern)`.
 #[lsm(hook = "socket_create")]
-pub fn socket_create(context: LsmContext) -> i32 {
+pub(crate) fn socket_create(context: LsmContext) -> i32 {
     if context.arg::<i32>(3) != 0 {
         return 0;
     }
@@ -57,7 +57,7 @@ pub fn socket_create(context: LsmContext) -> i32 {
 /// `int socket_post_create(struct socket *sock, int family, int type, int protocol, int kern)`: writes
 /// down whose socket it is.
 #[lsm(hook = "socket_post_create")]
-pub fn socket_post_create(context: LsmContext) -> i32 {
+pub(crate) fn socket_post_create(context: LsmContext) -> i32 {
     if context.arg::<i32>(4) != 0 {
         return 0;
     }
@@ -72,7 +72,7 @@ pub fn socket_post_create(context: LsmContext) -> i32 {
 
 /// `int socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)`.
 #[lsm(hook = "socket_connect")]
-pub fn socket_connect(context: LsmContext) -> i32 {
+pub(crate) fn socket_connect(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() {
         return 0;
     }
@@ -90,7 +90,7 @@ fn connect(sock: *const c_void, address: u64, len: i32) -> i32 {
 /// address that comes with the message, also of a TCP fast open. (A stream that is connected sends to where
 /// it is connected, whatever comes with the message.)
 #[lsm(hook = "socket_sendmsg")]
-pub fn socket_sendmsg(context: LsmContext) -> i32 {
+pub(crate) fn socket_sendmsg(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() { 0 } else { send(context.arg(0), context.arg(1)) }
 }
 
@@ -176,7 +176,7 @@ fn use_of_name(sock: *const c_void, message: *const c_void) -> NameUse {
 /// `int socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)`. Port zero is a port that
 /// the kernel chooses, as it does for every socket that is not bound.
 #[lsm(hook = "socket_bind")]
-pub fn socket_bind(context: LsmContext) -> i32 {
+pub(crate) fn socket_bind(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let sock: *const c_void = context.arg(0);
     let sk: *const c_void = member!(sock, socket_sk);
@@ -196,7 +196,7 @@ pub fn socket_bind(context: LsmContext) -> i32 {
 
 /// `int socket_listen(struct socket *sock, int backlog)`.
 #[lsm(hook = "socket_listen")]
-pub fn socket_listen(context: LsmContext) -> i32 {
+pub(crate) fn socket_listen(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let sock: *const c_void = context.arg(0);
     let sk: *const c_void = member!(sock, socket_sk);

@@ -36,7 +36,7 @@ const INTO_CGROUP: u32 = 33;
 /// for threads and for the workers of io_uring. A child that can't be tagged is not made, and none is made in a
 /// session that has ended or is quarantined, so that killing all of its processes comes to an end.
 #[lsm(hook = "task_alloc")]
-pub fn task_alloc(context: LsmContext) -> i32 {
+pub(crate) fn task_alloc(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let verdict = refuse(tag, context.arg(1));
     if verdict != 0 {
@@ -80,7 +80,7 @@ fn refuse(tag: &Tag, flags: u64) -> i32 {
 
 /// `void task_free(struct task_struct *task)`: when nobody refers to the task any more.
 #[lsm(hook = "task_free")]
-pub fn task_free(context: LsmContext) -> i32 {
+pub(crate) fn task_free(context: LsmContext) -> i32 {
     let task = Task(context.arg::<*const c_void>(0));
     if let Some(tag) = &subject::of(task) {
         subject::forget_marks(task, tag);

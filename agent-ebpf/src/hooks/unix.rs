@@ -25,7 +25,7 @@ const UNIX_HEAD: u64 = 2;
 /// `int unix_stream_connect(struct sock *sock, struct sock *other, struct sock *newsk)`: stream and
 /// seqpacket, after the peer was found.
 #[lsm(hook = "unix_stream_connect")]
-pub fn unix_stream_connect(context: LsmContext) -> i32 {
+pub(crate) fn unix_stream_connect(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let (sk, other): (*const c_void, *const c_void) = (context.arg(0), context.arg(1));
     let verdict = reach(tag, sk, ptr::null(), other);
@@ -40,7 +40,7 @@ pub fn unix_stream_connect(context: LsmContext) -> i32 {
 
 /// `int unix_may_send(struct socket *sock, struct socket *other)`: datagrams, connected and addressed.
 #[lsm(hook = "unix_may_send")]
-pub fn unix_may_send(context: LsmContext) -> i32 {
+pub(crate) fn unix_may_send(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let sock: *const c_void = context.arg(0);
     let sk: *const c_void = member!(sock, socket_sk);

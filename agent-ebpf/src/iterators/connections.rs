@@ -10,7 +10,7 @@ use crate::{check, kernel};
 
 /// The context of an iterator over TCP sockets: a `struct bpf_iter__tcp` (net/ipv4/tcp_ipv4.c).
 #[repr(C)]
-pub struct Connection {
+pub(crate) struct Connection {
     meta: *const c_void,
     sock: *const c_void,
 }
@@ -18,7 +18,7 @@ pub struct Connection {
 /// Looks at one socket. (The verifier takes for a reset only the pointer that the context has.)
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/connections")]
-pub fn connections(context: *const Connection) -> i32 {
+pub(crate) fn connections(context: *const Connection) -> i32 {
     // SAFETY: the context is that of the iterator.
     let sock = unsafe { (&raw const (*context).sock).read_volatile() };
     if sock.is_null() {

@@ -19,7 +19,7 @@ use crate::{
 
 /// The context of an iterator over open files: a `struct bpf_iter__task_file` (kernel/bpf/task_iter.c).
 #[repr(C)]
-pub struct OpenFile {
+pub(crate) struct OpenFile {
     meta: *const c_void,
     task: *const c_void,
     descriptor: u64,
@@ -29,7 +29,7 @@ pub struct OpenFile {
 /// Writes down the files of the descriptors that [`GIVING`] names.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/given")]
-pub fn given(context: *const OpenFile) -> i32 {
+pub(crate) fn given(context: *const OpenFile) -> i32 {
     // SAFETY: the context is that of the iterator; field by field, since the verifier knows each.
     let (descriptor, file) = unsafe {
         (

@@ -11,7 +11,7 @@ use crate::{kernel::Task, subject};
 /// what is common to all iterators, then the task, which is null at the end.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/processes")]
-pub fn processes(context: *const *const c_void) -> i32 {
+pub(crate) fn processes(context: *const *const c_void) -> i32 {
     // SAFETY: the context has two pointers.
     let task = unsafe { context.add(1).read_volatile() };
     if !task.is_null() && !subject::note(Task(task)) {

@@ -15,7 +15,7 @@ struct Meta {
 
 /// The context: a `struct bpf_iter__task` (kernel/bpf/task_iter.c).
 #[repr(C)]
-pub struct Context {
+pub(crate) struct Context {
     meta: *const Meta,
     task: *const c_void,
 }
@@ -23,7 +23,7 @@ pub struct Context {
 /// Writes a record of each tagged task. The task is null at the end.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tasks")]
-pub fn tasks(context: *const Context) -> i32 {
+pub(crate) fn tasks(context: *const Context) -> i32 {
     // SAFETY: the context is that of the iterator; field by field, since the verifier knows each.
     let (meta, task) = unsafe {
         ((&raw const (*context).meta).read_volatile(), (&raw const (*context).task).read_volatile())

@@ -53,7 +53,7 @@ macro_rules! loaded {
 
 /// The field at that place of `Offsets`, which is a `u32`: see [`offset`].
 #[inline(always)]
-pub fn constant<const FIELD: usize>() -> u64 {
+pub(crate) fn constant<const FIELD: usize>() -> u64 {
     loaded!("{value} = {stand_in}")
 }
 
@@ -65,7 +65,7 @@ pub(super) fn address<const FIELD: usize>() -> u64 {
 
 /// See [`member`].
 #[inline(always)]
-pub fn member<T: Copy, const FIELD: usize>(base: *const c_void) -> T {
+pub(crate) fn member<T: Copy, const FIELD: usize>(base: *const c_void) -> T {
     let value: u64;
     macro_rules! load {
         ($size:literal) => {
@@ -94,14 +94,14 @@ pub fn member<T: Copy, const FIELD: usize>(base: *const c_void) -> T {
 
 /// Reads a member through a pointer that the verifier has typed.
 #[inline(always)]
-pub fn load<T: Copy>(base: *const c_void, offset: u64) -> T {
+pub(crate) fn load<T: Copy>(base: *const c_void, offset: u64) -> T {
     // SAFETY: the verifier checks the access against the kernel's BTF, and a fault reads as zero.
     unsafe { core::ptr::read_volatile(base.cast::<u8>().add(offset as usize).cast::<T>()) }
 }
 
 /// Copies a value from a kernel address; all zeroes where nothing is mapped.
 #[inline(always)]
-pub fn peek<T: Copy>(address: u64) -> T {
+pub(crate) fn peek<T: Copy>(address: u64) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     copy(value.as_mut_ptr().cast(), size_of::<T>() as u32, address);
     // SAFETY: the helper fills in all bytes, with zeroes where it fails; every `T` here is of integers.
@@ -147,7 +147,7 @@ pub(super) fn cast(address: u64, number: u64) -> *const c_void {
 /// An argument of a hook, as it lies in the context: for a hook whose arguments are others on other kernels.
 /// (The compiler would make one load of the two, at a place that it calculates, which the verifier forbids.)
 #[inline(always)]
-pub fn argument<const NUMBER: usize>(context: &LsmContext) -> *const c_void {
+pub(crate) fn argument<const NUMBER: usize>(context: &LsmContext) -> *const c_void {
     let value: *const c_void;
     // SAFETY: the verifier checks that the hook has such an argument, where the instruction is reached.
     unsafe {
@@ -164,41 +164,41 @@ pub fn argument<const NUMBER: usize>(context: &LsmContext) -> *const c_void {
 
 /// Copies `len` bytes from a kernel address; on failure the destination is zeroed by the helper.
 #[inline(always)]
-pub fn copy(to: *mut c_void, len: u32, from: u64) -> bool {
+pub(crate) fn copy(to: *mut c_void, len: u32, from: u64) -> bool {
     // SAFETY: the verifier checks that `to` has room for `len` bytes.
     unsafe { bpf_probe_read_kernel(to, len, from as *const c_void) == 0 }
 }
 
 /// The same number, of which the compiler forgets what it knew: a bound that follows stays.
 #[inline(always)]
-pub fn opaque(number: u32) -> u32 {
+pub(crate) fn opaque(number: u32) -> u32 {
     // SAFETY: a reference is valid.
     unsafe { core::ptr::read_volatile(&raw const number) }
 }
 
 /// Zero, which the verifier does not know: a process's number is below 2^22 (`PID_MAX_LIMIT`, include/linux/threads.h).
 #[inline(always)]
-pub fn unknown_zero() -> u64 {
+pub(crate) fn unknown_zero() -> u64 {
     // SAFETY: the helper has no precondition.
     unsafe { bpf_get_current_pid_tgid() >> 63 }
 }
 
 /// Nanoseconds since boot.
 #[inline(always)]
-pub fn now() -> agent_common::id::BootNanos {
+pub(crate) fn now() -> agent_common::id::BootNanos {
     // SAFETY: the helper has no precondition.
     agent_common::id::BootNanos(unsafe { bpf_ktime_get_boot_ns() })
 }
 
 /// The word of 64 bits at an address, of whatever lies there.
 #[inline(always)]
-pub fn word(address: u64) -> u64 {
+pub(crate) fn word(address: u64) -> u64 {
     read!(words at address, 0)
 }
 
 /// The two words of 64 bits at an address, where the kernel can type it.
 #[inline(always)]
-pub fn words(address: u64) -> [u64; 2] {
+pub(crate) fn words(address: u64) -> [u64; 2] {
     let typed = cast(address, offset!(types.words));
     [load(typed, 0), load(typed, 8)]
 }

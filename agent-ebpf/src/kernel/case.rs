@@ -12,7 +12,7 @@ const BY_FOLDER: [u64; 6] = [0xef53, 0xf2f5_2010, 0x0102_1994, 0x794c_7630, 0xca
 
 /// Whether the name of a dentry is one with those that differ from it in case alone.
 #[inline(always)]
-pub fn ignores_case(dentry: u64) -> bool {
+pub(crate) fn ignores_case(dentry: u64) -> bool {
     let flags: u32 = read!(dentry at dentry, offset!(dentry_flags));
     if flags & OWN_COMPARE == 0 {
         return false;

@@ -7,7 +7,7 @@ use super::{access::load, task::current};
 /// Whether the running task acts with credentials that are not its own: the kernel put others in their
 /// place to do its own work (`override_creds`), as overlayfs does.
 #[inline(always)]
-pub fn acts_for_another() -> bool {
+pub(crate) fn acts_for_another() -> bool {
     let task = current().0;
     member!(u64, task, task_cred) != member!(u64, task, task_real_cred)
 }
@@ -27,7 +27,7 @@ const NOROOT: u32 = 1;
 /// Whether credentials that an exec gives (`struct cred`) have what the running task can't take by itself: a
 /// user or group that is none of its own, or capabilities that are not root's by being root.
 #[inline(always)]
-pub fn gains_privilege(new: *const c_void) -> bool {
+pub(crate) fn gains_privilege(new: *const c_void) -> bool {
     let old: *const c_void = member!(current().0, task_cred);
     let [able, _] = capabilities(old, offset!(cred_effective));
     let user: u32 = member!(new, cred_euid);
@@ -55,6 +55,6 @@ const IO_WORKER: u32 = 0x10;
 
 /// Whether the running task is a thread of io_uring's, whose credentials are those of whoever made the ring.
 #[inline(always)]
-pub fn is_ring_worker() -> bool {
+pub(crate) fn is_ring_worker() -> bool {
     member!(u32, current().0, task_flags) & IO_WORKER != 0
 }

@@ -8,9 +8,9 @@ use super::{
 };
 
 /// `FMODE_READ` (include/linux/fs.h).
-pub const FMODE_READ: u32 = 1;
+pub(crate) const FMODE_READ: u32 = 1;
 /// `FMODE_WRITE`.
-pub const FMODE_WRITE: u32 = 2;
+pub(crate) const FMODE_WRITE: u32 = 2;
 /// `FMODE_BACKING`, bit 25 and since 6.14 (and in 6.12's later releases) bit 24: the file beneath one of
 /// overlayfs or FUSE, whose own opening was decided. Such a file is also not accounted for. Neither bit
 /// has another meaning while a file is being opened, and no flag of `open` sets one.
@@ -18,23 +18,23 @@ const FMODE_BACKING: u32 = 1 << 24 | 1 << 25;
 /// `FMODE_NOACCOUNT`.
 const FMODE_NOACCOUNT: u32 = 1 << 29;
 /// `__FMODE_EXEC`, in the flags of a file that is opened to run it.
-pub const FMODE_EXEC: u32 = 0x20;
+pub(crate) const FMODE_EXEC: u32 = 0x20;
 /// `__O_TMPFILE` (include/uapi/asm-generic/fcntl.h).
-pub const O_TMPFILE: u32 = 0o20_000_000;
+pub(crate) const O_TMPFILE: u32 = 0o20_000_000;
 /// `S_IFMT` and the kinds of files (include/uapi/linux/stat.h).
-pub const S_IFMT: u16 = 0o170_000;
-pub const S_IFIFO: u16 = 0o010_000;
-pub const S_IFCHR: u16 = 0o020_000;
-pub const S_IFDIR: u16 = 0o040_000;
-pub const S_IFBLK: u16 = 0o060_000;
-pub const S_IFREG: u16 = 0o100_000;
-pub const S_IFLNK: u16 = 0o120_000;
-pub const S_IFSOCK: u16 = 0o140_000;
+pub(crate) const S_IFMT: u16 = 0o170_000;
+pub(crate) const S_IFIFO: u16 = 0o010_000;
+pub(crate) const S_IFCHR: u16 = 0o020_000;
+pub(crate) const S_IFDIR: u16 = 0o040_000;
+pub(crate) const S_IFBLK: u16 = 0o060_000;
+pub(crate) const S_IFREG: u16 = 0o100_000;
+pub(crate) const S_IFLNK: u16 = 0o120_000;
+pub(crate) const S_IFSOCK: u16 = 0o140_000;
 
 /// `MAY_WRITE`, `MAY_READ` and `MAY_APPEND` (include/linux/fs.h).
-pub const MAY_WRITE: u32 = 2;
-pub const MAY_READ: u32 = 4;
-pub const MAY_APPEND: u32 = 8;
+pub(crate) const MAY_WRITE: u32 = 2;
+pub(crate) const MAY_READ: u32 = 4;
+pub(crate) const MAY_APPEND: u32 = 8;
 
 /// `S_ISUID` and `S_ISGID`.
 const SET_ID_BITS: u16 = 0o6_000;
@@ -43,27 +43,27 @@ const SET_ID_BITS: u16 = 0o6_000;
 /// outside of the session does what the session says with what the session's user may do. For its group only if the
 /// group may run it, which can come later, by an access control list.
 #[inline(always)]
-pub fn gives_privilege(mode: u16) -> bool {
+pub(crate) fn gives_privilege(mode: u16) -> bool {
     mode & SET_ID_BITS != 0
 }
 
 /// Whether a file lies beneath another one, by which it was decided.
 #[inline(always)]
-pub fn is_backing(file: *const c_void) -> bool {
+pub(crate) fn is_backing(file: *const c_void) -> bool {
     let mode: u32 = member!(file, file_mode);
     mode & FMODE_NOACCOUNT != 0 && mode & FMODE_BACKING != 0
 }
 
 /// Whether a descriptor is a socket's.
 #[inline(always)]
-pub fn is_socket(file: *const c_void) -> bool {
+pub(crate) fn is_socket(file: *const c_void) -> bool {
     let inode: *const c_void = member!(file, file_inode);
     member!(u16, inode, inode_mode) & S_IFMT == S_IFSOCK
 }
 
 /// Whether a file is a character device, as every terminal is.
 #[inline(always)]
-pub fn is_device(file: *const c_void) -> bool {
+pub(crate) fn is_device(file: *const c_void) -> bool {
     let inode: *const c_void = member!(file, file_inode);
     member!(u16, inode, inode_mode) & S_IFMT == S_IFCHR
 }
@@ -76,7 +76,7 @@ const WATCHES: [(u32, u64); 2] =
 
 /// Whether a descriptor tells what others do with files.
 #[inline(always)]
-pub fn is_watch(file: *const c_void) -> bool {
+pub(crate) fn is_watch(file: *const c_void) -> bool {
     let dentry: *const c_void = member!(file, file_path_dentry);
     let len: u32 = member!(dentry, dentry_name_len);
     if len != WATCHES[0].0 && len != WATCHES[1].0 {
@@ -88,24 +88,24 @@ pub fn is_watch(file: *const c_void) -> bool {
 
 /// A `struct file` that the verifier has typed, where the kernel can type addresses.
 #[derive(Clone, Copy)]
-pub struct OpenFile(pub *const c_void);
+pub(crate) struct OpenFile(pub(crate) *const c_void);
 
 impl OpenFile {
     /// Address of its mount.
     #[inline(always)]
-    pub fn mount(self) -> u64 {
+    pub(crate) fn mount(self) -> u64 {
         member!(self.0, file_path_mnt)
     }
 
     /// Its dentry.
     #[inline(always)]
-    pub fn dentry(self) -> *const c_void {
+    pub(crate) fn dentry(self) -> *const c_void {
         member!(self.0, file_path_dentry)
     }
 
     /// Address of the dentry's parent, and hash and length of its name; zeroes where it lost its name.
     #[inline(always)]
-    pub fn name(self) -> (u64, u64) {
+    pub(crate) fn name(self) -> (u64, u64) {
         let dentry = self.dentry();
         if member!(u64, dentry, dentry_hash_pprev) == 0 {
             return (0, 0);

@@ -5,7 +5,7 @@ use super::{access::peek, path::Place, task::current};
 /// The address of the first mount above a mount, and the dentry that it is mounted on: `None` at the
 /// root of the namespace.
 #[inline(always)]
-pub fn mounted_on(mount: u64) -> Option<Place> {
+pub(crate) fn mounted_on(mount: u64) -> Option<Place> {
     let whole = mount - offset!(mount_mnt);
     let parent: u64 = read!(mount at whole, offset!(mount_parent));
     if parent == whole || parent == 0 {
@@ -18,21 +18,21 @@ pub fn mounted_on(mount: u64) -> Option<Place> {
 /// Whether a mount is in no namespace but the kernel's own (`MNT_NS_INTERNAL`, fs/mount.h: `-EINVAL` as an
 /// address): a layer of overlayfs, or what holds pipes and memfds.
 #[inline(always)]
-pub fn is_internal(mount: u64) -> bool {
+pub(crate) fn is_internal(mount: u64) -> bool {
     let whole = mount - offset!(mount_mnt);
     peek::<i64>(whole + offset!(mount_ns)) == -22
 }
 
 /// The running task's mount namespace, as an address.
 #[inline(always)]
-pub fn own_mounts() -> u64 {
+pub(crate) fn own_mounts() -> u64 {
     let proxy: u64 = member!(current().0, task_nsproxy);
     peek(proxy + offset!(nsproxy_mounts))
 }
 
 /// The mount namespace that a mount is in, as an address.
 #[inline(always)]
-pub fn namespace_of(mount: u64) -> u64 {
+pub(crate) fn namespace_of(mount: u64) -> u64 {
     let whole = mount - offset!(mount_mnt);
     read!(mount at whole, offset!(mount_ns))
 }
@@ -42,7 +42,7 @@ const READONLY: u32 = 0x40;
 
 /// Whether nothing can be changed by way of a mount.
 #[inline(always)]
-pub fn is_readonly(mount: u64) -> bool {
+pub(crate) fn is_readonly(mount: u64) -> bool {
     let flags: u32 = read!(vfsmount at mount, offset!(vfsmount_flags));
     flags & READONLY != 0
 }
@@ -53,35 +53,35 @@ const NOUSER: u64 = 1 << 31;
 /// A file system, as far as its mounts go.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct FileSystem {
+pub(crate) struct FileSystem {
     super_block: u64,
     /// Its root dentry.
-    pub root: u64,
+    pub(crate) root: u64,
 }
 
 impl FileSystem {
     /// The one that a dentry belongs to.
     #[inline(always)]
-    pub fn of(dentry: u64) -> Self {
+    pub(crate) fn of(dentry: u64) -> Self {
         let super_block: u64 = peek(dentry + offset!(dentry_sb));
         Self { super_block, root: peek(super_block + offset!(sb_root)) }
     }
 
     /// Whether it is one of the kernel's own (pipes, sockets, memory files), which nobody can mount.
     #[inline(always)]
-    pub fn is_internal(self) -> bool {
+    pub(crate) fn is_internal(self) -> bool {
         peek::<u64>(self.super_block + offset!(sb_flags)) & NOUSER != 0
     }
 
     /// Where the first of its mounts is linked.
     #[inline(always)]
-    pub fn first_mount(self) -> u64 {
+    pub(crate) fn first_mount(self) -> u64 {
         peek(self.super_block + offset!(sb_mounts))
     }
 
     /// The mount of a link, and the link after it; `None` at the end.
     #[inline(always)]
-    pub fn mount_at(self, link: u64) -> Option<(u64, u64)> {
+    pub(crate) fn mount_at(self, link: u64) -> Option<(u64, u64)> {
         if link == 0 || link == self.super_block + offset!(sb_mounts) {
             return None;
         }
@@ -93,6 +93,6 @@ impl FileSystem {
 
 /// The root dentry of a mount.
 #[inline(always)]
-pub fn mount_root(mount: u64) -> u64 {
+pub(crate) fn mount_root(mount: u64) -> u64 {
     read!(vfsmount at mount, offset!(vfsmount_root))
 }

@@ -9,28 +9,28 @@ use super::access::{address, cast, peek};
 /// A file's place: the mount and the dentry by which it is reached, as addresses.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Place {
+pub(crate) struct Place {
     /// `struct vfsmount`.
-    pub mount: u64,
+    pub(crate) mount: u64,
     /// `struct dentry`.
-    pub dentry: u64,
+    pub(crate) dentry: u64,
     /// The dentry's parent, where the hook has a dentry that the verifier has typed and that has its name
     /// still; else zero, and nothing is kept.
-    pub parent: u64,
+    pub(crate) parent: u64,
     /// Hash and length of the dentry's name, likewise.
-    pub name: u64,
+    pub(crate) name: u64,
 }
 
 impl Place {
     /// From a `struct file` that the verifier has typed.
     #[inline(always)]
-    pub fn of_file(file: *const c_void) -> Self {
+    pub(crate) fn of_file(file: *const c_void) -> Self {
         Self::of_dentry(member!(file, file_path_mnt), member!(file, file_path_dentry))
     }
 
     /// From a mount, and a dentry that the verifier has typed.
     #[inline(always)]
-    pub fn of_dentry(mount: u64, dentry: *const c_void) -> Self {
+    pub(crate) fn of_dentry(mount: u64, dentry: *const c_void) -> Self {
         let mut place = Self {
             mount,
             dentry: dentry as u64,
@@ -49,13 +49,13 @@ impl Place {
 
     /// From addresses alone: what is decided there is not kept.
     #[inline(always)]
-    pub fn at(mount: u64, dentry: u64) -> Self {
+    pub(crate) fn at(mount: u64, dentry: u64) -> Self {
         Self { mount, dentry, parent: 0, name: 0 }
     }
 
     /// From a `struct path` at an address.
     #[inline(always)]
-    pub fn peek(path: u64) -> Self {
+    pub(crate) fn peek(path: u64) -> Self {
         let mount = peek(path + offset!(path_mnt));
         Self::at(mount, peek(path + offset!(path_dentry)))
     }
@@ -64,17 +64,17 @@ impl Place {
 /// The kernel's counts of renames and of mount changes; odd while one is under way.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// Renames.
-    pub renames: u32,
+    pub(crate) renames: u32,
     /// Mount changes.
-    pub mounts: u32,
+    pub(crate) mounts: u32,
 }
 
 impl Changes {
     /// As they are now.
     #[inline(always)]
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self {
             renames: read!(seqcount at address::<{ offset_of!(Offsets, rename_lock) }>(), 0),
             mounts: read!(seqcount at address::<{ offset_of!(Offsets, mount_lock) }>(), 0),
@@ -83,14 +83,14 @@ impl Changes {
 
     /// Whether nothing is under way.
     #[inline(always)]
-    pub fn settled(self) -> bool {
+    pub(crate) fn settled(self) -> bool {
         (self.renames | self.mounts) & 1 == 0
     }
 }
 
 /// A dentry's parent, and its name: how long, and where.
 #[inline(always)]
-pub fn parent_and_name(dentry: u64) -> (u64, u64, u64) {
+pub(crate) fn parent_and_name(dentry: u64) -> (u64, u64, u64) {
     let number = offset!(types.dentry);
     if number != 0 {
         let typed = cast(dentry, number);
@@ -108,27 +108,27 @@ pub fn parent_and_name(dentry: u64) -> (u64, u64, u64) {
 
 /// A dentry's parent alone, read anew.
 #[inline(always)]
-pub fn parent(dentry: u64) -> u64 {
+pub(crate) fn parent(dentry: u64) -> u64 {
     read!(dentry at dentry, offset!(dentry_parent))
 }
 
 /// Whether a dentry is no longer in its parent's list of names.
 #[inline(always)]
-pub fn is_unhashed(dentry: u64) -> bool {
+pub(crate) fn is_unhashed(dentry: u64) -> bool {
     let pprev: u64 = read!(dentry at dentry, offset!(dentry_hash_pprev));
     pprev == 0
 }
 
 /// The magic number of the file system that a dentry belongs to.
 #[inline(always)]
-pub fn magic(dentry: u64) -> u64 {
+pub(crate) fn magic(dentry: u64) -> u64 {
     let sb: u64 = read!(dentry at dentry, offset!(dentry_sb));
     read!(super_block at sb, offset!(sb_magic))
 }
 
 /// The identity of a dentry's inode; an address of zero where it has none.
 #[inline(always)]
-pub fn inode_of(dentry: u64) -> InodeIdentity {
+pub(crate) fn inode_of(dentry: u64) -> InodeIdentity {
     let address: u64 = read!(dentry at dentry, offset!(dentry_inode));
     InodeIdentity {
         address,
@@ -140,13 +140,13 @@ pub fn inode_of(dentry: u64) -> InodeIdentity {
 
 /// The identity of an inode that the verifier has typed.
 #[inline(always)]
-pub fn identity(inode: *const c_void) -> InodeIdentity {
+pub(crate) fn identity(inode: *const c_void) -> InodeIdentity {
     let (number, generation) = number_and_generation(inode);
     InodeIdentity { address: inode as u64, number, generation, reserved: 0 }
 }
 
 /// The number of an inode that the verifier has typed, and which of those with that number it is.
 #[inline(always)]
-pub fn number_and_generation(inode: *const c_void) -> (u64, u32) {
+pub(crate) fn number_and_generation(inode: *const c_void) -> (u64, u32) {
     (member!(inode, inode_number), member!(inode, inode_generation))
 }

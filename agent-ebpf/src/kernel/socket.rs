@@ -5,42 +5,42 @@ use core::{ffi::c_void, ptr};
 use agent_common::offsets::RESET;
 use aya_ebpf::helpers::generated::bpf_sock_from_file;
 
-pub const AF_UNSPEC: u16 = 0;
-pub const AF_UNIX: u16 = 1;
-pub const AF_INET: u16 = 2;
-pub const AF_INET6: u16 = 10;
-pub const AF_NETLINK: u16 = 16;
-pub const SOCK_STREAM: u16 = 1;
-pub const SOCK_DGRAM: u16 = 2;
-pub const SOCK_RAW: u16 = 3;
-pub const SOCK_SEQPACKET: u16 = 5;
-pub const IPPROTO_TCP: u32 = 6;
-pub const IPPROTO_UDP: u32 = 17;
-pub const IPPROTO_MPTCP: u32 = 262;
+pub(crate) const AF_UNSPEC: u16 = 0;
+pub(crate) const AF_UNIX: u16 = 1;
+pub(crate) const AF_INET: u16 = 2;
+pub(crate) const AF_INET6: u16 = 10;
+pub(crate) const AF_NETLINK: u16 = 16;
+pub(crate) const SOCK_STREAM: u16 = 1;
+pub(crate) const SOCK_DGRAM: u16 = 2;
+pub(crate) const SOCK_RAW: u16 = 3;
+pub(crate) const SOCK_SEQPACKET: u16 = 5;
+pub(crate) const IPPROTO_TCP: u32 = 6;
+pub(crate) const IPPROTO_UDP: u32 = 17;
+pub(crate) const IPPROTO_MPTCP: u32 = 262;
 
 /// Whether a socket is one of the internet families.
 #[inline(always)]
-pub fn is_internet(sk: *const c_void) -> bool {
+pub(crate) fn is_internet(sk: *const c_void) -> bool {
     let family: u16 = member!(sk, sock_family);
     family == AF_INET || family == AF_INET6
 }
 
 /// Whether a socket is one for datagrams of the internet families.
 #[inline(always)]
-pub fn is_datagrams(sk: *const c_void) -> bool {
+pub(crate) fn is_datagrams(sk: *const c_void) -> bool {
     member!(u16, sk, sock_kind) == SOCK_DGRAM && is_internet(sk)
 }
 
 /// The inode of a socket's descriptor; null for a socket of the kernel's own, which has none.
 #[inline(always)]
-pub fn socket_inode(sock: *const c_void) -> *const c_void {
+pub(crate) fn socket_inode(sock: *const c_void) -> *const c_void {
     let file: *const c_void = member!(sock, socket_file);
     if file.is_null() { ptr::null() } else { member!(file, file_inode) }
 }
 
 /// The socket of a file that the verifier has typed; null where the file is none's.
 #[inline(always)]
-pub fn socket_of(file: *const c_void) -> *const c_void {
+pub(crate) fn socket_of(file: *const c_void) -> *const c_void {
     // SAFETY: the file is a pointer that the verifier has typed.
     unsafe { bpf_sock_from_file(file.cast_mut().cast()) }.cast_const().cast()
 }
@@ -48,7 +48,7 @@ pub fn socket_of(file: *const c_void) -> *const c_void {
 /// Resets a connection: its peer is told, and whoever waits at this end gets `ECONNABORTED` (`bpf_sock_destroy`,
 /// net/core/filter.c). For iterators over sockets alone, and the socket that their context has.
 #[inline(always)]
-pub fn reset(sock: *const c_void) {
+pub(crate) fn reset(sock: *const c_void) {
     // SAFETY: the verifier sees to it that the pointer is such a socket's; the loader puts the function in the
     // place of this call.
     unsafe {

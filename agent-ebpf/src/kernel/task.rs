@@ -8,31 +8,31 @@ use super::access::{cast, peek};
 
 /// A kernel task, typed by the verifier.
 #[derive(Clone, Copy)]
-pub struct Task(pub *const c_void);
+pub(crate) struct Task(pub(crate) *const c_void);
 
 /// The task that runs.
 #[inline(always)]
-pub fn current() -> Task {
+pub(crate) fn current() -> Task {
     // SAFETY: the helper has no precondition.
     Task(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
 }
 
 /// Address of the running task's parent.
 #[inline(always)]
-pub fn parent_of_current() -> u64 {
+pub(crate) fn parent_of_current() -> u64 {
     member!(u64, current().0, task_real_parent)
 }
 
 /// Whether the task has any local storage: without it, it has no tag. One load, no helper.
 #[inline(always)]
-pub fn has_storage(task: Task) -> bool {
+pub(crate) fn has_storage(task: Task) -> bool {
     member!(u64, task.0, task_bpf_storage) != 0
 }
 
 /// The first value that any program keeps with a task, where the kernel can type addresses: the address of its
 /// map, and its first two words; `None` where there is none.
 #[inline(always)]
-pub fn first_storage(task: Task) -> Option<(u64, u64, u64)> {
+pub(crate) fn first_storage(task: Task) -> Option<(u64, u64, u64)> {
     let storage: *const c_void = member!(task.0, task_bpf_storage);
     if storage.is_null() {
         return None;
@@ -52,7 +52,7 @@ pub fn first_storage(task: Task) -> Option<(u64, u64, u64)> {
 
 /// The task that a folder of procfs stands for, as an address; zero if none.
 #[inline(always)]
-pub fn procfs_task(dentry: u64) -> u64 {
+pub(crate) fn procfs_task(dentry: u64) -> u64 {
     let inode: u64 = read!(dentry at dentry, offset!(dentry_inode));
     if inode == 0 {
         return 0;

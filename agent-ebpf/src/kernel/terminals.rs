@@ -14,7 +14,7 @@ const NODE: u64 = 16;
 
 /// Whom a descriptor signals.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum SignalOwner {
+pub(crate) enum SignalOwner {
     /// Nobody.
     Nobody,
     /// The running process.
@@ -25,7 +25,7 @@ pub enum SignalOwner {
 
 /// Whom a file that the verifier has typed signals (`struct fown_struct`, include/linux/fs.h).
 #[inline(always)]
-pub fn signal_owner(file: *const c_void) -> SignalOwner {
+pub(crate) fn signal_owner(file: *const c_void) -> SignalOwner {
     let owner: u64 = if offset!(owner_is_apart) != 0 {
         member!(u64, file, file_owner)
     } else {
@@ -50,32 +50,32 @@ fn signal() -> u64 {
 /// Address of the `struct pid` of the process group in the foreground of the running process's terminal; zero
 /// where it has no terminal, or the terminal no such group.
 #[inline(always)]
-pub fn foreground() -> u64 {
+pub(crate) fn foreground() -> u64 {
     let terminal: u64 = peek(signal() + offset!(signal_tty));
     if terminal == 0 { 0 } else { peek(terminal + offset!(tty_foreground)) }
 }
 
 /// Address of the task that leads a process group; zero where it is gone.
 #[inline(always)]
-pub fn leader(group: u64) -> u64 {
+pub(crate) fn leader(group: u64) -> u64 {
     let link: u64 = peek(group + offset!(pid_tasks));
     if link == 0 { 0 } else { link - offset!(task_pid_links) }
 }
 
 /// The first link in the list of a process group's members; zero for none.
 #[inline(always)]
-pub fn first_member(group: u64) -> u64 {
+pub(crate) fn first_member(group: u64) -> u64 {
     peek(group + offset!(pid_tasks) + HEAD * GROUP)
 }
 
 /// The next link in that list.
 #[inline(always)]
-pub fn next_member(link: u64) -> u64 {
+pub(crate) fn next_member(link: u64) -> u64 {
     peek(link)
 }
 
 /// Address of the task that a link in that list is of.
 #[inline(always)]
-pub fn member_at(link: u64) -> u64 {
+pub(crate) fn member_at(link: u64) -> u64 {
     link - offset!(task_pid_links) - NODE * GROUP
 }
