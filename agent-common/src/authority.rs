@@ -88,7 +88,7 @@ pub enum Mode {
 }
 
 /// A session as the kernel sees it: the value of the session table, at the session's slot. Written by
-/// the daemon, but for `unhurried`.
+/// the daemon, but for `no_expiry_near`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Session {
@@ -113,7 +113,7 @@ pub struct Session {
     /// How often the entry was written, wrapping: what was decided at one epoch need not hold at another.
     pub epoch: u32,
     /// When the kernel side saw last that no expiry is near: its count of ticks, with the epoch. Zero for never.
-    pub unhurried: u64,
+    pub no_expiry_near: u64,
 }
 
 assert_layout!(Session, 120, 8);
@@ -131,7 +131,7 @@ impl Session {
         state: State::Ended as u32,
         mode: Mode::Enforce as u32,
         epoch: 0,
-        unhurried: 0,
+        no_expiry_near: 0,
     };
 }
 

@@ -12,6 +12,6 @@ mod file;
 mod folder;
 
 pub(crate) use basis::{Allowed, Basis, epoch, stamp};
-pub(crate) use endpoint::{allows_endpoint, keep_endpoint};
-pub(crate) use file::{allows, keep};
-pub(crate) use folder::{Folder, folder, keep_folder, keep_rights};
+pub(crate) use endpoint::{allows_endpoint, store_endpoint};
+pub(crate) use file::{allows_file, store_file};
+pub(crate) use folder::{Folder, find_folder, keep_rights, store_folder};

@@ -14,10 +14,11 @@ mod socket;
 
 pub(crate) use act::{refuse, refuse_without_standing};
 pub(crate) use endpoint::endpoint;
-pub(crate) use file::{allows, allows_any_name, file, is_known, name, set_id};
-pub(crate) use gain::refuse_gain;
-pub(crate) use option::{IP, IPV6, ROUTES, refuse_option, refuse_way, way};
+pub(crate) use file::{allows, allows_every_name, file, is_cached_as_allowed, name, set_id};
+pub(crate) use gain::refuse_gained_rights;
+pub(crate) use option::{IP, IPV6, ROUTES, refuse_option, refuse_routing_option, routing_option};
 pub(crate) use socket::{
-    UNSENT, about, by_roles, conclude, flush, foreign, is_lost, may_exist, pending_now, socket,
-    socket_used, used_now, without_tool,
+    UNSENT, act_on_socket, act_without_tool, find_refusal, foreign_control_of_current, is_lost,
+    may_have_kind, pending_of_current, send_pending, use_by_current, use_of_descriptor,
+    use_of_socket, verdict_on_use,
 };

@@ -22,11 +22,11 @@ use crate::{
     kernel::{self, Place, peek},
     maps::{EVENTS, LOST_EVENTS, SENT_BYTES, SEQUENCE, TAKEN_BYTES, VACANCIES},
     offset,
-    request::{ARRIVING, Act, Endpoint, FileRequest, SET_ID},
+    request::{Act, Endpoint, FileRequest, Flags},
     scratch,
-    standing::audited,
+    standing::is_audited,
     values::{EVENT_BYTES, Scratch},
-    verdict::Found,
+    verdict::Outcome,
     walk,
 };
 
@@ -47,26 +47,26 @@ extern "C" fn shared_report_file(
     found: u64,
     to: *const Place,
 ) -> u32 {
-    let found = Found(found);
-    known!(tag, request; else return 0);
+    let found = Outcome(found);
+    deref_or_return!(tag, request; else return 0);
     if area.is_null() {
         return 0;
     }
     let header = begin(tag, area, found.generation(), found.reason());
     header.operation = request.operation as u8;
     header.rights = request.rights.0;
-    let set_id = request.flags & SET_ID != 0;
+    let set_id = request.flags.has(Flags::GAINS_PRIVILEGE);
     header.object = if set_id { OBJECT_SET_ID } else { OBJECT_PATH };
     // SAFETY: null, or a place on the hook's stack.
     if let Some(other) = unsafe { to.as_ref() } {
         // The place that something comes from is named first, whichever end was refused.
-        let arriving = request.flags & ARRIVING != 0;
-        walk::locate(area, if arriving { other } else { &request.place });
-        header.path_len = path(area);
-        walk::locate(area, if arriving { &request.place } else { other });
-        header.to_len = path(area);
+        let arriving = request.flags.has(Flags::IS_DESTINATION);
+        walk::find_path(area, if arriving { other } else { &request.place });
+        header.path_len = write_path(area);
+        walk::find_path(area, if arriving { &request.place } else { other });
+        header.to_len = write_path(area);
     } else {
-        header.path_len = path(area);
+        header.path_len = write_path(area);
     }
     finish(tag, area);
     0
@@ -74,8 +74,8 @@ extern "C" fn shared_report_file(
 
 /// Reports a refused operation on a network endpoint.
 #[inline(always)]
-pub(crate) fn endpoint(tag: &Tag, endpoint: &Endpoint, generation: u32, reason: u32) {
-    let Some(area) = scratch::acquire() else { return lost(tag) };
+pub(crate) fn report_endpoint(tag: &Tag, endpoint: &Endpoint, generation: u32, reason: u32) {
+    let Some(area) = scratch::acquire() else { return count_lost_event(tag) };
     let header = begin(tag, area, generation, reason);
     header.operation = endpoint.operation as u8;
     header.rights = endpoint.rights.0;
@@ -89,8 +89,8 @@ pub(crate) fn endpoint(tag: &Tag, endpoint: &Endpoint, generation: u32, reason: 
 
 /// Reports any other refused act.
 #[inline(always)]
-pub(crate) fn act(tag: &Tag, act: &Act, generation: u32, reason: u32) {
-    let Some(area) = scratch::acquire() else { return lost(tag) };
+pub(crate) fn report_act(tag: &Tag, act: &Act, generation: u32, reason: u32) {
+    let Some(area) = scratch::acquire() else { return count_lost_event(tag) };
     let header = begin(tag, area, generation, reason);
     header.operation = act.operation as u8;
     header.object = act.object;
@@ -101,8 +101,8 @@ pub(crate) fn act(tag: &Tag, act: &Act, generation: u32, reason: u32) {
 
 /// Reports a refused abstract unix socket: `len` bytes of its name, at `name`.
 #[inline(never)]
-pub(crate) fn abstract_socket(tag: &Tag, act: &Act, name: u64, len: u64) {
-    let Some(area) = scratch::acquire() else { return lost(tag) };
+pub(crate) fn report_abstract_socket(tag: &Tag, act: &Act, name: u64, len: u64) {
+    let Some(area) = scratch::acquire() else { return count_lost_event(tag) };
     let header = begin(tag, area, 0, Reason::NoTool as u32);
     header.operation = act.operation as u8;
     header.object = act.object;
@@ -134,7 +134,7 @@ fn begin<'a>(tag: &Tag, area: *mut Scratch, generation: u32, reason: u32) -> &'a
     header.tid = ids as u32;
     header.uid = user as u32;
     header.reason = reason as u8;
-    header.verdict = if audited(tag) { VERDICT_WOULD_DENY } else { VERDICT_DENIED };
+    header.verdict = if is_audited(tag) { VERDICT_WOULD_DENY } else { VERDICT_DENIED };
     // SAFETY: the field has the size given.
     unsafe { bpf_get_current_comm((&raw mut header.comm).cast(), 16) };
     header
@@ -155,8 +155,8 @@ fn clear(header: &mut EventHeader) {
 fn finish(tag: &Tag, area: *mut Scratch) {
     // SAFETY: as in `begin`.
     let (s, header) = unsafe { (&mut *area, &mut *(&raw mut (*area).event).cast::<EventHeader>()) };
-    header.exe_len = program(area);
-    header.ancestors_len = ancestry(header);
+    header.exe_len = write_program(area);
+    header.ancestors_len = fill_ancestry(header);
     let mut size = s.filled;
     if size > LARGEST {
         size = LARGEST;
@@ -164,13 +164,13 @@ fn finish(tag: &Tag, area: *mut Scratch) {
     // What it takes up in the ring: with the kernel's own header, to a whole number of words.
     let taken = (size + 8 + 7) & !7;
     if !has_share(tag, taken) {
-        return lost(tag);
+        return count_lost_event(tag);
     }
     let map = core::ptr::from_ref(&EVENTS).cast_mut().cast();
     // SAFETY: `size` bytes of the event are valid.
     let sent = unsafe { bpf_ringbuf_output(map, (&raw mut s.event).cast(), size, 0) };
     if sent != 0 {
-        return lost(tag);
+        return count_lost_event(tag);
     }
     // After it: if the daemon takes it out before it is counted, that looks like nothing to take.
     if let Some(counter) = SENT_BYTES.get_ptr_mut(tag.slot.0) {
@@ -208,7 +208,7 @@ fn has_share(tag: &Tag, more: u64) -> bool {
 /// Tells the daemon that no task of the slot's session is left. Wakes it each time, whatever it has read so far. The
 /// canary's is waited for by who started it.
 #[inline(always)]
-pub(crate) fn deserted(tag: &Tag) {
+pub(crate) fn session_has_no_tasks(tag: &Tag) {
     if tag.slot.0 != Slot::CANARY.0 {
         // Where there is no room, the daemon has yet to look at all of them.
         let _ = VACANCIES.output(tag.slot.0, u64::from(BPF_RB_FORCE_WAKEUP));
@@ -218,7 +218,7 @@ pub(crate) fn deserted(tag: &Tag) {
 /// Counts an event that could not be delivered, and has the daemon look at the counts, also where the ring has nothing
 /// else in it.
 #[inline(always)]
-pub(crate) fn lost(tag: &Tag) {
+pub(crate) fn count_lost_event(tag: &Tag) {
     if let Some(counter) = LOST_EVENTS.get_ptr_mut(tag.slot.0) {
         atomic::add(counter, 1);
     }
@@ -241,18 +241,18 @@ fn next_sequence(tag: &Tag) -> u64 {
 
 /// Writes the path that the last walk found; returns its bytes.
 #[inline(never)]
-fn path(area: *mut Scratch) -> u16 {
+fn write_path(area: *mut Scratch) -> u16 {
     // SAFETY: the area is ours until it is released.
     let s = unsafe { &mut *area };
-    s.began = s.filled;
+    s.path_start = s.filled;
     if s.count == 0 {
         put_slash(s);
     } else {
-        scratch::repeat(COMPONENTS as u32, compose, area);
+        scratch::repeat(COMPONENTS as u32, write_component, area);
     }
     // SAFETY: as above; read anew after the loop wrote.
     let filled = unsafe { core::ptr::read_volatile(&raw const (*area).filled) };
-    (filled - s.began) as u16
+    (filled - s.path_start) as u16
 }
 
 /// Writes one `/`.
@@ -264,7 +264,7 @@ fn put_slash(s: &mut Scratch) {
 }
 
 /// Writes one component, from the root on.
-extern "C" fn compose(index: u64, context: *mut *mut Scratch) -> i64 {
+extern "C" fn write_component(index: u64, context: *mut *mut Scratch) -> i64 {
     // SAFETY: the context is `repeat`'s, the area ours until it is released.
     let s = unsafe { &mut **context };
     if index >= s.count {
@@ -276,7 +276,7 @@ extern "C" fn compose(index: u64, context: *mut *mut Scratch) -> i64 {
     }
     let component = s.components[which as usize];
     let len = component.len;
-    if len > NAME_BYTES as u64 || s.filled - s.began + 1 + len > PATH_BYTES as u64 {
+    if len > NAME_BYTES as u64 || s.filled - s.path_start + 1 + len > PATH_BYTES as u64 {
         return 1;
     }
     put_slash(s);
@@ -289,7 +289,7 @@ extern "C" fn compose(index: u64, context: *mut *mut Scratch) -> i64 {
 
 /// Writes the path of the running program; returns its bytes.
 #[inline(always)]
-fn program(area: *mut Scratch) -> u16 {
+fn write_program(area: *mut Scratch) -> u16 {
     let task = kernel::current().0 as u64;
     let mm: u64 = peek(task + offset!(task_mm));
     if mm == 0 {
@@ -300,13 +300,13 @@ fn program(area: *mut Scratch) -> u16 {
         return 0;
     }
     let place = Place::peek(exe + offset!(file_path));
-    walk::locate(area, &place);
-    path(area)
+    walk::find_path(area, &place);
+    write_path(area)
 }
 
 /// Fills in the parents; returns how many.
 #[inline(always)]
-fn ancestry(header: &mut EventHeader) -> u16 {
+fn fill_ancestry(header: &mut EventHeader) -> u16 {
     let mut task = kernel::current().0 as u64;
     let mut index = 0;
     while index < ANCESTORS {

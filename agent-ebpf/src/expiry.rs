@@ -20,35 +20,35 @@ const NEAR: u64 = 100_000_000;
 /// both are to come. Zero where it is only known that neither is near.
 #[inline(always)]
 pub(crate) fn time(session: &Session, epoch: u32) -> BootNanos {
-    if is_unhurried(session, epoch) { BootNanos(0) } else { by_clock(session, epoch) }
+    if no_expiry_is_near(session, epoch) { BootNanos(0) } else { read_clock(session, epoch) }
 }
 
 /// Whether the nearest expiry of a session's tools and its own are to come.
 #[inline(always)]
-pub(crate) fn is_to_come(session: &Session, epoch: u32) -> bool {
-    if is_unhurried(session, epoch) {
+pub(crate) fn is_before_expiries(session: &Session, epoch: u32) -> bool {
+    if no_expiry_is_near(session, epoch) {
         return true;
     }
-    let now = by_clock(session, epoch);
+    let now = read_clock(session, epoch);
     now < session.nearest_expiry && now < session.expires
 }
 
 /// Whether the clock said lately that no expiry is near.
 #[inline(always)]
-pub(crate) fn is_unhurried(session: &Session, epoch: u32) -> bool {
+pub(crate) fn no_expiry_is_near(session: &Session, epoch: u32) -> bool {
     // SAFETY: a reference is valid.
-    let seen = unsafe { ptr::read_volatile(&raw const session.unhurried) };
+    let seen = unsafe { ptr::read_volatile(&raw const session.no_expiry_near) };
     // An entry that was written since has another epoch: then the difference is large.
-    stamp(epoch).wrapping_sub(seen) < TICKS
+    tick_stamp(epoch).wrapping_sub(seen) < TICKS
 }
 
 #[inline(always)]
-fn by_clock(session: &Session, epoch: u32) -> BootNanos {
+fn read_clock(session: &Session, epoch: u32) -> BootNanos {
     let now = kernel::now();
     let far = BootNanos(now.0 + NEAR);
     if far < session.nearest_expiry && far < session.expires {
         // SAFETY: a map's value is valid; a race leaves one of two stamps that are both true.
-        unsafe { (&raw const session.unhurried).cast_mut().write_volatile(stamp(epoch)) };
+        unsafe { (&raw const session.no_expiry_near).cast_mut().write_volatile(tick_stamp(epoch)) };
     }
     now
 }
@@ -56,7 +56,7 @@ fn by_clock(session: &Session, epoch: u32) -> BootNanos {
 /// The count of ticks, which stays below 2^40 for decades, and above it as much of the epoch as there is room for: an
 /// entry that is written forgets the stamp, so that none of many epochs before is met.
 #[inline(always)]
-fn stamp(epoch: u32) -> u64 {
+fn tick_stamp(epoch: u32) -> u64 {
     // SAFETY: the helper has no precondition.
     let ticks = unsafe { bpf_jiffies64() };
     ticks + (u64::from(epoch) << 40)

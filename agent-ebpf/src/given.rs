@@ -9,7 +9,7 @@ use crate::{kernel, maps::GIVEN_FILES};
 
 /// Whether the session was given a file, to do that with it. Inlined: see [`crate::shared!`].
 #[inline(always)]
-pub(crate) fn is(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
+pub(crate) fn allows(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
     let identity = kernel::identity(inode);
     let key = GivenKey { session: tag.session, inode: identity.address };
     // SAFETY: an entry lives as long as its session; one that is reused meanwhile names another inode.
@@ -18,4 +18,10 @@ pub(crate) fn is(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
             && given.generation == identity.generation
             && u32::from(rights.0) & !given.rights == 0
     })
+}
+
+/// Whether the session was given a file at its start, for whatever use.
+#[inline(always)]
+pub(crate) fn was_given(tag: &Tag, inode: *const c_void) -> bool {
+    allows(tag, inode, Rights::NONE)
 }

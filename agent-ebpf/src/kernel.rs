@@ -18,21 +18,22 @@ mod task;
 mod terminals;
 
 pub(crate) use access::{
-    argument, constant, copy, load, member, now, opaque, peek, unknown_zero, word,
+    argument, constant, copy, hide_from_optimizer, load, member, now, peek, read_word, unknown_zero,
 };
 pub(crate) use case::ignores_case;
-pub(crate) use credentials::{acts_for_another, gains_privilege, is_ring_worker};
+pub(crate) use credentials::{gains_privilege, has_borrowed_credentials, is_io_uring_worker};
 pub(crate) use file::{
     FMODE_EXEC, FMODE_READ, FMODE_WRITE, MAY_APPEND, MAY_READ, MAY_WRITE, O_TMPFILE, OpenFile,
-    S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, gives_privilege, is_backing,
-    is_device, is_socket, is_watch,
+    S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, has_set_id_bits, is_backing,
+    is_character_device, is_socket, is_watch,
 };
 pub(crate) use mounts::{
-    FileSystem, is_internal, is_readonly, mount_root, mounted_on, namespace_of, own_mounts,
+    FileSystem, current_mount_namespace, is_internal, is_readonly, mount_namespace, mount_root,
+    mounted_on,
 };
 pub(crate) use path::{
-    Changes, Place, identity, inode_of, is_unhashed, magic, number_and_generation, parent,
-    parent_and_name,
+    Changes, Place, file_system_magic, identity, inode_of, is_unhashed, number_and_generation,
+    parent, parent_and_name,
 };
 pub(crate) use socket::{
     AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, AF_UNSPEC, IPPROTO_MPTCP, IPPROTO_TCP, IPPROTO_UDP,
@@ -41,5 +42,6 @@ pub(crate) use socket::{
 };
 pub(crate) use task::{Task, current, first_storage, has_storage, parent_of_current, procfs_task};
 pub(crate) use terminals::{
-    SignalOwner, first_member, foreground, leader, member_at, next_member, signal_owner,
+    SignalOwner, first_member, foreground_group, group_leader, member_task, next_member,
+    signal_owner,
 };

@@ -6,7 +6,7 @@
 /// knowing nothing of its arguments; through any other one again for each state that it is called in. What is big
 /// and called from several places is therefore of that kind. It takes numbers and pointers to whole values, and
 /// the verifier lets it use those only after it has looked whether they are null.
-macro_rules! known {
+macro_rules! deref_or_return {
     ($($pointer:ident),+; else return $otherwise:expr) => {
         $(
             // SAFETY: null, or valid: the verifier sees to it.

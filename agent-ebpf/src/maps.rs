@@ -23,7 +23,7 @@ use crate::{
     entries::Entries,
     socket_storage::SocketStorage,
     task_storage::TaskStorage,
-    values::{KeptOwner, Owner, SCRATCHES, Scratch},
+    values::{Owner, OwnerEntry, SCRATCHES, Scratch},
 };
 
 /// Inner map of [`EDGE_TABLES`]: a step of the path trie → where it leads.
@@ -147,7 +147,7 @@ pub(crate) static ENDPOINTS: Entries<CachedEndpoint, ENDPOINTS_KEPT> = Entries::
 
 /// A socket's cookie → the session that made it, and what it is used for. Written by the kernel side.
 #[unsafe(link_section = ".bss.sockets")]
-pub(crate) static SOCKETS: Entries<KeptOwner, SOCKETS_KEPT> = Entries::new();
+pub(crate) static SOCKETS: Entries<OwnerEntry, SOCKETS_KEPT> = Entries::new();
 
 /// Socket → the same, where [`SOCKETS`] had no place for it. A connection that a listening socket accepts
 /// starts with a copy of what is here for the listener. Written by the kernel side.

@@ -25,27 +25,27 @@ const CHUNKS: u32 = NAME_BYTES.div_ceil(CHUNK_BYTES) as u32;
 
 /// Starts both matches at their roots.
 #[inline(always)]
-pub(crate) fn begin(area: *mut Scratch) {
+pub(crate) fn start_at_roots(area: *mut Scratch) {
     // SAFETY: the area is ours until it is released.
     let s = unsafe { &mut *area };
     let slot = s.slot;
-    s.positions[0] = root(s, SHARED_ROOT);
-    s.positions[1] = root(s, SESSION_ROOT + slot);
+    s.positions[0] = root_position(s, SHARED_ROOT);
+    s.positions[1] = root_position(s, SESSION_ROOT + slot);
 }
 
 /// The position at a root.
 #[inline(always)]
-fn root(s: &mut Scratch, node: u32) -> Position {
+fn root_position(s: &mut Scratch, node: u32) -> Position {
     s.set_key(node, EDGE_ROOT, 0);
-    match find(s) {
-        Some(edge) => at(edge),
+    match look_up_edge(s) {
+        Some(edge) => position_after(edge),
         None => Position::NOWHERE,
     }
 }
 
 /// The position that an edge leads to.
 #[inline(always)]
-fn at(edge: &Edge) -> Position {
+fn position_after(edge: &Edge) -> Position {
     Position {
         node: edge.node,
         flags: edge.flags,
@@ -57,7 +57,7 @@ fn at(edge: &Edge) -> Position {
 
 /// Looks up the area's key.
 #[inline(always)]
-fn find(s: &Scratch) -> Option<&'static Edge> {
+fn look_up_edge(s: &Scratch) -> Option<&'static Edge> {
     let edges = EDGE_TABLES.get(s.table)?;
     // SAFETY: tables of a policy in force only grow and lose whole edges of ended sessions; a value that
     // is reused meanwhile is another edge of the same table, whose session has ended.
@@ -66,15 +66,15 @@ fn find(s: &Scratch) -> Option<&'static Edge> {
 
 /// Takes all components, from where the positions are; leaves the folder's positions too.
 #[inline(always)]
-pub(crate) fn descend(area: *mut Scratch) {
+pub(crate) fn follow_components(area: *mut Scratch) {
     // SAFETY: the area is ours until it is released.
-    unsafe { (*area).odd = 0 };
+    unsafe { (*area).is_incomparable = 0 };
     // Two steps for each component: one for the shared rules, one for the session's own.
-    repeat(2 * COMPONENTS as u32, descend_one, area);
+    repeat(2 * COMPONENTS as u32, follow_component, area);
 }
 
 /// One component of the path, for one of the matches; non-zero at the end, or when neither can go on.
-extern "C" fn descend_one(index: u64, context: *mut *mut Scratch) -> i64 {
+extern "C" fn follow_component(index: u64, context: *mut *mut Scratch) -> i64 {
     // SAFETY: the context is `walk::repeat`'s, the area ours until it is released.
     let s = unsafe { &mut **context };
     let done = index >> 1;
@@ -98,8 +98,8 @@ extern "C" fn descend_one(index: u64, context: *mut *mut Scratch) -> i64 {
         return 0;
     }
     let component = s.components[which as usize];
-    s.positions[side] = match step(s, &component, &position) {
-        Some(edge) => at(edge),
+    s.positions[side] = match find_edge(s, &component, &position) {
+        Some(edge) => position_after(edge),
         None => Position { alive: 0, here: position.below, ..position },
     };
     0
@@ -107,28 +107,29 @@ extern "C" fn descend_one(index: u64, context: *mut *mut Scratch) -> i64 {
 
 /// The edge that a component takes.
 #[inline(always)]
-fn step(s: &mut Scratch, component: &Component, from: &Position) -> Option<&'static Edge> {
+fn find_edge(s: &mut Scratch, component: &Component, from: &Position) -> Option<&'static Edge> {
     if from.node == NO_NODE {
         return None;
     }
     if from.flags & NODE_OWN_PROCESS != 0 && is_own_process(s, component) {
         s.set_key(from.node, EDGE_OWN_PROCESS, 0);
-        if let Some(edge) = find(s) {
+        if let Some(edge) = look_up_edge(s) {
             return Some(edge);
         }
     }
     const DENIED: u32 = NODE_DENIED_NAMES | NODE_DENIED_PATTERNS;
     if from.flags & DENIED != 0 && kernel::ignores_case(component.dentry) {
         // Affixes are compared in one way only.
-        s.odd |= u64::from(from.flags & NODE_DENIED_PATTERNS) | has_odd_end(component);
-        s.folds = 1;
-        let edge = by_name(s, component, from.node);
-        s.folds = 0;
+        s.is_incomparable |=
+            u64::from(from.flags & NODE_DENIED_PATTERNS) | ends_in_dot_or_space(component);
+        s.folds_case = 1;
+        let edge = edge_of_name(s, component, from.node);
+        s.folds_case = 0;
         if edge.is_some() {
             return edge;
         }
     }
-    if let Some(edge) = by_name(s, component, from.node) {
+    if let Some(edge) = edge_of_name(s, component, from.node) {
         return Some(edge);
     }
     if from.flags & NODE_PATTERNS == 0 {
@@ -139,58 +140,58 @@ fn step(s: &mut Scratch, component: &Component, from: &Position) -> Option<&'sta
     s.set_key(from.node, EDGE_AFFIXES, 8);
     // Both numbers in native order are one little-endian word; so is the target's order.
     s.key[1] = u64::from(prefix) | u64::from(suffix) << 32;
-    find(s)
+    look_up_edge(s)
 }
 
 /// The edge of the whole name, piece by piece. Not inlined: the verifier would go through it twice in each step.
 #[inline(never)]
-fn by_name(s: &mut Scratch, component: &Component, node: u32) -> Option<&'static Edge> {
+fn edge_of_name(s: &mut Scratch, component: &Component, node: u32) -> Option<&'static Edge> {
     let area: *mut Scratch = s;
-    s.name = component.name;
-    s.rest = component.len;
-    s.name_node = node;
-    if s.rest > CHUNK_BYTES as u64 {
-        repeat(CHUNKS, first_pieces, area);
-        if s.rest > CHUNK_BYTES as u64 {
+    s.piece = component.name;
+    s.piece_rest = component.len;
+    s.piece_node = node;
+    if s.piece_rest > CHUNK_BYTES as u64 {
+        repeat(CHUNKS, take_piece, area);
+        if s.piece_rest > CHUNK_BYTES as u64 {
             return None;
         }
     }
-    let len = s.rest as u32;
-    let kind = if s.folds == 0 { EDGE_LAST } else { EDGE_FOLDED };
-    s.set_key(s.name_node, kind, len as u8);
+    let len = s.piece_rest as u32;
+    let kind = if s.folds_case == 0 { EDGE_LAST } else { EDGE_FOLDED };
+    s.set_key(s.piece_node, kind, len as u8);
     // The verifier does not see that the length is in range; the compiler does, and would drop a
     // comparison ("R2 unbounded memory access", 6.12).
-    kernel::copy(s.key_bytes().cast(), kernel::opaque(len) & 31, s.name);
-    if s.folds != 0 {
-        fold(s);
+    kernel::copy(s.key_bytes().cast(), kernel::hide_from_optimizer(len) & 31, s.piece);
+    if s.folds_case != 0 {
+        fold_case(s);
     }
-    find(s)
+    look_up_edge(s)
 }
 
 /// Takes a piece of a long name that is not its last; non-zero when only the last is left, or none led on.
-extern "C" fn first_pieces(_: u64, context: *mut *mut Scratch) -> i64 {
+extern "C" fn take_piece(_: u64, context: *mut *mut Scratch) -> i64 {
     // SAFETY: the context is `repeat`'s, the area ours until it is released.
     let s = unsafe { &mut **context };
-    if s.rest <= CHUNK_BYTES as u64 {
+    if s.piece_rest <= CHUNK_BYTES as u64 {
         return 1;
     }
-    let kind = if s.folds == 0 { EDGE_CHUNK } else { EDGE_FOLDED_CHUNK };
-    s.set_key(s.name_node, kind, CHUNK_BYTES as u8);
-    kernel::copy(s.key_bytes().cast(), CHUNK_BYTES as u32, s.name);
-    if s.folds != 0 {
-        fold(s);
+    let kind = if s.folds_case == 0 { EDGE_CHUNK } else { EDGE_FOLDED_CHUNK };
+    s.set_key(s.piece_node, kind, CHUNK_BYTES as u8);
+    kernel::copy(s.key_bytes().cast(), CHUNK_BYTES as u32, s.piece);
+    if s.folds_case != 0 {
+        fold_case(s);
     }
-    let Some(edge) = find(s) else { return 1 };
-    s.name_node = edge.node;
-    s.name += CHUNK_BYTES as u64;
-    s.rest -= CHUNK_BYTES as u64;
+    let Some(edge) = look_up_edge(s) else { return 1 };
+    s.piece_node = edge.node;
+    s.piece += CHUNK_BYTES as u64;
+    s.piece_rest -= CHUNK_BYTES as u64;
     0
 }
 
 /// Puts the piece of a name that is in the key into small letters, eight at once. What is no ASCII may be folded in a
 /// way that we don't know, and a `~` may be of the short name of another: then the name is odd.
 #[inline(always)]
-fn fold(s: &mut Scratch) {
+fn fold_case(s: &mut Scratch) {
     const ONES: u64 = u64::MAX / 255;
     const TOPS: u64 = 0x80 * ONES;
     let mut place = 1;
@@ -201,7 +202,7 @@ fn fold(s: &mut Scratch) {
         let beyond_z = low + (0x7f - b'Z' as u64) * ONES;
         let large = (from_a ^ beyond_z) & !word & TOPS;
         let tildes = word ^ (b'~' as u64 * ONES);
-        s.odd |= word & TOPS | tildes.wrapping_sub(ONES) & !tildes & TOPS;
+        s.is_incomparable |= word & TOPS | tildes.wrapping_sub(ONES) & !tildes & TOPS;
         s.key[place] = word | large >> 2;
         place += 1;
     }
@@ -209,7 +210,7 @@ fn fold(s: &mut Scratch) {
 
 /// Not zero for a name with a dot or a space at its end, which some file systems leave out.
 #[inline(always)]
-fn has_odd_end(component: &Component) -> u64 {
+fn ends_in_dot_or_space(component: &Component) -> u64 {
     let last: u8 = kernel::peek(component.name + component.len - 1);
     u64::from(last == b'.' || last == b' ')
 }
@@ -217,13 +218,13 @@ fn has_odd_end(component: &Component) -> u64 {
 /// Whether the component is the folder of a process of the running task's session, in procfs.
 #[inline(always)]
 fn is_own_process(s: &Scratch, component: &Component) -> bool {
-    if kernel::magic(component.dentry) != PROCFS {
+    if kernel::file_system_magic(component.dentry) != PROCFS {
         return false;
     }
     let task = kernel::procfs_task(component.dentry);
-    match &subject::told() {
+    match &subject::current_if_readable() {
         // The tag of another session than the one that is asked about has no business here.
-        Some(tag) if tag.slot.0 == s.slot => subject::is_own_session(task, tag),
+        Some(tag) if tag.slot.0 == s.slot => subject::is_in_session(task, tag),
         _ => false,
     }
 }
@@ -232,7 +233,7 @@ fn is_own_process(s: &Scratch, component: &Component) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn affix_number(area: u32, name: u64, len: u64, kind: u32) -> u64 {
-    let Some(s) = scratch::at(area) else { return 0 };
+    let Some(s) = scratch::by_index(area) else { return 0 };
     let area: *mut Scratch = s;
     let taken = if len > AFFIX_BYTES as u64 { AFFIX_BYTES as u64 } else { len };
     s.affix[AFFIX_BITS] = AFFIX_HEAD_BITS + 8 * taken as u32;

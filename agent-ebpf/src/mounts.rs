@@ -39,7 +39,7 @@ struct Wanted {
 /// A mount by which the dentry can be reached, as an address: the one after `skip` others; zero if there are
 /// no more. `readonly` is not zero where those count too by which nothing can be changed.
 #[inline(always)]
-pub(crate) fn of(dentry: u64, skip: u64, readonly: u64) -> u64 {
+pub(crate) fn find(dentry: u64, skip: u64, readonly: u64) -> u64 {
     find_mount(&Wanted { dentry, skip, readonly })
 }
 
@@ -49,10 +49,10 @@ shared!(fn find_mount(wanted: *const Wanted) -> u64, otherwise 0);
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "freplace/find_mount")]
 extern "C" fn shared_find_mount(wanted: *const Wanted) -> u64 {
-    known!(wanted; else return 0);
+    deref_or_return!(wanted; else return 0);
     let Wanted { dentry, skip, readonly } = *wanted;
     let files = FileSystem::of(dentry);
-    let namespace = kernel::own_mounts();
+    let namespace = kernel::current_mount_namespace();
     // A task that is about to end has none; neither has a mount that was taken off.
     if namespace == 0 {
         return 0;
@@ -72,7 +72,7 @@ extern "C" fn attempt(_: u64, context: *mut Search) -> i64 {
     s.link = s.files.first_mount();
     s.skipped = 0;
     loops::repeat(MOUNTS, next, s);
-    let settled = before.settled() && Changes::now() == before;
+    let settled = before.are_settled() && Changes::now() == before;
     i64::from(s.found != 0 || settled)
 }
 
@@ -83,7 +83,7 @@ extern "C" fn next(_: u64, context: *mut Search) -> i64 {
     let Some((mount, link)) = s.files.mount_at(s.link) else { return 1 };
     s.link = link;
     let is_spare = s.readonly == 0 && kernel::is_readonly(mount);
-    if is_spare || kernel::namespace_of(mount) != s.namespace {
+    if is_spare || kernel::mount_namespace(mount) != s.namespace {
         return 0;
     }
     let root = kernel::mount_root(mount);

@@ -15,7 +15,7 @@ pub(crate) fn is_own(address: u64, tag: &Tag) -> bool {
 
 /// Writes down the session that makes the object; `false` when there is no room.
 #[inline(always)]
-pub(crate) fn set(address: u64, owner: &Tag) -> bool {
+pub(crate) fn record(address: u64, owner: &Tag) -> bool {
     OBJECT_OWNERS.insert(address, *owner, 0).is_ok()
 }
 

@@ -9,31 +9,56 @@ use crate::{
     member,
 };
 
-/// [`FileRequest::flags`]: the object is not there yet, or has only just been made.
-pub(crate) const FRESH: u32 = 1;
-/// [`FileRequest::flags`]: a folder that moves as a whole: refused where rules name what is below it.
-pub(crate) const WHOLE: u32 = 2;
-/// [`FileRequest::flags`]: let pass what is in a mount of the kernel's own. Either it is a pipe that is
-/// opened again by its descriptor, or a memory file that is changed by it, and who can name the descriptor
-/// has it; or overlayfs opens a folder, or a file to copy it, in one of its layers, while it works for an
-/// operation that was decided.
-pub(crate) const INNER: u32 = 4;
-/// [`FileRequest::flags`]: the place is where something is renamed or linked to; `to` is where it comes
-/// from.
-pub(crate) const ARRIVING: u32 = 8;
-/// [`FileRequest::flags`]: a descriptor that is open is used. What it is of may have lost its name: then the
-/// name counts that it had last. What nobody has a path to (pipes, memory files) is of who holds it, and
-/// what the session was given at its start stays usable.
-pub(crate) const USE: u32 = 16;
-/// [`FileRequest::flags`]: a program that gives its process more privilege: only tools count that let it.
-pub(crate) const SET_ID: u32 = 32;
-/// [`FileRequest::flags`]: what is asked about the place is asked about every name in its folder.
-pub(crate) const ANY_NAME: u32 = 64;
-/// [`FileRequest::flags`]: what counts is what the rules say of the place, to compare it with another: with
-/// [`WHOLE`], of everything below.
-pub(crate) const LABELS: u32 = 128;
-/// [`FileRequest::flags`]: no session may do it, whatever it holds.
-pub(crate) const FORBIDDEN: u32 = 256;
+/// What a file request asks for besides rights.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self(0);
+    /// The object does not exist yet or was only just made, so its dentry may not be in its parent's list of names.
+    pub(crate) const MAY_BE_UNHASHED: Self = Self(1);
+    /// A folder moves with everything below it: refused where rules name something below.
+    pub(crate) const MOVES_SUBTREE: Self = Self(2);
+    /// Allow objects in a mount that only the kernel has. Either a pipe is opened again by its descriptor, or a memory
+    /// file is changed by it: whoever can name the descriptor holds it. Or overlayfs opens something in one of its
+    /// layers while it works for an operation that was decided.
+    pub(crate) const ALLOW_INTERNAL_MOUNT: Self = Self(4);
+    /// The place is the destination of a rename or link; the second place is its source.
+    pub(crate) const IS_DESTINATION: Self = Self(8);
+    /// An open descriptor is used. If its file lost its name, the last name counts. A file that nobody has a path to
+    /// (a pipe, a memory file) belongs to the session that holds the descriptor, and what the session was given at its
+    /// start stays usable.
+    pub(crate) const ON_DESCRIPTOR: Self = Self(16);
+    /// A program gives its process more privilege: only tools count that allow this.
+    pub(crate) const GAINS_PRIVILEGE: Self = Self(32);
+    /// The request is for every name in the place's folder.
+    pub(crate) const EVERY_NAME: Self = Self(64);
+    /// The place's labels are compared with those of another place. With [`Self::MOVES_SUBTREE`] the labels of
+    /// everything below it count.
+    pub(crate) const COMPARES_LABELS: Self = Self(128);
+    /// No session may do it, whatever it holds.
+    pub(crate) const FORBIDDEN: Self = Self(256);
+
+    /// These flags and others.
+    #[inline(always)]
+    pub(crate) const fn with(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Whether one of the flags is set.
+    #[inline(always)]
+    pub(crate) const fn has(self, flags: Self) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    /// The bits of those of the flags that are set: not zero where one is.
+    #[inline(always)]
+    pub(crate) const fn among(self, flags: Self) -> u32 {
+        self.0 & flags.0
+    }
+}
 
 /// An operation on a file.
 #[repr(C)]
@@ -45,15 +70,15 @@ pub(crate) struct FileRequest {
     pub(crate) rights: Rights,
     /// What is done.
     pub(crate) operation: Operation,
-    /// A set of the flags above.
-    pub(crate) flags: u32,
+    /// What else it asks for.
+    pub(crate) flags: Flags,
 }
 
 impl FileRequest {
     /// An operation on one existing file.
     #[inline(always)]
     pub(crate) fn new(operation: Operation, place: Place, rights: Rights) -> Self {
-        Self { place, rights, operation, flags: 0 }
+        Self { place, rights, operation, flags: Flags::NONE }
     }
 
     /// What the use of an open file asks for. One without a name counts as in the folder that it was made in,
@@ -66,7 +91,7 @@ impl FileRequest {
             place = Place::at(place.mount, folder);
         }
         let mut request = Self::new(operation, place, rights);
-        request.flags = USE;
+        request.flags = Flags::ON_DESCRIPTOR;
         request
     }
 }

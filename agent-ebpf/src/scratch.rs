@@ -77,7 +77,7 @@ pub(crate) fn acquire() -> Option<*mut Scratch> {
 /// The area that is taken, by its place. (As a pointer to a whole value an area can be no key of a map before
 /// 6.2: "type=mem expected=fp, …, map_value".)
 #[inline(always)]
-pub(crate) fn at<'a>(index: u32) -> Option<&'a mut Scratch> {
+pub(crate) fn by_index<'a>(index: u32) -> Option<&'a mut Scratch> {
     // SAFETY: the map's value is valid, and ours.
     SCRATCH.get_ptr_mut(index).map(|scratch| unsafe { &mut *scratch })
 }

@@ -10,7 +10,7 @@ use crate::{
 /// Adds to the count of the slot's tasks, wrapping, as long as the slot is the tag's session's. Returns how many
 /// there were: of several that end at once, one finds itself the last.
 #[inline(always)]
-pub(crate) fn count(tag: &Tag, more: u64) -> Option<u64> {
+pub(crate) fn add_to_count(tag: &Tag, more: u64) -> Option<u64> {
     SESSIONS_BY_SLOT.get(tag.slot.0).filter(|session| session.id == tag.session)?;
     TASK_COUNTS.get_ptr_mut(tag.slot.0).map(|counter| atomic::add(counter, more))
 }

@@ -33,8 +33,8 @@ pub(crate) fn reached(sk: *const c_void, address: Address, has_control: bool) ->
     if address != Address::v4(0) {
         return Some(address);
     }
-    let source = kernel::word(sk as u64 + offset!(inet_source)) as u32;
-    let device = kernel::word(sk as u64 + offset!(inet_device)) as u32;
+    let source = kernel::read_word(sk as u64 + offset!(inet_source)) as u32;
+    let device = kernel::read_word(sk as u64 + offset!(inet_device)) as u32;
     if has_control || (source == 0 && device | member!(u32, sk, sock_device) != 0) {
         return None;
     }
@@ -93,15 +93,16 @@ pub(crate) fn remote_end(sk: *const c_void) -> Endpoint {
 #[inline(always)]
 pub(crate) fn pending_end(sk: *const c_void) -> Option<Endpoint> {
     let at = sk as u64;
-    let (address, port) = match kernel::word(at + offset!(udp_pending)) as u32 as u16 {
+    let (address, port) = match kernel::read_word(at + offset!(udp_pending)) as u32 as u16 {
         0 => return None,
         AF_INET => (
-            Address::v4(kernel::word(at + offset!(cork_v4_address)) as u32),
-            kernel::word(at + offset!(cork_v4_port)),
+            Address::v4(kernel::read_word(at + offset!(cork_v4_address)) as u32),
+            kernel::read_word(at + offset!(cork_v4_port)),
         ),
-        _ => {
-            (Address(peek(at + offset!(cork_v6_address))), kernel::word(at + offset!(cork_v6_port)))
-        }
+        _ => (
+            Address(peek(at + offset!(cork_v6_address))),
+            kernel::read_word(at + offset!(cork_v6_port)),
+        ),
     };
     Some(end(sk, address, u16::from_be(port as u16), false))
 }

@@ -14,20 +14,20 @@ use crate::{
     maps::{SOCKET_OWNERS, SOCKETS},
     member, offset,
     request::Address,
-    values::{KeptOwner, Owner},
+    values::{Owner, OwnerEntry},
 };
 
 /// [`Owner::roles`]: it was connected, or sent to an address.
-pub(crate) const CONNECTS: u32 = 1;
+pub(crate) const ROLE_CONNECTS: u32 = 1;
 /// [`Owner::roles`]: it was bound to a port of the session's choice, or listens.
-pub(crate) const LISTENS: u32 = 2;
+pub(crate) const ROLE_LISTENS: u32 = 2;
 /// [`Owner::roles`]: it was connected to a unix socket that is not the session's own.
-pub(crate) const REACHES: u32 = 4;
+pub(crate) const ROLE_UNIX_PEER: u32 = 4;
 /// The roles of [`Owner::roles`]; the bits above count changes, so that who judges a socket sees that one came
 /// meanwhile.
-pub(crate) const ROLES: u32 = 7;
+pub(crate) const ALL_ROLES: u32 = 7;
 /// One change.
-const CHANGE: u32 = ROLES + 1;
+const CHANGE: u32 = ALL_ROLES + 1;
 
 impl Owner {
     /// Of a new socket.
@@ -52,25 +52,25 @@ impl Owner {
 
     /// Adds a role, after whatever else changes with it, so that it is judged anew.
     #[inline(always)]
-    fn add(&mut self, role: u32) {
+    fn add_and_forget(&mut self, role: u32) {
         atomic::or(&raw mut self.roles, role);
         atomic::add(&raw mut self.roles, CHANGE);
-        self.forget();
+        self.forget_stamp();
     }
 
     /// Keeps that the socket was found usable, by these roles, unless they changed meanwhile.
     #[inline(always)]
-    pub(crate) fn settle(&mut self, stamp: u64, roles: u32) {
+    pub(crate) fn cache_usable(&mut self, stamp: u64, roles: u32) {
         let before = self.stamp_now();
         // What changes the roles forgets the stamp afterwards: either that comes after this, or the change is seen.
         atomic::replace(&raw mut self.stamp, before, stamp);
         if self.roles_now() != roles {
-            self.forget();
+            self.forget_stamp();
         }
     }
 
     #[inline(always)]
-    fn forget(&mut self) {
+    fn forget_stamp(&mut self) {
         // SAFETY: a reference is valid; volatile, so that it stays behind what comes before.
         unsafe { (&raw mut self.stamp).write_volatile(0) };
     }
@@ -85,9 +85,9 @@ pub(crate) fn of(sock: *const c_void) -> Option<&'static mut Owner> {
     if sock.is_null() {
         return None;
     }
-    if let Some(kept) = kept(sock) {
+    if let Some(entry) = entry(sock) {
         // SAFETY: a map's value is valid, and the entry is this socket's as long as it lives.
-        return Some(unsafe { &mut (*kept).owner });
+        return Some(unsafe { &mut (*entry).owner });
     }
     // SAFETY: a socket's storage lives as long as the socket, which the operation keeps.
     unsafe { SOCKET_OWNERS.get(sock).as_mut() }
@@ -95,35 +95,35 @@ pub(crate) fn of(sock: *const c_void) -> Option<&'static mut Owner> {
 
 /// The entry of the socket, if it has one.
 #[inline(always)]
-fn kept(sock: *const c_void) -> Option<*mut KeptOwner> {
+fn entry(sock: *const c_void) -> Option<*mut OwnerEntry> {
     let cookie: u64 = member!(sock, sock_cookie);
-    let kept = SOCKETS.at(cookie as u32);
+    let entry = SOCKETS.at(cookie as u32);
     // SAFETY: a map's value is valid.
-    (cookie != 0 && unsafe { (&raw const (*kept).cookie).read_volatile() } == cookie)
-        .then_some(kept)
+    (cookie != 0 && unsafe { (&raw const (*entry).cookie).read_volatile() } == cookie)
+        .then_some(entry)
 }
 
 /// Writes down the session that made a new socket. When memory is short it stays without an owner, and is then
-/// a stranger to its own session.
+/// a foreign_socket to its own session.
 #[inline(always)]
-pub(crate) fn set(sock: *const c_void, tag: &Tag) {
+pub(crate) fn record(sock: *const c_void, tag: &Tag) {
     // SAFETY: the socket is a pointer that the verifier has typed.
     let cookie = unsafe { bpf_get_socket_cookie(sock.cast_mut()) };
-    let kept = SOCKETS.at(cookie as u32);
+    let entry = SOCKETS.at(cookie as u32);
     // SAFETY: a map's value is valid.
-    let before = unsafe { (&raw const (*kept).cookie).read_volatile() };
+    let before = unsafe { (&raw const (*entry).cookie).read_volatile() };
     // SAFETY: as above.
-    let sock_before = unsafe { (&raw const (*kept).sock).read_volatile() };
+    let sock_before = unsafe { (&raw const (*entry).sock).read_volatile() };
     // SAFETY: as above.
-    let word = unsafe { &raw mut (*kept).cookie };
+    let word = unsafe { &raw mut (*entry).cookie };
     if cookie == 0 || is_alive(sock_before, before) || !atomic::replace(word, before, TAKEN) {
         SOCKET_OWNERS.get_or_create(sock, &mut Owner::new(tag));
         return;
     }
     // SAFETY: the entry is ours until it has a cookie again.
     unsafe {
-        (&raw mut (*kept).sock).write_volatile(sock as u64);
-        (&raw mut (*kept).owner).write_volatile(Owner::new(tag));
+        (&raw mut (*entry).sock).write_volatile(sock as u64);
+        (&raw mut (*entry).owner).write_volatile(Owner::new(tag));
         word.write_volatile(cookie);
     }
 }
@@ -134,8 +134,8 @@ pub(crate) fn set(sock: *const c_void, tag: &Tag) {
 fn is_alive(sock: u64, cookie: u64) -> bool {
     cookie == TAKEN
         || (cookie != 0
-            && kernel::word(sock + offset!(sock_cookie)) == cookie
-            && kernel::word(sock + offset!(sock_references)) as u32 != 0)
+            && kernel::read_word(sock + offset!(sock_cookie)) == cookie
+            && kernel::read_word(sock + offset!(sock_references)) as u32 != 0)
 }
 
 /// Adds a role to a socket that the session made; another's is judged without.
@@ -145,39 +145,39 @@ pub(crate) fn add_role(sock: *const c_void, tag: &Tag, role: u32) {
         && owner.tag.session == tag.session
         && owner.roles_now() & role == 0
     {
-        owner.add(role);
+        owner.add_and_forget(role);
     }
 }
 
 /// Writes down that a socket that the session made is bound or listens, so that connections which it accepts have
 /// an owner from the first.
 #[inline(always)]
-pub(crate) fn note_listening(sock: *const c_void, tag: &Tag) {
+pub(crate) fn record_listening(sock: *const c_void, tag: &Tag) {
     if sock.is_null() {
         return;
     }
-    if let Some(kept) = kept(sock) {
+    if let Some(entry) = entry(sock) {
         // SAFETY: as in `of`.
-        let mut owner = unsafe { (&raw const (*kept).owner).read_volatile() };
-        if owner.tag.session == tag.session && owner.roles & LISTENS == 0 {
+        let mut owner = unsafe { (&raw const (*entry).owner).read_volatile() };
+        if owner.tag.session == tag.session && owner.roles & ROLE_LISTENS == 0 {
             // Only storage is copied for what a socket accepts. The socket itself goes on with its entry.
-            owner.roles |= LISTENS;
+            owner.roles |= ROLE_LISTENS;
             owner.stamp = 0;
             SOCKET_OWNERS.get_or_create(sock, &mut owner);
         }
     }
-    add_role(sock, tag, LISTENS);
+    add_role(sock, tag, ROLE_LISTENS);
 }
 
 /// Writes down where a socket that the session made is connected or sends to.
 #[inline(always)]
-pub(crate) fn note_peer(sock: *const c_void, tag: &Tag, peer: Address, port: u16) {
+pub(crate) fn record_peer(sock: *const c_void, tag: &Tag, peer: Address, port: u16) {
     if let Some(owner) = of(sock)
         && owner.tag.session == tag.session
-        && (owner.roles_now() & CONNECTS == 0 || owner.peer != peer || owner.port != port)
+        && (owner.roles_now() & ROLE_CONNECTS == 0 || owner.peer != peer || owner.port != port)
     {
         owner.peer = peer;
         owner.port = port;
-        owner.add(CONNECTS);
+        owner.add_and_forget(ROLE_CONNECTS);
     }
 }

@@ -22,16 +22,16 @@ pub(crate) fn generation() -> u32 {
 /// The epoch of the task's session, if what is kept of its authority answers: not past the nearest expiry of its tools
 /// or its own, nor where the slot is another session's.
 #[inline(always)]
-pub(crate) fn live_epoch(tag: &Tag) -> Option<u32> {
+pub(crate) fn epoch_for_cache(tag: &Tag) -> Option<u32> {
     let session = SESSIONS_BY_SLOT.get(tag.slot.0)?;
     let epoch = cache::epoch(session);
-    (session.id == tag.session && expiry::is_to_come(session, epoch)).then_some(epoch)
+    (session.id == tag.session && expiry::is_before_expiries(session, epoch)).then_some(epoch)
 }
 
 /// What a decision for a session rests on.
 #[inline(always)]
 pub(crate) fn basis(tag: &Tag) -> Basis {
-    let epoch = live_epoch(tag).unwrap_or(0);
+    let epoch = epoch_for_cache(tag).unwrap_or(0);
     Basis { generation: generation(), epoch, changes: Changes::now() }
 }
 
@@ -39,19 +39,19 @@ pub(crate) fn basis(tag: &Tag) -> Basis {
 /// answer has to be found anew: an expiry is past.
 #[inline(always)]
 pub(crate) fn stamp(tag: &Tag) -> u64 {
-    live_epoch(tag).map_or(0, |epoch| cache::stamp(generation(), epoch))
+    epoch_for_cache(tag).map_or(0, |epoch| cache::stamp(generation(), epoch))
 }
 
 /// The verdict for a refusal: nothing in audit mode, unless the session may do nothing at all.
 #[inline(always)]
-pub(crate) fn carried_out(tag: &Tag, error: i32) -> i32 {
-    if audited(tag) { 0 } else { error }
+pub(crate) fn enforce_or_report(tag: &Tag, error: i32) -> i32 {
+    if is_audited(tag) { 0 } else { error }
 }
 
 /// Whether a refusal is only reported: in audit mode, while the session is active (one that has ended or
 /// is quarantined may do nothing at all).
 #[inline(always)]
-pub(crate) fn audited(tag: &Tag) -> bool {
+pub(crate) fn is_audited(tag: &Tag) -> bool {
     SESSIONS_BY_SLOT.get(tag.slot.0).is_some_and(|session| {
         session.id == tag.session
             && session.state == State::Active as u32
@@ -84,7 +84,7 @@ pub(crate) fn standing(tag: &Tag) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn judge_standing(tag: *const Tag) -> u32 {
-    known!(tag; else return Reason::Expired as u32);
+    deref_or_return!(tag; else return Reason::Expired as u32);
     let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return Reason::Expired as u32 };
     let now = expiry::time(session, cache::epoch(session));
     match decision::standing(session, tag.session, now) {

@@ -23,12 +23,12 @@ pub(crate) fn current() -> Option<Tag> {
 /// As [`current`], for who saw already that the task [may have a tag](is_surely_untagged).
 #[inline(always)]
 pub(crate) fn look_up() -> Option<Tag> {
-    look_up_by(by_helper)
+    look_up_by(tag_by_helper)
 }
 
 /// As [`current`], but `None` also where the kernel can't tell just then: for who takes that for a refusal.
 #[inline(always)]
-pub(crate) fn told() -> Option<Tag> {
+pub(crate) fn current_if_readable() -> Option<Tag> {
     if is_surely_untagged() {
         return None;
     }
@@ -39,7 +39,7 @@ pub(crate) fn told() -> Option<Tag> {
 /// The running task's tag, by who asks the kernel for it where nothing quicker answers.
 #[inline(always)]
 fn look_up_by(ask: impl Fn(Task) -> Option<Tag>) -> Option<Tag> {
-    at_a_glance().or_else(|| {
+    tag_from_first_storage().or_else(|| {
         // Not so that the verifier knows it: see `shared!`.
         if offset!(storage_is_lost) | kernel::unknown_zero() != 0 {
             return current_by_address().copied();
@@ -51,7 +51,7 @@ fn look_up_by(ask: impl Fn(Task) -> Option<Tag>) -> Option<Tag> {
 /// The running task's tag by plain loads, without the helper's 99 instructions: where it is the first that a program
 /// keeps with the task, as it is where no other program keeps anything; else `None`.
 #[inline(always)]
-pub(crate) fn at_a_glance() -> Option<Tag> {
+pub(crate) fn tag_from_first_storage() -> Option<Tag> {
     if offset!(storage_is_plain) == 0 {
         return None;
     }
@@ -81,11 +81,11 @@ fn current_by_address() -> Option<&'static Tag> {
     let address = task.0 as u64;
     // SAFETY: an entry lives as long as its task.
     if let Some(tag) = unsafe { TAGS_BY_TASK.get(address) } {
-        note_process(tag);
+        record_current_process(tag);
         return Some(tag);
     }
     let tag = move_tag(task)?;
-    note_process(tag);
+    record_current_process(tag);
     Some(tag)
 }
 
@@ -109,7 +109,7 @@ fn move_tag(task: Task) -> Option<&'static Tag> {
 
 /// Tells the daemon of the running process.
 #[inline(always)]
-fn note_process(tag: &Tag) {
+fn record_current_process(tag: &Tag) {
     // SAFETY: the helper has no precondition.
     let process = (unsafe { bpf_get_current_pid_tgid() } >> 32) as u32;
     // SAFETY: an entry lives as long as its process.
@@ -127,25 +127,25 @@ pub(crate) fn of(task: Task) -> Option<Tag> {
         // SAFETY: an entry lives as long as its task, which a hook's argument keeps.
         return unsafe { TAGS_BY_TASK.get(task.0 as u64) }.copied();
     }
-    if kernel::has_storage(task) { by_helper(task) } else { None }
+    if kernel::has_storage(task) { tag_by_helper(task) } else { None }
 }
 
 /// The tag in a task's storage. Before 6.2 the helper gives nothing either where a program that was preempted on this
 /// processor is at some task's storage (`bpf_task_storage_trylock`): there that is no answer.
 #[inline(always)]
-fn by_helper(task: Task) -> Option<Tag> {
+fn tag_by_helper(task: Task) -> Option<Tag> {
     // SAFETY: a task's storage lives as long as the task, which a hook's argument or `current` keeps.
     match unsafe { TAGS.get(task).as_ref() } {
         Some(tag) => Some(*tag),
-        None if offset!(types.words) == 0 => by_list(task),
+        None if offset!(types.words) == 0 => tag_from_list(task),
         None => None,
     }
 }
 
 /// The tag in a task's storage, read as the kernel lays it out. Inlined: see [`crate::shared!`].
 #[inline(always)]
-fn by_list(task: Task) -> Option<Tag> {
-    let data = element(task.0 as u64);
+fn tag_from_list(task: Task) -> Option<Tag> {
+    let data = find_in_storage(task.0 as u64);
     if data == 0 {
         return None;
     }
@@ -157,8 +157,8 @@ fn by_list(task: Task) -> Option<Tag> {
 /// What the daemon is told of a task that an iterator comes to, if it is tagged. In an iterator the helper gives
 /// nothing on any kernel where the storage is busy.
 #[inline(always)]
-pub(crate) fn record(task: Task) -> Option<TaskRecord> {
-    let tag = of(task).or_else(|| if is_storage_lost() { None } else { by_list(task) })?;
+pub(crate) fn task_record(task: Task) -> Option<TaskRecord> {
+    let tag = of(task).or_else(|| if is_storage_lost() { None } else { tag_from_list(task) })?;
     Some(TaskRecord {
         session: tag.session,
         memory: member!(task.0, task_mm),
@@ -240,7 +240,7 @@ fn mark_process(process: u64, tag: &Tag, marks: u32) -> bool {
 /// Tells the daemon of a task's process, if it is tagged, after its tag was moved where it can't be lost. Whether
 /// that could be done.
 #[inline(always)]
-pub(crate) fn note(task: Task) -> bool {
+pub(crate) fn record_process(task: Task) -> bool {
     let address = task.0 as u64;
     // SAFETY: an entry lives as long as its task, which the iterator keeps.
     let mut moved = unsafe { TAGS_BY_TASK.get(address) };
@@ -256,7 +256,7 @@ pub(crate) fn note(task: Task) -> bool {
 
 /// Gives a task the tag; `false` when the kernel is out of memory.
 #[inline(always)]
-pub(crate) fn tag(task: Task, tag: &Tag) -> bool {
+pub(crate) fn assign(task: Task, tag: &Tag) -> bool {
     let mut copy = *tag;
     if is_storage_lost() {
         return TAGS_BY_TASK.insert(task.0 as u64, copy, 0).is_ok();
@@ -306,7 +306,7 @@ const ELEMENTS: usize = 16;
 /// The address is only a number to the verifier, so the map can't be asked: the task's storage is read
 /// as the kernel lays it out.
 #[inline(never)]
-pub(crate) fn is_own_session(other: u64, tag: &Tag) -> bool {
+pub(crate) fn is_in_session(other: u64, tag: &Tag) -> bool {
     if other == 0 {
         return false;
     }
@@ -314,13 +314,13 @@ pub(crate) fn is_own_session(other: u64, tag: &Tag) -> bool {
         // SAFETY: an entry lives as long as its task; one that is gone meanwhile is of no session.
         return unsafe { TAGS_BY_TASK.get(other) }.is_some_and(|it| it.session == tag.session);
     }
-    let data = element(other);
+    let data = find_in_storage(other);
     data != 0 && peek::<u64>(data) == tag.session.0
 }
 
 /// The address of the tag of the task at an address; zero for none.
 #[inline(always)]
-fn element(task: u64) -> u64 {
+fn find_in_storage(task: u64) -> u64 {
     let storage: u64 = peek(task + offset!(task_bpf_storage));
     if storage == 0 {
         return 0;

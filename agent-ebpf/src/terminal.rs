@@ -8,7 +8,7 @@ use core::ffi::c_void;
 use agent_common::id::Tag;
 
 use crate::{
-    kernel::{self, SignalOwner, is_device},
+    kernel::{self, SignalOwner, is_character_device},
     subject,
 };
 
@@ -19,10 +19,10 @@ const MEMBERS: usize = 8;
 /// owner takes the process group in its foreground for one (`__tty_fasync`, drivers/tty/tty_io.c); whatever else
 /// has none signals nobody.
 #[inline(always)]
-pub(crate) fn signals_itself(file: *const c_void) -> bool {
+pub(crate) fn signals_own_process_only(file: *const c_void) -> bool {
     match kernel::signal_owner(file) {
         SignalOwner::Own => true,
-        SignalOwner::Nobody => !is_device(file),
+        SignalOwner::Nobody => !is_character_device(file),
         SignalOwner::Other => false,
     }
 }
@@ -31,19 +31,19 @@ pub(crate) fn signals_itself(file: *const c_void) -> bool {
 /// processes outside of the session. Else whoever reads there outside would be stopped (SIGTTIN). A group is its
 /// leader's; one whose leader is gone, all its members'.
 #[inline(never)]
-pub(crate) fn has_terminal(tag: &Tag) -> bool {
-    let group = kernel::foreground();
+pub(crate) fn may_change_foreground(tag: &Tag) -> bool {
+    let group = kernel::foreground_group();
     if group == 0 {
         return true;
     }
-    let leader = kernel::leader(group);
+    let leader = kernel::group_leader(group);
     if leader != 0 {
-        return subject::is_own_session(leader, tag);
+        return subject::is_in_session(leader, tag);
     }
     let mut link = kernel::first_member(group);
     let mut looked = 0;
     while link != 0 && looked < MEMBERS {
-        if !subject::is_own_session(kernel::member_at(link), tag) {
+        if !subject::is_in_session(kernel::member_task(link), tag) {
             return false;
         }
         link = kernel::next_member(link);

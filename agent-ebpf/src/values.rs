@@ -66,7 +66,7 @@ pub(crate) struct Scratch {
     /// Walk: how it went, a `walk::` constant.
     pub(crate) status: u64,
     /// Walk: the object does not exist yet, or was just made: it may be out of its parent's list.
-    pub(crate) fresh: u64,
+    pub(crate) may_be_unhashed: u64,
     /// Walk: where it starts.
     pub(crate) start_mount: u64,
     /// Walk: where it starts.
@@ -94,15 +94,15 @@ pub(crate) struct Scratch {
     /// Alignment.
     pub(crate) reserved: u32,
     /// Matching: where the piece of the name that comes next begins.
-    pub(crate) name: u64,
+    pub(crate) piece: u64,
     /// Matching: bytes of the name from there on.
-    pub(crate) rest: u64,
+    pub(crate) piece_rest: u64,
     /// Matching: the node that the pieces before led to.
-    pub(crate) name_node: u32,
+    pub(crate) piece_node: u32,
     /// Matching: not zero where the name is compared in small letters.
-    pub(crate) folds: u32,
+    pub(crate) folds_case: u32,
     /// Matching: not zero where a name can't be compared as its file system does.
-    pub(crate) odd: u64,
+    pub(crate) is_incomparable: u64,
     /// Matching: the end of a name.
     pub(crate) tail: [u8; 256],
     /// Matching: bytes of it that count.
@@ -110,7 +110,7 @@ pub(crate) struct Scratch {
     /// Event: bytes filled in.
     pub(crate) filled: u64,
     /// Event: where the path that is being written began.
-    pub(crate) began: u64,
+    pub(crate) path_start: u64,
     /// Components found.
     pub(crate) components: [Component; COMPONENTS],
     /// The event.
@@ -132,13 +132,13 @@ pub(crate) struct Owner {
     pub(crate) port: u16,
     /// The port that it was bound to when it was reset, which takes it from the socket.
     pub(crate) local_port: u16,
-    /// What it is used for; roles are only ever added, atomically, so that no race takes one away. See [`ROLES`].
+    /// What it is used for; roles are only ever added, atomically, so that no race takes one away. See [`ALL_ROLES`].
     pub(crate) roles: u32,
 }
 
 /// The owner of the socket whose cookie that is.
 #[repr(C)]
-pub(crate) struct KeptOwner {
+pub(crate) struct OwnerEntry {
     /// The socket's cookie; [`TAKEN`] while somebody writes; zero where nobody did.
     pub(crate) cookie: u64,
     /// The socket's address.

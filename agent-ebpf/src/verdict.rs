@@ -9,9 +9,9 @@ pub(crate) const EPERM: i32 = -1;
 /// (a function here takes five).
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(crate) struct Found(pub(crate) u64);
+pub(crate) struct Outcome(pub(crate) u64);
 
-impl Found {
+impl Outcome {
     /// Both together.
     #[inline(always)]
     pub(crate) fn new(generation: u32, reason: u32) -> Self {

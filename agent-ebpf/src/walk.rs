@@ -40,27 +40,27 @@ const SPINS: u32 = 1 << 22;
 /// `slot`'s session. The result is in the work area: status, components, positions, and the counters for
 /// which it holds. `fresh`: the object may not have its name yet.
 #[inline(always)]
-pub(crate) fn resolve(area: *mut Scratch, place: &Place, fresh: u64) {
-    start(area, place, fresh);
+pub(crate) fn find_and_match(area: *mut Scratch, place: &Place, may_be_unhashed: u64) {
+    start(area, place, may_be_unhashed);
     repeat(WALKS, attempt::<true>, area);
 }
 
 /// Finds the path of `place`, and no more: for a record.
 #[inline(always)]
-pub(crate) fn locate(area: *mut Scratch, place: &Place) {
+pub(crate) fn find_path(area: *mut Scratch, place: &Place) {
     start(area, place, 1);
     repeat(WALKS, attempt::<false>, area);
 }
 
 /// Says where to walk from.
 #[inline(always)]
-fn start(area: *mut Scratch, place: &Place, fresh: u64) {
+fn start(area: *mut Scratch, place: &Place, may_be_unhashed: u64) {
     // SAFETY: the area is ours until it is released.
     let s = unsafe { &mut *area };
     s.start_mount = place.mount;
     s.start_dentry = place.dentry;
     s.folder = 0;
-    s.fresh = fresh;
+    s.may_be_unhashed = may_be_unhashed;
     s.status = UNSETTLED;
 }
 
@@ -71,10 +71,10 @@ extern "C" fn attempt<const MATCH: bool>(_: u64, context: *mut *mut Scratch) -> 
     // SAFETY: the area is ours until it is released.
     let s = unsafe { &mut *area };
     let mut before = Changes::now();
-    if !before.settled() {
-        repeat(SPINS, wait, area);
+    if !before.are_settled() {
+        repeat(SPINS, wait_until_settled, area);
         before = Changes::now();
-        if !before.settled() {
+        if !before.are_settled() {
             return 0;
         }
     }
@@ -86,14 +86,14 @@ extern "C" fn attempt<const MATCH: bool>(_: u64, context: *mut *mut Scratch) -> 
     s.covered_root = 0;
     s.count = 0;
     s.status = CLIMBING;
-    if s.fresh == 0 && s.dentry != s.root && kernel::is_unhashed(s.dentry) {
-        s.status = nowhere(s.mount);
+    if s.may_be_unhashed == 0 && s.dentry != s.root && kernel::is_unhashed(s.dentry) {
+        s.status = status_without_path(s.mount);
     } else {
         repeat(STEPS, climb, area);
     }
     if MATCH && s.status == FOUND {
-        matching::begin(area);
-        matching::descend(area);
+        matching::start_at_roots(area);
+        matching::follow_components(area);
     }
     if Changes::now() != before {
         s.status = UNSETTLED;
@@ -104,13 +104,13 @@ extern "C" fn attempt<const MATCH: bool>(_: u64, context: *mut *mut Scratch) -> 
 
 /// The status of what has no path of the host, in a mount.
 #[inline(always)]
-fn nowhere(mount: u64) -> u64 {
+fn status_without_path(mount: u64) -> u64 {
     if kernel::is_internal(mount) { INTERNAL } else { DETACHED }
 }
 
 /// Waits for a rename or mount change to end.
-extern "C" fn wait(_: u64, _: *mut *mut Scratch) -> i64 {
-    i64::from(Changes::now().settled())
+extern "C" fn wait_until_settled(_: u64, _: *mut *mut Scratch) -> i64 {
+    i64::from(Changes::now().are_settled())
 }
 
 /// One step towards the root.
@@ -122,7 +122,7 @@ extern "C" fn climb(_: u64, context: *mut *mut Scratch) -> i64 {
             // The namespace's first mount is an empty one that the real root covers.
             let root = if s.covered_root == 0 { s.root } else { s.covered_root };
             let host = HOST_ROOT.get(0).copied().unwrap_or(0);
-            s.status = if root == host { FOUND } else { nowhere(s.mount) };
+            s.status = if root == host { FOUND } else { status_without_path(s.mount) };
             return 1;
         };
         let root = kernel::mount_root(above.mount);
@@ -140,7 +140,7 @@ extern "C" fn climb(_: u64, context: *mut *mut Scratch) -> i64 {
     let (parent, len, name) = kernel::parent_and_name(s.dentry);
     let count = s.count;
     if parent == s.dentry || parent == 0 || count >= COMPONENTS as u64 {
-        s.status = nowhere(s.mount);
+        s.status = status_without_path(s.mount);
         return 1;
     }
     if count == 0 {
@@ -181,7 +181,7 @@ pub(crate) fn is_same_path(place: &Place, entry: &CachedFolder) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn compare_paths(place: *const Place, entry: *const CachedFolder) -> u32 {
-    known!(place, entry; else return 0);
+    deref_or_return!(place, entry; else return 0);
     let mut trace = Trace {
         entry,
         mount: place.mount,
@@ -191,7 +191,7 @@ extern "C" fn compare_paths(place: *const Place, entry: *const CachedFolder) -> 
         compared: u64::from(entry.inode.reserved),
         arrived: 0,
     };
-    loops::repeat(STEPS, compare, &mut trace);
+    loops::repeat(STEPS, compare_component, &mut trace);
     // SAFETY: references are valid; read anew, since the callback wrote.
     unsafe {
         let (arrived, compared) = (&raw const trace.arrived, &raw const trace.compared);
@@ -202,7 +202,7 @@ extern "C" fn compare_paths(place: *const Place, entry: *const CachedFolder) -> 
 
 /// One step towards the root; non-zero there, or at a name that is not the one that is kept. (Two in one call would
 /// spare a fifth, and make the verifier go through four times as much.)
-extern "C" fn compare(_: u64, context: *mut Trace) -> i64 {
+extern "C" fn compare_component(_: u64, context: *mut Trace) -> i64 {
     // SAFETY: the context is `is_same_path`'s.
     let trace = unsafe { &mut *context };
     if trace.dentry == trace.root {
@@ -231,7 +231,7 @@ extern "C" fn compare(_: u64, context: *mut Trace) -> i64 {
         // differ, the path counts as another.
         if len >= word * 8
             // SAFETY: as above.
-            && unsafe { kept.add(1 + word as usize).read_volatile() } != kernel::word(name + word * 8)
+            && unsafe { kept.add(1 + word as usize).read_volatile() } != kernel::read_word(name + word * 8)
         {
             return 1;
         }

@@ -2,7 +2,7 @@
 
 use agent_common::{id::Tag, limits::ENDPOINTS_KEPT};
 
-use super::entry::{begin, end, field, place, write};
+use super::entry::{begin, end, place, read_field, write_fields};
 use crate::{maps::ENDPOINTS, request::Endpoint};
 
 /// Whether an entry says that the session may use an endpoint, for the policy and the state of its authority that
@@ -11,24 +11,24 @@ use crate::{maps::ENDPOINTS, request::Endpoint};
 pub(crate) fn allows_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) -> bool {
     // SAFETY: a map's value is valid.
     let entry = unsafe { &*ENDPOINTS.at(endpoint_place(tag, endpoint)) };
-    let sequence = field!(entry.sequence);
+    let sequence = read_field!(entry.sequence);
     sequence & 1 == 0
-        && field!(entry.stamp) == stamp
-        && field!(entry.session) == tag.session
-        && field!(entry.address[0]) == endpoint.address.0[0]
-        && field!(entry.address[1]) == endpoint.address.0[1]
-        && field!(entry.port) == endpoint.port
-        && field!(entry.flow) == endpoint.flow
-        && field!(entry.sequence) == sequence
+        && read_field!(entry.stamp) == stamp
+        && read_field!(entry.session) == tag.session
+        && read_field!(entry.address[0]) == endpoint.address.0[0]
+        && read_field!(entry.address[1]) == endpoint.address.0[1]
+        && read_field!(entry.port) == endpoint.port
+        && read_field!(entry.flow) == endpoint.flow
+        && read_field!(entry.sequence) == sequence
 }
 
 /// Keeps that an endpoint is allowed.
 #[inline(always)]
-pub(crate) fn keep_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) {
+pub(crate) fn store_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) {
     // SAFETY: a map's value is valid.
     let entry = unsafe { &mut *ENDPOINTS.at(endpoint_place(tag, endpoint)) };
     let Some(before) = begin(&raw mut entry.sequence) else { return };
-    write!(entry:
+    write_fields!(entry:
         stamp = stamp;
         session = tag.session;
         address = endpoint.address.0;

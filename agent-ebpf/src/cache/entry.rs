@@ -3,7 +3,7 @@
 use crate::atomic;
 
 /// Reads a field that another processor may be writing.
-macro_rules! field {
+macro_rules! read_field {
     ($entry:ident.$($field:tt)+) => {
         // SAFETY: a reference is valid.
         unsafe { core::ptr::read_volatile(&raw const $entry.$($field)+) }
@@ -11,14 +11,14 @@ macro_rules! field {
 }
 
 /// Writes a field of an entry that is ours. Field by field, since a whole entry is too much for the stack.
-macro_rules! write {
+macro_rules! write_fields {
     ($entry:ident: $($field:ident $(. $part:ident)? = $value:expr;)*) => {
         // SAFETY: a reference is valid.
         $(unsafe { core::ptr::write_volatile(&raw mut $entry.$field $(. $part)?, $value) };)*
     };
 }
 
-pub(super) use {field, write};
+pub(super) use {read_field, write_fields};
 
 /// A place, of a power of two many, for what is not spread evenly.
 #[inline(always)]

@@ -11,7 +11,7 @@ use agent_common::{
 
 use super::{
     basis::{Allowed, Basis},
-    entry::{begin, end, field, place, write},
+    entry::{begin, end, place, read_field, write_fields},
 };
 use crate::{
     kernel::{self, Changes, OpenFile, Place},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What the entry of a file is compared with; each part is read when it is its turn.
-pub(crate) trait Site {
+pub(crate) trait FileSite {
     /// Address of the mount.
     fn mount(&self) -> u64;
     /// Address of the dentry.
@@ -30,7 +30,7 @@ pub(crate) trait Site {
     fn changes(&self) -> Changes;
 }
 
-impl Site for (&Place, &Changes) {
+impl FileSite for (&Place, &Changes) {
     #[inline(always)]
     fn mount(&self) -> u64 {
         self.0.mount
@@ -52,7 +52,7 @@ impl Site for (&Place, &Changes) {
     }
 }
 
-impl Site for OpenFile {
+impl FileSite for OpenFile {
     #[inline(always)]
     fn mount(&self) -> u64 {
         (*self).mount()
@@ -77,9 +77,9 @@ impl Site for OpenFile {
 /// Whether an entry says that the session may, before the nearest expiry (past it, each tool's own is looked at);
 /// for the policy and the epoch of the stamp. It answers only for a task that has the marks which the use leaves.
 #[inline(always)]
-pub(crate) fn allows(
+pub(crate) fn allows_file(
     inode: *const c_void,
-    site: &impl Site,
+    site: &impl FileSite,
     rights: Rights,
     tag: &Tag,
     stamp: u64,
@@ -87,14 +87,14 @@ pub(crate) fn allows(
     let (number, generation) = kernel::number_and_generation(inode);
     // SAFETY: a map's value is valid.
     let entry = unsafe { &*FILES.at(file_place(number, generation, tag.session)) };
-    let sequence = field!(entry.sequence);
+    let sequence = read_field!(entry.sequence);
     // Field by field, not a copy of the whole: the stack is short. The sequence number tells of a writer
     // that came between.
     sequence & 1 == 0
-        && fits(entry, (number, generation), site, tag.session, stamp)
-        && u32::from(rights.0) & !field!(entry.rights) == 0
-        && field!(entry.marks) & !tag.marks == 0
-        && field!(entry.sequence) == sequence
+        && was_decided_for(entry, (number, generation), site, tag.session, stamp)
+        && u32::from(rights.0) & !read_field!(entry.rights) == 0
+        && read_field!(entry.marks) & !tag.marks == 0
+        && read_field!(entry.sequence) == sequence
 }
 
 /// Where the entry for a file and a session lies.
@@ -105,34 +105,35 @@ fn file_place(number: u64, generation: u32, session: SessionId) -> u32 {
 
 /// Whether an entry was decided from the same.
 #[inline(always)]
-fn fits(
+fn was_decided_for(
     entry: &CachedRights,
     (number, generation): (u64, u32),
-    site: &impl Site,
+    site: &impl FileSite,
     session: SessionId,
     stamp: u64,
 ) -> bool {
-    if field!(entry.stamp) != stamp
-        || field!(entry.session) != session
-        || field!(entry.number) != number
-        || field!(entry.generation) != generation
-        || field!(entry.mount) != site.mount()
-        || field!(entry.dentry) != site.dentry()
+    if read_field!(entry.stamp) != stamp
+        || read_field!(entry.session) != session
+        || read_field!(entry.number) != number
+        || read_field!(entry.generation) != generation
+        || read_field!(entry.mount) != site.mount()
+        || read_field!(entry.dentry) != site.dentry()
     {
         return false;
     }
     let changes = site.changes();
-    if field!(entry.renames) != changes.renames || field!(entry.mounts) != changes.mounts {
+    if read_field!(entry.renames) != changes.renames || read_field!(entry.mounts) != changes.mounts
+    {
         return false;
     }
     let (parent, name) = site.name();
-    parent != 0 && field!(entry.parent) == parent && field!(entry.name) == name
+    parent != 0 && read_field!(entry.parent) == parent && read_field!(entry.name) == name
 }
 
 /// Keeps what a decision allowed; together with what an entry of the same basis allows already. Not inlined:
 /// its stack is free again before the walk of a refusal needs it.
 #[inline(never)]
-pub(crate) fn keep(
+pub(crate) fn store_file(
     inode: *const c_void,
     place: &Place,
     allowed: Allowed,
@@ -147,11 +148,11 @@ pub(crate) fn keep(
     let entry = unsafe { &mut *FILES.at(file_place(number, generation, tag.session)) };
     let Some(before) = begin(&raw mut entry.sequence) else { return };
     let site = (place, &basis.changes);
-    let is_same = fits(entry, (number, generation), &site, tag.session, basis.stamp());
+    let is_same = was_decided_for(entry, (number, generation), &site, tag.session, basis.stamp());
     // Not where those leave marks that these do not: who has none would have no answer any more.
     let is_same = is_same && entry.marks & !allowed.marks() == 0;
     let already = if is_same { entry.rights } else { 0 };
-    write!(entry:
+    write_fields!(entry:
         stamp = basis.stamp();
         session = tag.session;
         number = number;

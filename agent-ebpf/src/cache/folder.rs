@@ -10,7 +10,7 @@ use agent_common::{
 
 use super::{
     basis::{Allowed, Basis},
-    entry::{begin, end, field, place, write},
+    entry::{begin, end, place, read_field, write_fields},
 };
 use crate::{
     atomic,
@@ -33,25 +33,26 @@ pub(crate) struct Folder {
     entry: &'static CachedFolder,
     sequence: u32,
     /// Whether it was found just now to hold: the kernel's counters need no second look.
-    pub(crate) is_new: bool,
+    pub(crate) is_just_renewed: bool,
 }
 
 impl Folder {
     /// Whether a name leads on from where the rules stand.
     #[inline(always)]
-    pub(crate) fn leads_on(self) -> bool {
-        let leads_on = |side: &Position| field!(side.alive) != 0 && field!(side.node) != NO_NODE;
+    pub(crate) fn tells_names_apart(self) -> bool {
+        let leads_on =
+            |side: &Position| read_field!(side.alive) != 0 && read_field!(side.node) != NO_NODE;
         leads_on(&self.entry.positions[0]) || leads_on(&self.entry.positions[1])
     }
 
     /// The label of what is in the folder, by one of the two kinds of rules, if no name leads on.
     #[inline(always)]
-    pub(crate) fn unnamed(self, side: usize) -> LabelId {
+    pub(crate) fn label_of_any_name(self, side: usize) -> LabelId {
         let position = &self.entry.positions[side];
-        LabelId(if field!(position.alive) != 0 {
-            field!(position.below)
+        LabelId(if read_field!(position.alive) != 0 {
+            read_field!(position.below)
         } else {
-            field!(position.here)
+            read_field!(position.here)
         })
     }
 
@@ -61,54 +62,54 @@ impl Folder {
     pub(crate) fn allows(self, rights: Rights, tag: &Tag, basis: &Basis) -> bool {
         let entry = self.entry;
         basis.epoch != 0
-            && field!(entry.stamp) == basis.stamp()
-            && u32::from(rights.0) & !field!(entry.rights) == 0
-            && field!(entry.marks) & !tag.marks == 0
+            && read_field!(entry.stamp) == basis.stamp()
+            && u32::from(rights.0) & !read_field!(entry.rights) == 0
+            && read_field!(entry.marks) & !tag.marks == 0
     }
 
     /// The marks that using what is in the folder leaves, as far as it is kept.
     #[inline(always)]
     pub(crate) fn marks(self) -> u32 {
         let entry = self.entry;
-        field!(entry.marks)
+        read_field!(entry.marks)
     }
 
     /// Copies where the rules stand.
     #[inline(always)]
-    pub(crate) fn positions(self, to: &mut [Position; 2]) {
+    pub(crate) fn copy_positions(self, to: &mut [Position; 2]) {
         copy(&raw const self.entry.positions, to);
     }
 
     /// Whether what was read of it is whole.
     #[inline(always)]
-    pub(crate) fn is_whole(self) -> bool {
+    pub(crate) fn is_unchanged(self) -> bool {
         let entry = self.entry;
-        field!(entry.sequence) == self.sequence
+        read_field!(entry.sequence) == self.sequence
     }
 }
 
 /// Where the rules stand at a folder, if that is known. After a rename somewhere the folder's path is compared
 /// with the one that it had.
 #[inline(always)]
-pub(crate) fn folder(place: &Place, tag: &Tag, basis: &Basis) -> Option<Folder> {
+pub(crate) fn find_folder(place: &Place, tag: &Tag, basis: &Basis) -> Option<Folder> {
     let inode = kernel::inode_of(place.parent);
     // SAFETY: a map's value is valid.
     let entry = unsafe { &*FOLDERS.at(folder_place(&inode, tag)) };
-    let sequence = field!(entry.sequence);
+    let sequence = read_field!(entry.sequence);
     let fits = sequence & 1 == 0
-        && field!(entry.generation.0) == basis.generation
-        && field!(entry.session) == tag.session
-        && field!(entry.dentry) == place.parent
-        && field!(entry.mount) == place.mount
-        && field!(entry.mounts) == basis.changes.mounts
-        && field!(entry.inode.address) == inode.address
-        && field!(entry.inode.number) == inode.number
-        && field!(entry.inode.generation) == inode.generation;
+        && read_field!(entry.generation.0) == basis.generation
+        && read_field!(entry.session) == tag.session
+        && read_field!(entry.dentry) == place.parent
+        && read_field!(entry.mount) == place.mount
+        && read_field!(entry.mounts) == basis.changes.mounts
+        && read_field!(entry.inode.address) == inode.address
+        && read_field!(entry.inode.number) == inode.number
+        && read_field!(entry.inode.generation) == inode.generation;
     if !fits {
         return None;
     }
-    let folder = Folder { entry, sequence, is_new: false };
-    if field!(entry.renames) != basis.changes.renames {
+    let folder = Folder { entry, sequence, is_just_renewed: false };
+    if read_field!(entry.renames) != basis.changes.renames {
         return renew(folder, place, basis);
     }
     Some(folder)
@@ -129,7 +130,7 @@ fn renew(folder: Folder, place: &Place, basis: &Basis) -> Option<Folder> {
     // SAFETY: a map's value is valid, and this one is ours while its number is odd.
     unsafe { (&raw const entry.renames).cast_mut().write_volatile(basis.changes.renames) };
     end(counter, sequence);
-    Some(Folder { entry, sequence: sequence + 2, is_new: true })
+    Some(Folder { entry, sequence: sequence + 2, is_just_renewed: true })
 }
 
 shared!(pub(crate) fn keep_rights(place: *const Place, tag: *const Tag, basis: *const Basis, allowed: u64) -> u32, otherwise 0);
@@ -144,10 +145,10 @@ extern "C" fn shared_keep_rights(
     basis: *const Basis,
     allowed: u64,
 ) -> u32 {
-    known!(place, tag, basis; else return 0);
+    deref_or_return!(place, tag, basis; else return 0);
     let allowed = Allowed(allowed);
-    let Some(known) = folder(place, tag, basis) else { return 0 };
-    if basis.epoch == 0 || known.leads_on() {
+    let Some(known) = find_folder(place, tag, basis) else { return 0 };
+    if basis.epoch == 0 || known.tells_names_apart() {
         return 0;
     }
     let Folder { entry, sequence, .. } = known;
@@ -157,8 +158,9 @@ extern "C" fn shared_keep_rights(
     }
     let stamp = basis.stamp();
     // As with files: rights whose use leaves other marks go.
-    let is_same = field!(entry.stamp) == stamp && field!(entry.marks) & !allowed.marks() == 0;
-    let already = if is_same { field!(entry.rights) } else { 0 };
+    let is_same =
+        read_field!(entry.stamp) == stamp && read_field!(entry.marks) & !allowed.marks() == 0;
+    let already = if is_same { read_field!(entry.rights) } else { 0 };
     // SAFETY: a map's value is valid, and this one is ours while its number is odd.
     unsafe {
         (&raw const entry.rights).cast_mut().write_volatile(already | allowed.rights());
@@ -172,13 +174,13 @@ extern "C" fn shared_keep_rights(
 /// Keeps where the rules stand at the folder of a place, and its path, as the walk in the area found both.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn keep_folder(
+pub(crate) extern "C" fn store_folder(
     place: *const Place,
     tag: *const Tag,
     basis: *const Basis,
     area: *mut Scratch,
 ) -> u32 {
-    known!(place, tag, basis; else return 0);
+    deref_or_return!(place, tag, basis; else return 0);
     if area.is_null() {
         return 0;
     }
@@ -189,7 +191,7 @@ pub(crate) extern "C" fn keep_folder(
         return 0;
     }
     let Some(before) = begin(&raw mut entry.sequence) else { return 0 };
-    write!(entry:
+    write_fields!(entry:
         generation = Generation(basis.generation);
         session = tag.session;
         inode.address = inode.address;
@@ -204,63 +206,68 @@ pub(crate) extern "C" fn keep_folder(
     // SAFETY: the area is ours until it is released.
     copy(unsafe { &raw const (*area).folder_positions }, &raw mut entry.positions);
     let entry = &raw mut *entry;
-    let path_words = keep_path(entry, area, basis);
+    let path_words = store_path(entry, area, basis);
     // SAFETY: a map's value is valid.
     let entry = unsafe { &mut *entry };
-    write!(entry: path_words = path_words;);
+    write_fields!(entry: path_words = path_words;);
     end(&raw mut entry.sequence, before);
     0
 }
 
-/// Where [`keep_path`] is.
-struct Note {
+/// Where [`store_path`] is.
+struct PathWriter {
     entry: *mut CachedFolder,
     area: *mut Scratch,
     written: u64,
-    whole: u64,
+    is_complete: u64,
 }
 
 /// Writes the path of the folder of the place that was walked from; how many words it has, or zero where it is
 /// too long, or may not be what the walk saw.
 #[inline(always)]
-fn keep_path(entry: *mut CachedFolder, area: *mut Scratch, basis: &Basis) -> u64 {
-    let mut note = Note { entry, area, written: 0, whole: 0 };
-    loops::repeat(PATH_WORDS as u32, keep_name, &mut note);
+fn store_path(entry: *mut CachedFolder, area: *mut Scratch, basis: &Basis) -> u64 {
+    let mut writer = PathWriter { entry, area, written: 0, is_complete: 0 };
+    loops::repeat(PATH_WORDS as u32, store_name, &mut writer);
     // SAFETY: a reference is valid; read anew, since the callback wrote.
-    let (whole, written) = unsafe {
-        ((&raw const note.whole).read_volatile(), (&raw const note.written).read_volatile())
+    let (is_complete, written) = unsafe {
+        (
+            (&raw const writer.is_complete).read_volatile(),
+            (&raw const writer.written).read_volatile(),
+        )
     };
-    if whole != 0 && Changes::now() == basis.changes { written } else { 0 }
+    if is_complete != 0 && Changes::now() == basis.changes { written } else { 0 }
 }
 
 /// Writes one name; non-zero after the last, or when there is no room.
-extern "C" fn keep_name(index: u64, context: *mut Note) -> i64 {
-    // SAFETY: the context is `keep_path`'s.
-    let note = unsafe { &mut *context };
+extern "C" fn store_name(index: u64, context: *mut PathWriter) -> i64 {
+    // SAFETY: the context is `store_path`'s.
+    let writer = unsafe { &mut *context };
     // SAFETY: the area is ours until it is released.
-    let s = unsafe { &*note.area };
+    let s = unsafe { &*writer.area };
     // The first is the object's.
     let which = index + 1;
     if which >= COMPONENTS as u64 || which >= s.count {
-        note.whole = 1;
+        writer.is_complete = 1;
         return 1;
     }
     let Component { name, len, .. } = s.components[which as usize];
-    let written = note.written;
+    let written = writer.written;
     if written > (PATH_WORDS - 1 - NAME_WORDS) as u64 || len >= 8 * NAME_WORDS as u64 {
         return 1;
     }
     // SAFETY: at least as many words follow in the entry as a name has at most.
-    let path = unsafe { (&raw mut (*note.entry).path).cast::<u64>().add(written as usize) };
+    let path = unsafe { (&raw mut (*writer.entry).path).cast::<u64>().add(written as usize) };
     // SAFETY: as above.
     unsafe { path.write_volatile(len) };
     for word in 0..NAME_WORDS as u64 {
         if len >= word * 8 {
             // SAFETY: as above.
-            unsafe { path.add(1 + word as usize).write_volatile(kernel::word(name + word * 8)) };
+            unsafe {
+                path.add(1 + word as usize).write_volatile(kernel::read_word(name + word * 8))
+            };
         }
     }
-    note.written = written + 2 + len / 8;
+    writer.written = written + 2 + len / 8;
     0
 }
 

@@ -5,14 +5,14 @@ use agent_common::{decision::Reason, id::Tag};
 use crate::{
     emit, kernel,
     request::Act,
-    standing::{carried_out, generation, standing},
+    standing::{enforce_or_report, generation, standing},
 };
 
 /// Refuses an act, with `reason`.
 #[inline(always)]
 pub(crate) fn refuse(tag: &Tag, act: &Act, reason: Reason, error: i32) -> i32 {
     // The verifier knows nothing of what a function of that kind returns, and a hook may not return just anything.
-    if kernel::opaque(refuse_act(tag, act, reason as u32)) != 0 { error } else { 0 }
+    if kernel::hide_from_optimizer(refuse_act(tag, act, reason as u32)) != 0 { error } else { 0 }
 }
 
 /// Refuses an act that takes no tool if the session may do nothing at all: it has ended, its time is up, or it is
@@ -20,7 +20,11 @@ pub(crate) fn refuse(tag: &Tag, act: &Act, reason: Reason, error: i32) -> i32 {
 #[inline(always)]
 pub(crate) fn refuse_without_standing(tag: &Tag, act: &Act, error: i32) -> i32 {
     let reason = standing(tag);
-    if reason != 0 && kernel::opaque(refuse_act(tag, act, reason)) != 0 { error } else { 0 }
+    if reason != 0 && kernel::hide_from_optimizer(refuse_act(tag, act, reason)) != 0 {
+        error
+    } else {
+        0
+    }
 }
 
 shared!(fn refuse_act(tag: *const Tag, act: *const Act, reason: u32) -> u32, otherwise 1);
@@ -29,7 +33,7 @@ shared!(fn refuse_act(tag: *const Tag, act: *const Act, reason: u32) -> u32, oth
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "freplace/refuse_act")]
 extern "C" fn shared_refuse_act(tag: *const Tag, act: *const Act, reason: u32) -> u32 {
-    known!(tag, act; else return 1);
-    emit::act(tag, act, generation(), reason);
-    carried_out(tag, 1) as u32
+    deref_or_return!(tag, act; else return 1);
+    emit::report_act(tag, act, generation(), reason);
+    enforce_or_report(tag, 1) as u32
 }

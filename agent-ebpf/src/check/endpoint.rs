@@ -7,19 +7,19 @@ use agent_common::{
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
 
-use super::judge::{Labels, judge, keeps};
+use super::judge::{Labels, judge, stays_usable};
 use crate::{
     cache, emit, kernel,
     maps::{ADDRESS_TABLES, PORT_TABLES},
     request::Endpoint,
-    standing::{carried_out, generation, stamp},
+    standing::{enforce_or_report, generation, stamp},
     verdict::EACCES,
 };
 
 /// Decides an operation on a network endpoint.
 #[inline(always)]
 pub(crate) fn endpoint(tag: &Tag, endpoint: &Endpoint) -> i32 {
-    if kernel::opaque(refuse_endpoint(tag, endpoint)) != 0 { EACCES } else { 0 }
+    if kernel::hide_from_optimizer(refuse_endpoint(tag, endpoint)) != 0 { EACCES } else { 0 }
 }
 
 shared!(fn refuse_endpoint(tag: *const Tag, endpoint: *const Endpoint) -> u32, otherwise 1);
@@ -28,13 +28,13 @@ shared!(fn refuse_endpoint(tag: *const Tag, endpoint: *const Endpoint) -> u32, o
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "freplace/refuse_endpoint")]
 extern "C" fn shared_refuse_endpoint(tag: *const Tag, endpoint: *const Endpoint) -> u32 {
-    known!(tag, endpoint; else return 1);
+    deref_or_return!(tag, endpoint; else return 1);
     let found = found(tag, endpoint);
     if found.reason == 0 {
         return 0;
     }
-    emit::endpoint(tag, endpoint, found.generation, found.reason);
-    carried_out(tag, 1) as u32
+    emit::report_endpoint(tag, endpoint, found.generation, found.reason);
+    enforce_or_report(tag, 1) as u32
 }
 
 /// Whether a socket that leads to an endpoint may be used; reports nothing.
@@ -49,7 +49,7 @@ shared!(fn may_use_endpoint(tag: *const Tag, endpoint: *const Endpoint) -> u32, 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "freplace/may_use_endpoint")]
 extern "C" fn shared_may_use_endpoint(tag: *const Tag, endpoint: *const Endpoint) -> u32 {
-    known!(tag, endpoint; else return 0);
+    deref_or_return!(tag, endpoint; else return 0);
     u32::from(is_usable_alone(tag, endpoint))
 }
 
@@ -57,7 +57,7 @@ extern "C" fn shared_may_use_endpoint(tag: *const Tag, endpoint: *const Endpoint
 #[inline(never)]
 pub(crate) fn is_usable_alone(tag: &Tag, endpoint: &Endpoint) -> bool {
     let found = found(tag, endpoint);
-    found.reason == 0 || keeps(tag, found.generation, found.labels, endpoint.rights)
+    found.reason == 0 || stays_usable(tag, found.generation, found.labels, endpoint.rights)
 }
 
 /// What is known of an endpoint.
@@ -82,7 +82,7 @@ fn found(tag: &Tag, endpoint: &Endpoint) -> Found {
     let labels = Labels::new(label, LabelId::NONE);
     let reason = judge(tag, generation, labels, endpoint.rights);
     if reason == 0 && stamp != 0 {
-        cache::keep_endpoint(tag, endpoint, stamp);
+        cache::store_endpoint(tag, endpoint, stamp);
     }
     Found { generation, reason, labels }
 }

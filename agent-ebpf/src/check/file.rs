@@ -11,8 +11,8 @@ use agent_common::{
 };
 
 use super::{
-    folder::by_folder,
-    judge::{Labels, Verdict, judge_set_id, judge_use, keeps},
+    folder::allowed_by_folder,
+    judge::{Labels, Verdict, judge_set_id, judge_use, stays_usable},
 };
 use crate::{
     cache::{self, Basis},
@@ -20,12 +20,12 @@ use crate::{
     kernel::{self, Changes, OpenFile, Place},
     maps::SESSIONS_BY_SLOT,
     matching, member,
-    request::{FORBIDDEN, FRESH, FileRequest, INNER, SET_ID, USE, WHOLE},
+    request::{FileRequest, Flags},
     scratch,
-    standing::{audited, basis, carried_out, generation},
+    standing::{basis, enforce_or_report, generation, is_audited},
     subject,
     values::Scratch,
-    verdict::{EACCES, Found},
+    verdict::{EACCES, Outcome},
     walk,
 };
 
@@ -45,7 +45,7 @@ pub(crate) fn file(
 ) -> i32 {
     let basis = basis(tag);
     if basis.epoch != 0
-        && cache::allows(
+        && cache::allows_file(
             inode,
             &(&request.place, &basis.changes),
             request.rights,
@@ -55,30 +55,30 @@ pub(crate) fn file(
     {
         return 0;
     }
-    if request.flags & USE != 0
-        && (kernel::is_internal(request.place.mount) || given::is(tag, inode, request.rights))
+    if request.flags.has(Flags::ON_DESCRIPTOR)
+        && (kernel::is_internal(request.place.mount) || given::allows(tag, inode, request.rights))
     {
         return 0;
     }
-    if let Some(allowed) = by_folder(tag, request, &basis) {
-        if request.flags & INNER == 0 {
-            cache::keep(inode, &request.place, allowed, tag, &basis);
+    if let Some(allowed) = allowed_by_folder(tag, request, &basis) {
+        if !request.flags.has(Flags::ALLOW_INTERNAL_MOUNT) {
+            cache::store_file(inode, &request.place, allowed, tag, &basis);
         }
         return 0;
     }
-    by_walk_for(tag, inode, request, &basis, to)
+    walk_and_cache(tag, inode, request, &basis, to)
 }
 
 /// Whether it was found before that the running task may use a file so. By plain loads alone, so that it says
 /// nothing of a task whose tag has to be looked up.
 #[inline(always)]
-pub(crate) fn is_known(file: *const c_void, rights: Rights) -> bool {
-    let Some(tag) = subject::at_a_glance() else { return false };
+pub(crate) fn is_cached_as_allowed(file: *const c_void, rights: Rights) -> bool {
+    let Some(tag) = subject::tag_from_first_storage() else { return false };
     let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return false };
     let epoch = cache::epoch(session);
     session.id == tag.session
-        && expiry::is_unhurried(session, epoch)
-        && cache::allows(
+        && expiry::no_expiry_is_near(session, epoch)
+        && cache::allows_file(
             member!(file, file_inode),
             &OpenFile(file),
             rights,
@@ -89,22 +89,22 @@ pub(crate) fn is_known(file: *const c_void, rights: Rights) -> bool {
 
 /// Decides an operation on an existing file by a walk. Inlined: 8 frames are all that the verifier follows.
 #[inline(always)]
-fn by_walk_for(
+fn walk_and_cache(
     tag: &Tag,
     inode: *const c_void,
     request: &FileRequest,
     basis: &Basis,
     to: *const Place,
 ) -> i32 {
-    let Some(area) = scratch::acquire() else { return crowded(tag) };
-    let verdict = by_walk(tag, area, request, basis.generation);
+    let Some(area) = scratch::acquire() else { return refuse_without_scratch(tag) };
+    let verdict = judge_by_walk(tag, area, request, basis.generation);
     let reason = verdict.reason();
     // What the walk found holds for the counters that it saw; if they are others than those read before,
     // the next operation decides anew.
-    if reason == 0 && request.flags & INNER == 0 && request.place.parent != 0 {
-        cache::keep(inode, &request.place, verdict.allowed(request.rights), tag, basis);
+    if reason == 0 && !request.flags.has(Flags::ALLOW_INTERNAL_MOUNT) && request.place.parent != 0 {
+        cache::store_file(inode, &request.place, verdict.allowed(request.rights), tag, basis);
     }
-    conclude(tag, area, request, Found::new(basis.generation, reason), to)
+    report_and_release(tag, area, request, Outcome::new(basis.generation, reason), to)
 }
 
 /// Decides an operation on a name that has no inode yet, or of which nothing is to be kept: by one step from
@@ -112,12 +112,12 @@ fn by_walk_for(
 #[inline(never)]
 pub(crate) fn name(tag: &Tag, request: &FileRequest, to: *const Place) -> i32 {
     let basis = basis(tag);
-    if by_folder(tag, request, &basis).is_some() {
+    if allowed_by_folder(tag, request, &basis).is_some() {
         return 0;
     }
-    let Some(area) = scratch::acquire() else { return crowded(tag) };
-    let reason = by_walk(tag, area, request, basis.generation).reason();
-    conclude(tag, area, request, Found::new(basis.generation, reason), to)
+    let Some(area) = scratch::acquire() else { return refuse_without_scratch(tag) };
+    let reason = judge_by_walk(tag, area, request, basis.generation).reason();
+    report_and_release(tag, area, request, Outcome::new(basis.generation, reason), to)
 }
 
 /// Decides whether a program may give its process more privilege. By a walk: nothing that is kept says it.
@@ -125,67 +125,67 @@ pub(crate) fn name(tag: &Tag, request: &FileRequest, to: *const Place) -> i32 {
 pub(crate) fn set_id(tag: &Tag, place: Place) -> i32 {
     let rights = Rights::of(Right::Exec);
     let mut request = FileRequest::new(Operation::FileExec, place, rights);
-    request.flags = SET_ID;
+    request.flags = Flags::GAINS_PRIVILEGE;
     let generation = generation();
-    let Some(area) = scratch::acquire() else { return crowded(tag) };
-    let reason = by_walk(tag, area, &request, generation).reason();
-    conclude(tag, area, &request, Found::new(generation, reason), ptr::null())
+    let Some(area) = scratch::acquire() else { return refuse_without_scratch(tag) };
+    let reason = judge_by_walk(tag, area, &request, generation).reason();
+    report_and_release(tag, area, &request, Outcome::new(generation, reason), ptr::null())
 }
 
 /// Whether the session may do something with every name in the folder of a place, as far as that is known.
 #[inline(never)]
-pub(crate) fn allows_any_name(tag: &Tag, request: &FileRequest) -> bool {
-    by_folder(tag, request, &basis(tag)).is_some()
+pub(crate) fn allows_every_name(tag: &Tag, request: &FileRequest) -> bool {
+    allowed_by_folder(tag, request, &basis(tag)).is_some()
 }
 
 /// Whether the session may do something at one of several places: no report is made, and nothing kept.
 #[inline(always)]
 pub(crate) fn allows(tag: &Tag, request: &FileRequest) -> bool {
     let basis = basis(tag);
-    if by_folder(tag, request, &basis).is_some() {
+    if allowed_by_folder(tag, request, &basis).is_some() {
         return true;
     }
     let Some(area) = scratch::acquire() else { return false };
-    let reason = by_walk(tag, area, request, basis.generation).reason();
+    let reason = judge_by_walk(tag, area, request, basis.generation).reason();
     scratch::release(area);
     reason == 0
 }
 
 /// Refuses because no work area is free, and counts the event that can't be made.
 #[inline(always)]
-pub(super) fn crowded(tag: &Tag) -> i32 {
-    emit::lost(tag);
+pub(super) fn refuse_without_scratch(tag: &Tag) -> i32 {
+    emit::count_lost_event(tag);
     EACCES
 }
 
 /// Reports a refusal, gives the area back, and says what the hook returns.
 #[inline(never)]
-pub(super) fn conclude(
+pub(super) fn report_and_release(
     tag: &Tag,
     area: *mut Scratch,
     request: &FileRequest,
-    found: Found,
+    found: Outcome,
     to: *const Place,
 ) -> i32 {
-    let reason = if u64::from(found.reason()) == ONCE { 0 } else { found.reason() };
-    if reason != 0 && !is_told_already(tag, request) {
+    let reason = if u64::from(found.reason()) == ALLOWED_UNCACHED { 0 } else { found.reason() };
+    if reason != 0 && !was_reported_at_open(tag, request) {
         emit::report_file(tag, area, request, found.0, to);
     }
     scratch::release(area);
-    if reason == 0 { 0 } else { carried_out(tag, EACCES) }
+    if reason == 0 { 0 } else { enforce_or_report(tag, EACCES) }
 }
 
 /// Whether a refusal needs no report: in audit mode, what is used was opened, and that was reported.
 #[inline(always)]
-fn is_told_already(tag: &Tag, request: &FileRequest) -> bool {
-    request.flags & USE != 0
+fn was_reported_at_open(tag: &Tag, request: &FileRequest) -> bool {
+    request.flags.has(Flags::ON_DESCRIPTOR)
         && request.operation as u8 != Operation::FileReceive as u8
-        && audited(tag)
+        && is_audited(tag)
 }
 
 /// Decides by a walk.
 #[inline(always)]
-pub(super) fn by_walk(
+pub(super) fn judge_by_walk(
     tag: &Tag,
     area: *mut Scratch,
     request: &FileRequest,
@@ -197,7 +197,7 @@ pub(super) fn by_walk(
 
 shared!(fn decide_by_walk(tag: *const Tag, area: u32, request: *const FileRequest, generation: u32) -> u64, otherwise Reason::Unresolved as u64);
 
-/// As [`by_walk`].
+/// As [`judge_by_walk`].
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "freplace/decide_by_walk")]
 extern "C" fn shared_decide_by_walk(
@@ -206,37 +206,42 @@ extern "C" fn shared_decide_by_walk(
     request: *const FileRequest,
     generation: u32,
 ) -> u64 {
-    known!(tag, request; else return Reason::Unresolved as u64);
-    let Some(s) = scratch::at(area) else { return Reason::Unresolved as u64 };
+    deref_or_return!(tag, request; else return Reason::Unresolved as u64);
+    let Some(s) = scratch::by_index(area) else { return Reason::Unresolved as u64 };
     s.table = generation % POLICY_SLOTS as u32;
     s.slot = tag.slot.0;
-    walk::resolve(s, &request.place, u64::from(request.flags & (FRESH | USE)));
-    let inner = request.flags & INNER != 0 || kernel::magic(request.place.dentry) == PIDFS;
+    walk::find_and_match(
+        s,
+        &request.place,
+        u64::from(request.flags.among(Flags::MAY_BE_UNHASHED.with(Flags::ON_DESCRIPTOR))),
+    );
+    let inner = request.flags.has(Flags::ALLOW_INTERNAL_MOUNT)
+        || kernel::file_system_magic(request.place.dentry) == PIDFS;
     if s.status == walk::INTERNAL && inner {
         return 0;
     }
-    if s.status != walk::FOUND || s.odd != 0 {
+    if s.status != walk::FOUND || s.is_incomparable != 0 {
         return Reason::Unresolved as u64;
     }
-    let stays = request.flags & WHOLE != 0 && matching::has_rules_below(s);
-    if stays || request.flags & FORBIDDEN != 0 {
+    let stays = request.flags.has(Flags::MOVES_SUBTREE) && matching::has_rules_below(s);
+    if stays || request.flags.has(Flags::FORBIDDEN) {
         return Reason::Guard as u64;
     }
     keep_folder(tag, s, &request.place, generation);
     let labels = Labels::new(LabelId(s.positions[0].here), LabelId(s.positions[1].here));
-    if request.flags & SET_ID != 0 {
+    if request.flags.has(Flags::GAINS_PRIVILEGE) {
         return u64::from(judge_set_id(tag, generation, labels));
     }
-    let (rights, is_use) = (request.rights, request.flags & USE != 0);
+    let (rights, is_use) = (request.rights, request.flags.has(Flags::ON_DESCRIPTOR));
     let verdict = judge_use(tag, generation, labels, rights);
-    if verdict.reason() != 0 && is_use && keeps(tag, generation, labels, rights) {
-        return ONCE;
+    if verdict.reason() != 0 && is_use && stays_usable(tag, generation, labels, rights) {
+        return ALLOWED_UNCACHED;
     }
     verdict.0
 }
 
 /// In place of a reason's number: allowed, but not to be kept, since it does not hold for opening.
-const ONCE: u64 = 255;
+const ALLOWED_UNCACHED: u64 = 255;
 
 /// Keeps what a walk found of the folder that a place is in. Not below procfs: which process a folder there
 /// stands for is no matter of its path.
@@ -245,10 +250,10 @@ fn keep_folder(tag: &Tag, s: &mut Scratch, place: &Place, generation: u32) {
     if s.folder != 0
         && s.folder == place.parent
         && s.folder_mount == place.mount
-        && kernel::magic(s.folder) != matching::PROCFS
+        && kernel::file_system_magic(s.folder) != matching::PROCFS
     {
         let changes = Changes { renames: s.renames, mounts: s.mounts };
         let basis = Basis { generation, epoch: 0, changes };
-        cache::keep_folder(place, tag, &basis, s);
+        cache::store_folder(place, tag, &basis, s);
     }
 }

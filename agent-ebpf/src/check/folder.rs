@@ -10,7 +10,7 @@ use crate::{
     cache::{self, Allowed, Basis, Folder},
     kernel::{self, Changes},
     matching,
-    request::{ANY_NAME, FORBIDDEN, FileRequest, LABELS, WHOLE},
+    request::{FileRequest, Flags},
     scratch,
     values::{Component, Scratch},
 };
@@ -18,7 +18,11 @@ use crate::{
 /// What the session may, if it may all of it by what is known of the folder that the file is in. Only a walk refuses: a
 /// refusal has to name the path.
 #[inline(always)]
-pub(super) fn by_folder(tag: &Tag, request: &FileRequest, basis: &Basis) -> Option<Allowed> {
+pub(super) fn allowed_by_folder(
+    tag: &Tag,
+    request: &FileRequest,
+    basis: &Basis,
+) -> Option<Allowed> {
     let found = labels_by_folder(tag, request, basis);
     if found == UNKNOWN {
         return None;
@@ -55,9 +59,9 @@ extern "C" fn shared_labels_by_folder(
     request: *const FileRequest,
     basis: *const Basis,
 ) -> u64 {
-    known!(tag, request, basis; else return UNKNOWN);
+    deref_or_return!(tag, request, basis; else return UNKNOWN);
     let place = &request.place;
-    if place.parent == 0 || request.flags & FORBIDDEN != 0 {
+    if place.parent == 0 || request.flags.has(Flags::FORBIDDEN) {
         return UNKNOWN;
     }
     // The root of a mount has its name in another one.
@@ -66,41 +70,46 @@ extern "C" fn shared_labels_by_folder(
     {
         return UNKNOWN;
     }
-    let Some(folder) = cache::folder(place, tag, basis) else { return UNKNOWN };
-    let found = if !folder.leads_on() {
-        if request.flags & LABELS == 0 && folder.allows(request.rights, tag, basis) {
+    let Some(folder) = cache::find_folder(place, tag, basis) else { return UNKNOWN };
+    let found = if !folder.tells_names_apart() {
+        if !request.flags.has(Flags::COMPARES_LABELS) && folder.allows(request.rights, tag, basis) {
             ALLOWED | u64::from(folder.marks())
         } else {
-            Labels::new(folder.unnamed(0), folder.unnamed(1)).0 | ALIKE
+            Labels::new(folder.label_of_any_name(0), folder.label_of_any_name(1)).0 | ALIKE
         }
-    } else if request.flags & ANY_NAME == 0 {
-        by_step(tag, request, basis.generation, folder)
+    } else if !request.flags.has(Flags::EVERY_NAME) {
+        labels_by_step(tag, request, basis.generation, folder)
     } else {
         UNKNOWN
     };
     // All of it holds only if nothing was renamed or mounted since before the folder was looked up. Where its path
     // was compared just now, that was seen after the rest was read, but for a name that leads on.
-    let is_seen = folder.is_new && found & ALLOWED != 0;
-    if folder.is_whole() && (is_seen || Changes::now() == basis.changes) { found } else { UNKNOWN }
+    let is_seen = folder.is_just_renewed && found & ALLOWED != 0;
+    if folder.is_unchanged() && (is_seen || Changes::now() == basis.changes) {
+        found
+    } else {
+        UNKNOWN
+    }
 }
 
 /// The labels of a place, one step from where the rules stand at its folder, for [`labels_by_folder`].
 #[inline(always)]
-fn by_step(tag: &Tag, request: &FileRequest, generation: u32, folder: Folder) -> u64 {
+fn labels_by_step(tag: &Tag, request: &FileRequest, generation: u32, folder: Folder) -> u64 {
     let place = &request.place;
     let Some(area) = scratch::acquire() else { return UNKNOWN };
     // SAFETY: the area is ours until it is released.
     let s = unsafe { &mut *area };
-    folder.positions(&mut s.positions);
+    folder.copy_positions(&mut s.positions);
     let (_, len, name) = kernel::parent_and_name(place.dentry);
     s.table = generation % POLICY_SLOTS as u32;
     s.slot = tag.slot.0;
     s.count = 1;
     s.components[0] = Component { name, dentry: place.dentry, len };
-    matching::descend(area);
+    matching::follow_components(area);
     // SAFETY: as above; borrowed anew after the loop wrote.
     let s = unsafe { &*area };
-    let stays = (request.flags & WHOLE != 0 && matching::has_rules_below(s)) || s.odd != 0;
+    let stays = (request.flags.has(Flags::MOVES_SUBTREE) && matching::has_rules_below(s))
+        || s.is_incomparable != 0;
     let labels = labels_of(s, request);
     scratch::release(area);
     if stays { UNKNOWN } else { labels.0 }
@@ -110,7 +119,7 @@ fn by_step(tag: &Tag, request: &FileRequest, generation: u32, folder: Folder) ->
 #[inline(always)]
 pub(super) fn labels_of(s: &Scratch, request: &FileRequest) -> Labels {
     let [shared, own] = &s.positions;
-    if request.flags & LABELS != 0 && request.flags & WHOLE != 0 {
+    if request.flags.has(Flags::COMPARES_LABELS) && request.flags.has(Flags::MOVES_SUBTREE) {
         Labels::new(LabelId(shared.below), LabelId(own.below))
     } else {
         Labels::new(LabelId(shared.here), LabelId(own.here))

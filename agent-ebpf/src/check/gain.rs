@@ -8,26 +8,30 @@ use agent_common::{
 };
 
 use super::{
-    file::{by_walk, conclude, crowded},
+    file::{judge_by_walk, refuse_without_scratch, report_and_release},
     folder::{ALIKE, UNKNOWN, labels_by_folder, labels_of},
     judge::{Labels, judge},
 };
 use crate::{
     kernel,
-    request::{FileRequest, WHOLE},
+    request::{FileRequest, Flags},
     scratch,
     standing::basis,
-    verdict::{EACCES, Found},
+    verdict::{EACCES, Outcome},
 };
 
 /// Refuses a move or link by which what is moved gains a right: a folder's contents, or what can't be copied. The
-/// requests are those of both ends, with [`crate::request::LABELS`], and were found to be allowed.
+/// requests are those of both ends, with [`Flags::COMPARES_LABELS`], and were found to be allowed.
 #[inline(always)]
-pub(crate) fn refuse_gain(tag: &Tag, leaving: &FileRequest, arriving: &FileRequest) -> i32 {
-    if kernel::opaque(decide_gain(tag, leaving, arriving)) != 0 { EACCES } else { 0 }
+pub(crate) fn refuse_gained_rights(
+    tag: &Tag,
+    leaving: &FileRequest,
+    arriving: &FileRequest,
+) -> i32 {
+    if kernel::hide_from_optimizer(decide_gain(tag, leaving, arriving)) != 0 { EACCES } else { 0 }
 }
 
-/// As [`refuse_gain`].
+/// As [`refuse_gained_rights`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn decide_gain(
@@ -35,8 +39,8 @@ extern "C" fn decide_gain(
     leaving: *const FileRequest,
     arriving: *const FileRequest,
 ) -> u32 {
-    known!(tag, leaving, arriving; else return 1);
-    let is_folder = leaving.flags & WHOLE != 0;
+    deref_or_return!(tag, leaving, arriving; else return 1);
+    let is_folder = leaving.flags.has(Flags::MOVES_SUBTREE);
     let basis = basis(tag);
     let generation = basis.generation;
     let from = labels_by_folder(tag, leaving, &basis);
@@ -48,19 +52,25 @@ extern "C" fn decide_gain(
         }
     }
     // Only walks refuse, as everywhere.
-    let Some(area) = scratch::acquire() else { return crowded(tag) as u32 };
-    let mut reason = by_walk(tag, area, arriving, generation).reason();
+    let Some(area) = scratch::acquire() else { return refuse_without_scratch(tag) as u32 };
+    let mut reason = judge_by_walk(tag, area, arriving, generation).reason();
     // SAFETY: the area is ours until it is released.
     let to = labels_of(unsafe { &*area }, arriving);
     if reason == 0 {
-        reason = by_walk(tag, area, leaving, generation).reason();
+        reason = judge_by_walk(tag, area, leaving, generation).reason();
     }
     if reason == 0 {
         // SAFETY: as above.
         let from = labels_of(unsafe { &*area }, leaving);
         reason = judge_move(tag, generation, from, to, is_folder);
     }
-    conclude(tag, area, leaving, Found::new(generation, reason), &raw const arriving.place) as u32
+    report_and_release(
+        tag,
+        area,
+        leaving,
+        Outcome::new(generation, reason),
+        &raw const arriving.place,
+    ) as u32
 }
 
 /// Zero if nothing that is moved from a place of the first labels to one of the others gains by it, else the reason's

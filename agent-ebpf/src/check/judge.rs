@@ -52,7 +52,7 @@ impl Labels {
 
 /// Whether an open descriptor or connection stays usable although the session may not open it any more.
 #[inline(always)]
-pub(super) fn keeps(tag: &Tag, generation: u32, labels: Labels, rights: Rights) -> bool {
+pub(super) fn stays_usable(tag: &Tag, generation: u32, labels: Labels, rights: Rights) -> bool {
     judge_kept(tag, generation, labels.0, u64::from(rights.0)) != 0
 }
 
@@ -60,7 +60,7 @@ pub(super) fn keeps(tag: &Tag, generation: u32, labels: Labels, rights: Rights) 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn judge_kept(tag: *const Tag, generation: u32, labels: u64, rights: u64) -> u32 {
-    known!(tag; else return 0);
+    deref_or_return!(tag; else return 0);
     let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return 0 };
     // A session whose time is up is still active to who looks at its state alone.
     if decision::standing(session, tag.session, expiry::time(session, cache::epoch(session)))
@@ -117,7 +117,7 @@ pub(super) fn judge(tag: &Tag, generation: u32, labels: Labels, rights: Rights) 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn judge_rights(tag: *const Tag, generation: u32, labels: u64, rights: u64) -> u32 {
-    known!(tag; else return Reason::Expired as u32);
+    deref_or_return!(tag; else return Reason::Expired as u32);
     let rights = Rights(rights as u8);
     let slot = tag.slot.0;
     let Some(session) = SESSIONS_BY_SLOT.get(slot) else { return Reason::Expired as u32 };
@@ -156,7 +156,7 @@ extern "C" fn mark_use(
     rights: u64,
     epoch: u32,
 ) -> u32 {
-    known!(tag; else return 0);
+    deref_or_return!(tag; else return 0);
     let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return 0 };
     let tools = held_deadly(session, generation, epoch);
     if tools.0.iter().fold(0, |any, word| any | word) == 0 {
@@ -203,7 +203,7 @@ fn any_live(held: &ToolSet, slot: u32, now: BootNanos) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn is_any_live(held: *const ToolSet, slot: u32, now: u64) -> u32 {
-    known!(held; else return 0);
+    deref_or_return!(held; else return 0);
     let now = BootNanos(now);
     let Some(expiries) = EXPIRIES.get(slot) else { return 0 };
     let mut search = Search { held: *held, expiries, now, found: 0 };

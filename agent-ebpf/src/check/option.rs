@@ -28,7 +28,7 @@ const HEAD: u64 = 16;
 /// What a message of the internet families says of the packet's way, beside its address: level and option;
 /// zero for nothing. The kernel has copied the control part already.
 #[inline(never)]
-pub(crate) fn way(message: *const c_void) -> u64 {
+pub(crate) fn routing_option(message: *const c_void) -> u64 {
     let mut at: u64 = member!(message, msghdr_control);
     let end = at.wrapping_add(member!(message, msghdr_controllen));
     let mut tries = 0;
@@ -50,13 +50,13 @@ pub(crate) fn way(message: *const c_void) -> u64 {
     0
 }
 
-/// Set in what [`way`] returns, since level and option can be zero.
+/// Set in what [`routing_option`] returns, since level and option can be zero.
 const FOUND: u64 = 1 << 63;
 
-/// Refuses what [`way`] found.
+/// Refuses what [`routing_option`] found.
 #[inline(always)]
-pub(crate) fn refuse_way(tag: &Tag, way: u64) -> i32 {
-    refuse_option(tag, (way >> 32) as u32 & 0xffff, way as u32)
+pub(crate) fn refuse_routing_option(tag: &Tag, routing_option: u64) -> i32 {
+    refuse_option(tag, (routing_option >> 32) as u32 & 0xffff, routing_option as u32)
 }
 
 #[inline(always)]

@@ -22,17 +22,17 @@ use crate::{
         is_internet, peek, socket_inode,
     },
     member, offset,
-    request::{Act, Address, Endpoint, FRESH, FileRequest, USE},
+    request::{Act, Address, Endpoint, FileRequest, Flags},
     socket_ends::{local_end, pending_end, remote_end},
-    socket_owner::{self, CONNECTS, LISTENS, REACHES, ROLES},
-    standing::{self, audited, has_standing, is_quarantined},
+    socket_owner::{self, ALL_ROLES, ROLE_CONNECTS, ROLE_LISTENS, ROLE_UNIX_PEER},
+    standing::{self, has_standing, is_audited, is_quarantined},
     subject,
     verdict::EACCES,
 };
 
 /// Decides about a descriptor of a socket.
 #[inline(never)]
-pub(crate) fn socket_used(file: *const c_void, mask: u32) -> i32 {
+pub(crate) fn use_of_descriptor(file: *const c_void, mask: u32) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let sock = kernel::socket_of(file);
     if sock.is_null() {
@@ -40,24 +40,24 @@ pub(crate) fn socket_used(file: *const c_void, mask: u32) -> i32 {
     }
     // Before 6.5 a splice sends without `socket_sendmsg`.
     if mask & MAY_WRITE != 0 {
-        let foreign = refuse_foreign(tag, sock);
+        let foreign = refuse_foreign_control(tag, sock);
         if foreign != 0 {
             return foreign;
         }
     }
-    socket(tag, sock)
+    use_of_socket(tag, sock)
 }
 
 /// Decides whether the running task may use a socket. Not inlined, as opening a file.
 #[inline(never)]
-pub(crate) fn used_now(sock: *const c_void) -> i32 {
+pub(crate) fn use_by_current(sock: *const c_void) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
-    socket(tag, sock)
+    use_of_socket(tag, sock)
 }
 
 /// As [`pending`], for the running task.
 #[inline(never)]
-pub(crate) fn pending_now(sock: *const c_void) -> i32 {
+pub(crate) fn pending_of_current(sock: *const c_void) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null() {
@@ -69,35 +69,35 @@ pub(crate) fn pending_now(sock: *const c_void) -> i32 {
 /// Decides what is done with a socket and takes no tool: it takes a session that may do something at all, or a socket
 /// that the session was given, if its inode is known.
 #[inline(never)]
-pub(crate) fn without_tool(
+pub(crate) fn act_without_tool(
     tag: &Tag,
     sk: *const c_void,
     inode: *const c_void,
     operation: Operation,
 ) -> i32 {
-    if has_standing(tag) || (!inode.is_null() && given::is(tag, inode, Rights::NONE)) {
+    if has_standing(tag) || (!inode.is_null() && given::was_given(tag, inode)) {
         return 0;
     }
-    refuse_without_standing(tag, &about(sk, operation), EACCES)
+    refuse_without_standing(tag, &act_on_socket(sk, operation), EACCES)
 }
 
 /// What is done with a socket, for what names no endpoint.
 #[inline(always)]
-pub(crate) fn about(sk: *const c_void, operation: Operation) -> Act {
+pub(crate) fn act_on_socket(sk: *const c_void, operation: Operation) -> Act {
     let (kind, protocol) = (member!(u16, sk, sock_kind), member!(u16, sk, sock_protocol));
     let arguments = [member!(u16, sk, sock_family), kind, protocol].map(u32::from);
     Act { operation, object: OBJECT_SOCKET, arguments }
 }
 
-/// Decides whether a socket may be used. (A path's decision needs the frames that [`by_roles`] takes.)
+/// Decides whether a socket may be used. (A path's decision needs the frames that [`find_refusal`] takes.)
 #[inline(always)]
-pub(crate) fn socket(tag: &Tag, sock: *const c_void) -> i32 {
-    conclude(tag, sock, by_roles(tag, sock))
+pub(crate) fn use_of_socket(tag: &Tag, sock: *const c_void) -> i32 {
+    verdict_on_use(tag, sock, find_refusal(tag, sock))
 }
 
-/// The verdict on what [`by_roles`] found.
+/// The verdict on what [`find_refusal`] found.
 #[inline(always)]
-pub(crate) fn conclude(tag: &Tag, sock: *const c_void, found: u64) -> i32 {
+pub(crate) fn verdict_on_use(tag: &Tag, sock: *const c_void, found: u64) -> i32 {
     match found {
         BY_PATH => unix_peer(tag, sock),
         0 => 0,
@@ -105,7 +105,7 @@ pub(crate) fn conclude(tag: &Tag, sock: *const c_void, found: u64) -> i32 {
     }
 }
 
-/// What [`by_roles`] returns instead of zero: the path of the unix socket at the other end decides.
+/// What [`find_refusal`] returns instead of zero: the path of the unix socket at the other end decides.
 const BY_PATH: u64 = 1;
 /// The local end is refused.
 const LOCAL: u64 = 2;
@@ -122,7 +122,7 @@ pub(crate) const UNSENT: u64 = 7;
 
 /// Decides by what a socket was made and connected for, if the session made it, else by where it leads.
 #[inline(never)]
-pub(crate) fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
+pub(crate) fn find_refusal(tag: &Tag, sock: *const c_void) -> u64 {
     let sk: *const c_void = member!(sock, socket_sk);
     let inode = socket_inode(sock);
     if sk.is_null() || inode.is_null() {
@@ -130,7 +130,7 @@ pub(crate) fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
     }
     let owner = match socket_owner::of(sk) {
         Some(owner) if owner.tag.session == tag.session => owner,
-        _ => return stranger(tag, sk, inode),
+        _ => return foreign_socket(tag, sk, inode),
     };
     // Read before it is decided: what changes meanwhile makes it another.
     let stamp = standing::stamp(tag);
@@ -138,19 +138,19 @@ pub(crate) fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
         return 0;
     }
     let roles = owner.roles_now();
-    if roles & LISTENS != 0 && !may_listen(tag, sk) {
+    if roles & ROLE_LISTENS != 0 && !may_listen(tag, sk) {
         return LOCAL;
     }
-    if roles & CONNECTS != 0 && !may_reach(tag, sk) {
+    if roles & ROLE_CONNECTS != 0 && !may_reach(tag, sk) {
         return REMOTE;
     }
     if is_datagrams(sk) && !may_send_pending(tag, sk) {
         return PENDING;
     }
-    if roles & REACHES != 0 {
+    if roles & ROLE_UNIX_PEER != 0 {
         return BY_PATH;
     }
-    if roles & ROLES == 0 {
+    if roles & ALL_ROLES == 0 {
         if !has_standing(tag) {
             return STANDING;
         }
@@ -165,7 +165,7 @@ pub(crate) fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
             }
         }
     }
-    owner.settle(stamp, roles);
+    owner.cache_usable(stamp, roles);
     0
 }
 
@@ -176,11 +176,11 @@ pub(crate) fn by_roles(tag: &Tag, sock: *const c_void) -> u64 {
 pub(crate) fn is_lost(sk: *const c_void) -> bool {
     let Some(owner) = socket_owner::of(sk) else { return false };
     let (roles, tag): (u32, &Tag) = (owner.roles_now(), &owner.tag);
-    if member!(u16, sk, sock_dport) == 0 || audited(tag) || is_quarantined(tag) {
+    if member!(u16, sk, sock_dport) == 0 || is_audited(tag) || is_quarantined(tag) {
         return false;
     }
-    let is_lost = (roles & LISTENS != 0 && !listens(tag, sk, is_usable_alone))
-        || (roles & CONNECTS != 0 && !is_usable_alone(tag, &remote_end(sk)));
+    let is_lost = (roles & ROLE_LISTENS != 0 && !listens(tag, sk, is_usable_alone))
+        || (roles & ROLE_CONNECTS != 0 && !is_usable_alone(tag, &remote_end(sk)));
     if is_lost {
         owner.local_port = member!(sk, sock_num);
     }
@@ -189,12 +189,12 @@ pub(crate) fn is_lost(sk: *const c_void) -> bool {
 
 /// Decides about a socket that the session did not make: it came from outside.
 #[inline(always)]
-fn stranger(tag: &Tag, sk: *const c_void, inode: *const c_void) -> u64 {
-    if given::is(tag, inode, Rights::NONE) {
+fn foreign_socket(tag: &Tag, sk: *const c_void, inode: *const c_void) -> u64 {
+    if given::was_given(tag, inode) {
         return 0;
     }
     let family: u16 = member!(sk, sock_family);
-    if !may_exist(family, member!(sk, sock_kind), u32::from(member!(u16, sk, sock_protocol))) {
+    if !may_have_kind(family, member!(sk, sock_kind), u32::from(member!(u16, sk, sock_protocol))) {
         return KIND;
     }
     if !has_standing(tag) {
@@ -267,16 +267,16 @@ fn pending(tag: &Tag, sk: *const c_void) -> i32 {
 
 /// Decides whether what waits in a datagram socket may be sent, if anything does.
 #[inline(always)]
-pub(crate) fn flush(tag: &Tag, sock: *const c_void) -> i32 {
+pub(crate) fn send_pending(tag: &Tag, sock: *const c_void) -> i32 {
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null() || !is_datagrams(sk) {
         return 0;
     }
-    let verdict = without_tool(tag, sk, socket_inode(sock), Operation::NetUse);
+    let verdict = act_without_tool(tag, sk, socket_inode(sock), Operation::NetUse);
     if verdict != 0 { verdict } else { pending(tag, sk) }
 }
 
-/// Reports a refusal, of what [`by_roles`] found, and gives the verdict.
+/// Reports a refusal, of what [`find_refusal`] found, and gives the verdict.
 #[inline(never)]
 fn report(tag: &Tag, sock: *const c_void, end: u64) -> i32 {
     let sk: *const c_void = member!(sock, socket_sk);
@@ -284,14 +284,14 @@ fn report(tag: &Tag, sock: *const c_void, end: u64) -> i32 {
         return EACCES;
     }
     // That it was connected was reported.
-    if audited(tag) {
+    if is_audited(tag) {
         return 0;
     }
     if end == KIND {
-        return refuse(tag, &about(sk, Operation::NetUse), Reason::NoTool, EACCES);
+        return refuse(tag, &act_on_socket(sk, Operation::NetUse), Reason::NoTool, EACCES);
     }
     if end == STANDING {
-        return refuse_without_standing(tag, &about(sk, Operation::NetUse), EACCES);
+        return refuse_without_standing(tag, &act_on_socket(sk, Operation::NetUse), EACCES);
     }
     let reached = match end {
         LOCAL | UNSENT => local_end(sk),
@@ -315,24 +315,24 @@ fn unix_peer(tag: &Tag, sock: *const c_void) -> i32 {
     let other: u64 = peek(sk as u64 + offset!(unix_peer));
     let place = if other == 0 { Place::at(0, 0) } else { Place::peek(other + offset!(unix_path)) };
     if place.dentry == 0 {
-        return without_tool(tag, sk, ptr::null(), Operation::NetUse);
+        return act_without_tool(tag, sk, ptr::null(), Operation::NetUse);
     }
     let mut request = FileRequest::new(Operation::NetUse, place, Rights::of(Right::Connect));
-    request.flags = USE | FRESH;
+    request.flags = Flags::ON_DESCRIPTOR.with(Flags::MAY_BE_UNHASHED);
     name(tag, &request, ptr::null())
 }
 /// Decides about a connection to the control socket that the session did not make.
 #[inline(never)]
-pub(crate) fn foreign(sock: *const c_void) -> i32 {
+pub(crate) fn foreign_control_of_current(sock: *const c_void) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
-    refuse_foreign(tag, sock)
+    refuse_foreign_control(tag, sock)
 }
 
 /// The only netlink protocol that a libc needs: name look-up and interface listing.
 const NETLINK_ROUTE: u32 = 0;
 /// Whether a session may have such a socket at all; where it leads is decided when it is used.
 #[inline(always)]
-pub(crate) fn may_exist(family: u16, kind: u16, protocol: u32) -> bool {
+pub(crate) fn may_have_kind(family: u16, kind: u16, protocol: u32) -> bool {
     match family {
         AF_UNIX => kind == SOCK_STREAM || kind == SOCK_DGRAM || kind == SOCK_SEQPACKET,
         AF_INET | AF_INET6 => match kind {
@@ -348,7 +348,7 @@ pub(crate) fn may_exist(family: u16, kind: u16, protocol: u32) -> bool {
 /// Refuses to send over a connection to the control socket that the session did not make, in a session that is only
 /// audited too: what is sent there is an act of control. Inlined: see [`crate::shared!`].
 #[inline(always)]
-pub(crate) fn refuse_foreign(tag: &Tag, sock: *const c_void) -> i32 {
+pub(crate) fn refuse_foreign_control(tag: &Tag, sock: *const c_void) -> i32 {
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null()
         || member!(u16, sk, sock_family) != AF_UNIX

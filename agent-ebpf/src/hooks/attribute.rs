@@ -20,7 +20,7 @@ use crate::{
     check, given,
     kernel::{self, FileSystem, Place, peek},
     loops, member, mounts, offset,
-    request::{FORBIDDEN, FileRequest},
+    request::{FileRequest, Flags},
     subject,
 };
 
@@ -62,9 +62,9 @@ pub(crate) fn inode_setxattr(context: LsmContext) -> i32 {
     if inode.is_null() || is_of_the_kernel(dentry, inode) {
         return 0;
     }
-    let place = Place::of_dentry(mounts::of(dentry as u64, 0, 0), dentry);
+    let place = Place::of_dentry(mounts::find(dentry as u64, 0, 0), dentry);
     let mut request = request(place, Right::Write);
-    request.flags = FORBIDDEN;
+    request.flags = Flags::FORBIDDEN;
     check::name(tag, &request, ptr::null())
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn inode_getxattr(context: LsmContext) -> i32 {
     }
     let dentry: *const c_void = context.arg(0);
     let inode: *const c_void = member!(dentry, dentry_inode);
-    if inode.is_null() || given::is(tag, inode, Rights::of(Right::Read)) {
+    if inode.is_null() || given::allows(tag, inode, Rights::of(Right::Read)) {
         return 0;
     }
     decide(tag, dentry, Right::Read)
@@ -149,7 +149,7 @@ fn change(tag: &Tag, dentry: *const c_void) -> i32 {
 fn is_of_the_kernel(dentry: *const c_void, inode: *const c_void) -> bool {
     member!(u32, inode, inode_nlink) == 0
         || FileSystem::of(dentry as u64).is_internal()
-        || kernel::acts_for_another() && !kernel::is_ring_worker()
+        || kernel::has_borrowed_credentials() && !kernel::is_io_uring_worker()
 }
 
 /// Decides by a file's dentry whether the session may use a right on it.
@@ -165,7 +165,7 @@ fn decide(tag: &Tag, dentry: *const c_void, right: Right) -> i32 {
         return 0;
     }
     // The first mount last: its refusal is the one that is reported.
-    let place = Place::of_dentry(mounts::of(dentry as u64, 0, readonly), dentry);
+    let place = Place::of_dentry(mounts::find(dentry as u64, 0, readonly), dentry);
     check::file(tag, inode, &request(place, right), ptr::null())
 }
 
@@ -198,7 +198,7 @@ extern "C" fn is_allowed_by(index: u64, ways: *mut Ways<'_>) -> i64 {
     // SAFETY: the context is `is_allowed_elsewhere`'s.
     let ways = unsafe { &mut *ways };
     let readonly = u64::from(ways.right as u8 == Right::Read as u8);
-    let mount = mounts::of(ways.dentry, index + 1, readonly);
+    let mount = mounts::find(ways.dentry, index + 1, readonly);
     if mount == 0 {
         return 1;
     }

@@ -19,7 +19,7 @@ use crate::{
     check,
     kernel::{self, FileSystem, Place, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, is_socket},
     member,
-    request::{Act, FileRequest, INNER},
+    request::{Act, FileRequest, Flags},
     subject, terminal,
     verdict::EPERM,
 };
@@ -141,7 +141,7 @@ fn control(context: &LsmContext) -> i32 {
     let command: u32 = context.arg(1);
     // Counting what others send is a way to hear them. Here, since it takes the frames that the rest takes.
     if WAITING.contains(&command) && is_socket(file) {
-        return check::socket_used(file, 0);
+        return check::use_of_descriptor(file, 0);
     }
     if RESTRICTED.contains(&command) {
         return restricted(file, command);
@@ -154,8 +154,8 @@ fn control(context: &LsmContext) -> i32 {
 fn restricted(file: *const c_void, command: u32) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
     let is_harmless = match command {
-        TIOCSPGRP => terminal::has_terminal(tag),
-        FIOASYNC => terminal::signals_itself(file),
+        TIOCSPGRP => terminal::may_change_foreground(tag),
+        FIOASYNC => terminal::signals_own_process_only(file),
         _ => false,
     };
     if is_harmless { 0 } else { forbid(tag, command) }
@@ -171,7 +171,7 @@ pub(crate) fn uring_cmd(context: LsmContext) -> i32 {
     let command: *const c_void = context.arg(0);
     let file: *const c_void = member!(command, uring_cmd_file);
     if is_socket(file) {
-        return check::socket_used(file, 0);
+        return check::use_of_descriptor(file, 0);
     }
     controlled(file, member!(command, uring_cmd_op))
 }
@@ -212,8 +212,8 @@ fn forbid(tag: &Tag, command: u32) -> i32 {
 fn decide(tag: &Tag, file: *const c_void, inode: *const c_void, right: Right) -> i32 {
     let place = Place::of_file(file);
     let mut request = FileRequest::new(Operation::FileIoctl, place, Rights::of(right));
-    if kernel::acts_for_another() {
-        request.flags = INNER;
+    if kernel::has_borrowed_credentials() {
+        request.flags = Flags::ALLOW_INTERNAL_MOUNT;
     }
     check::file(tag, inode, &request, ptr::null())
 }

@@ -14,7 +14,7 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check::{self, socket_used},
+    check::{self, use_of_descriptor},
     kernel::{
         self, FMODE_EXEC, FMODE_READ, FMODE_WRITE, MAY_APPEND, MAY_READ, MAY_WRITE, is_backing,
         is_socket, is_watch,
@@ -35,7 +35,7 @@ pub(crate) fn file_permission(context: LsmContext) -> i32 {
     // Read again each time: who is untagged should not pay for a register more.
     let file = || kernel::argument::<0>(&context);
     if is_socket(file()) {
-        socket_used(file(), context.arg(1))
+        use_of_descriptor(file(), context.arg(1))
     } else if was_used(file(), context.arg(1)) {
         0
     } else {
@@ -46,7 +46,7 @@ pub(crate) fn file_permission(context: LsmContext) -> i32 {
 /// Whether it was decided before that an open file may be used so. Not inlined, as opening a file.
 #[inline(never)]
 fn was_used(file: *const c_void, mask: u32) -> bool {
-    check::is_known(file, rights_of_use(file, mask))
+    check::is_cached_as_allowed(file, rights_of_use(file, mask))
 }
 
 /// The rights that using a file takes.
@@ -83,7 +83,7 @@ fn used(file: *const c_void, mask: u32) -> i32 {
 #[lsm(hook = "file_receive")]
 pub(crate) fn file_receive(context: LsmContext) -> i32 {
     let file: *const c_void = context.arg(0);
-    if is_socket(file) { socket_used(file, MAY_WRITE) } else { received_file(file) }
+    if is_socket(file) { use_of_descriptor(file, MAY_WRITE) } else { received_file(file) }
 }
 
 /// Decides about a descriptor that comes, but for a socket's.

@@ -13,10 +13,10 @@ use crate::{
     check, given,
     kernel::{
         self, FMODE_EXEC, FMODE_READ, FMODE_WRITE, O_TMPFILE, Place, S_IFIFO, S_IFMT,
-        gives_privilege, is_backing, parent_and_name,
+        has_set_id_bits, is_backing, parent_and_name,
     },
     member,
-    request::{FORBIDDEN, FileRequest, INNER},
+    request::{FileRequest, Flags},
     subject,
 };
 
@@ -44,7 +44,7 @@ fn was_opened(file: *const c_void) -> bool {
         return false;
     }
     let rights = wanted(member!(file, file_mode), flags);
-    !rights.is_empty() && check::is_known(file, rights)
+    !rights.is_empty() && check::is_cached_as_allowed(file, rights)
 }
 
 /// The rights that opening a file takes by its mode, but to run it.
@@ -84,10 +84,10 @@ fn open(file: *const c_void) -> i32 {
     let place = Place::of_file(file);
     let mut request = FileRequest::new(operation, place, rights);
     if member!(u16, inode, inode_mode) & S_IFMT == S_IFIFO && !is_other_end(tag, inode, rights) {
-        request.flags = INNER;
+        request.flags = Flags::ALLOW_INTERNAL_MOUNT;
     }
-    if kernel::acts_for_another() {
-        request.flags = INNER;
+    if kernel::has_borrowed_credentials() {
+        request.flags = Flags::ALLOW_INTERNAL_MOUNT;
     }
     check::file(tag, inode, &request, ptr::null())
 }
@@ -96,7 +96,7 @@ fn open(file: *const c_void) -> i32 {
 /// into it, or write in their place. The pipes that a session makes are its own, with both ends.
 #[inline(always)]
 fn is_other_end(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
-    given::is(tag, inode, Rights::NONE) && !given::is(tag, inode, rights)
+    given::was_given(tag, inode) && !given::allows(tag, inode, rights)
 }
 
 /// A file without a name (`O_TMPFILE`): judged as one made in its folder. Without the folder's cached label:
@@ -113,8 +113,8 @@ fn open_unnamed(tag: &Tag, file: *const c_void, mode: u32) -> i32 {
     let mut request = FileRequest::new(Operation::FileCreate, place, rights);
     // It may get a name, and has its mode already.
     let inode: *const c_void = member!(file, file_inode);
-    if gives_privilege(member!(inode, inode_mode)) {
-        request.flags = FORBIDDEN;
+    if has_set_id_bits(member!(inode, inode_mode)) {
+        request.flags = Flags::FORBIDDEN;
     }
     check::name(tag, &request, ptr::null())
 }

@@ -13,7 +13,7 @@ use crate::{
     check,
     kernel::{self, Place, SignalOwner, Task},
     member,
-    request::{Act, FileRequest, INNER},
+    request::{Act, FileRequest, Flags},
     standing, subject, terminal,
     verdict::EPERM,
 };
@@ -132,7 +132,7 @@ pub(crate) fn file_fcntl(context: LsmContext) -> i32 {
     }
     // A terminal without an owner takes one outside when it begins to signal, which may be at this moment.
     if to == 0 {
-        return if kernel::is_device(context.arg(0)) { refused_silently() } else { 0 };
+        return if kernel::is_character_device(context.arg(0)) { refused_silently() } else { 0 };
     }
     let Some(tag) = &subject::current() else { return 0 };
     let act = Act {
@@ -152,7 +152,10 @@ fn signal_by(file: *const c_void, command: u32) -> i32 {
     let is_fine = match command {
         F_SETSIG => kernel::signal_owner(file) != SignalOwner::Other,
         // What signals already is not changed by that flag.
-        _ => member!(u32, file, file_flags) & O_ASYNC != 0 || terminal::signals_itself(file),
+        _ => {
+            member!(u32, file, file_flags) & O_ASYNC != 0
+                || terminal::signals_own_process_only(file)
+        }
     };
     if is_fine { 0 } else { forbid(Operation::ProcessSignal, command) }
 }
@@ -168,7 +171,7 @@ fn lease(file: *const c_void) -> i32 {
     }
     let place = Place::of_file(file);
     let mut request = FileRequest::new(Operation::FileUse, place, Rights::of(Right::Write));
-    request.flags = INNER;
+    request.flags = Flags::ALLOW_INTERNAL_MOUNT;
     check::file(tag, inode, &request, ptr::null())
 }
 
@@ -295,18 +298,19 @@ pub(crate) fn capable(context: LsmContext) -> i32 {
     forbid(Operation::PrivCapability, capability)
 }
 
-/// Whether the credentials are not the running task's own (`kernel::acts_for_another`), and so not the
+/// Whether the credentials are not the running task's own (`kernel::has_borrowed_credentials`), and so not the
 /// task's to use. Those of io_uring's threads are always the session's: of who made the ring, or the request.
 #[inline(always)]
 fn is_borrowed(credentials: u64) -> bool {
-    credentials != member!(u64, kernel::current().0, task_real_cred) && !kernel::is_ring_worker()
+    credentials != member!(u64, kernel::current().0, task_real_cred)
+        && !kernel::is_io_uring_worker()
 }
 
 /// Refuses without an incident: probes that fail harmlessly and would flood the log.
 #[inline(always)]
 fn refused_silently() -> i32 {
     match &subject::current() {
-        Some(tag) if !standing::audited(tag) => EPERM,
+        Some(tag) if !standing::is_audited(tag) => EPERM,
         _ => 0,
     }
 }

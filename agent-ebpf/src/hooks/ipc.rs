@@ -73,7 +73,7 @@ pub(crate) fn sem_semctl(context: LsmContext) -> i32 {
 #[inline(always)]
 fn make(context: &LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
-    if object_owner::set(context.arg::<*const c_void>(0) as u64, tag) { 0 } else { ENOMEM }
+    if object_owner::record(context.arg::<*const c_void>(0) as u64, tag) { 0 } else { ENOMEM }
 }
 
 /// `int shm_alloc_security(struct kern_ipc_perm *perm)`.

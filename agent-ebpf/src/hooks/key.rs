@@ -36,7 +36,7 @@ pub(crate) fn key_alloc(context: LsmContext) -> i32 {
         object_owner::forget(address);
         return 0;
     };
-    if object_owner::set(address, tag) { 0 } else { ENOMEM }
+    if object_owner::record(address, tag) { 0 } else { ENOMEM }
 }
 
 /// `int key_permission(key_ref_t key_ref, const struct cred *cred, enum key_need_perm need_perm)`: every use. A
@@ -55,7 +55,7 @@ pub(crate) fn key_permission(context: LsmContext) -> i32 {
         return 0;
     }
     // What the kernel looks up for work of its own: by other credentials, or in its own rings.
-    if kernel::acts_for_another() || context.arg::<u32>(2) == SEARCH && is_the_kernel_s(key) {
+    if kernel::has_borrowed_credentials() || context.arg::<u32>(2) == SEARCH && is_kernel_key(key) {
         return 0;
     }
     let arguments = [peek(key + offset!(key_serial)), 0, 0];
@@ -66,7 +66,7 @@ pub(crate) fn key_permission(context: LsmContext) -> i32 {
 /// Whether it is a keyring of the kernel's, by which it verifies signatures (only their names can begin with a
 /// dot), or a certificate, as they have in them.
 #[inline(always)]
-fn is_the_kernel_s(key: u64) -> bool {
+fn is_kernel_key(key: u64) -> bool {
     let kind: u64 = peek(key + offset!(key_type));
     let name: u64 = peek(peek::<u64>(kind + offset!(key_type_name)));
     if name == ASYMMETRIC {

@@ -16,7 +16,7 @@ use crate::{
     given,
     kernel::{self, AF_UNIX, Place, socket_inode},
     member, offset,
-    request::{FRESH, FileRequest, USE},
+    request::{FileRequest, Flags},
     standing, subject,
 };
 
@@ -37,12 +37,13 @@ pub(crate) fn socket_recvmsg(context: LsmContext) -> i32 {
 #[inline(never)]
 fn received(sock: *const c_void, flags: u32) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
-    let found = check::by_roles(tag, sock);
+    let found = check::find_refusal(tag, sock);
     // Programs look for what came before they send anything. As long as nothing did, they are told what is so.
-    if found == UNSENT && flags & MSG_DONTWAIT != 0 && !standing::audited(tag) && is_quiet(sock) {
+    if found == UNSENT && flags & MSG_DONTWAIT != 0 && !standing::is_audited(tag) && is_quiet(sock)
+    {
         return EAGAIN;
     }
-    check::conclude(tag, sock, found)
+    check::verdict_on_use(tag, sock, found)
 }
 
 /// Whether no datagram waits. The kernel moves them to a second queue when somebody asks whether one does.
@@ -51,7 +52,7 @@ fn is_quiet(sock: *const c_void) -> bool {
     let sk: *const c_void = member!(sock, socket_sk);
     !sk.is_null()
         && member!(u32, sk, sock_queued) == 0
-        && kernel::word(sk as u64 + offset!(udp_queued)) as u32 == 0
+        && kernel::read_word(sk as u64 + offset!(udp_queued)) as u32 == 0
 }
 
 /// `int socket_getsockopt(struct socket *sock, int level, int optname)`: one option receives.
@@ -61,7 +62,7 @@ pub(crate) fn socket_getsockopt(context: LsmContext) -> i32 {
         return 0;
     }
     let Some(tag) = &subject::current() else { return 0 };
-    check::socket(tag, context.arg(0))
+    check::use_of_socket(tag, context.arg(0))
 }
 
 /// `int socket_accept(struct socket *sock, struct socket *newsock)`.
@@ -74,18 +75,18 @@ pub(crate) fn socket_accept(context: LsmContext) -> i32 {
         return 0;
     }
     if member!(u16, sk, sock_family) != AF_UNIX {
-        return check::socket(tag, sock);
+        return check::use_of_socket(tag, sock);
     }
     // A unix socket with a path took the right to make that name.
     let place = Place::peek(sk as u64 + offset!(unix_path));
     let inode = socket_inode(sock);
     if place.dentry == 0 {
-        return check::without_tool(tag, sk, inode, Operation::NetUse);
+        return check::act_without_tool(tag, sk, inode, Operation::NetUse);
     }
-    if inode.is_null() || given::is(tag, inode, Rights::NONE) {
+    if inode.is_null() || given::was_given(tag, inode) {
         return 0;
     }
     let mut request = FileRequest::new(Operation::NetUse, place, Rights::of(Right::Create));
-    request.flags = USE | FRESH;
+    request.flags = Flags::ON_DESCRIPTOR.with(Flags::MAY_BE_UNHASHED);
     check::name(tag, &request, ptr::null())
 }

@@ -26,7 +26,7 @@ pub(crate) fn socket_setsockopt(context: LsmContext) -> i32 {
     let is_refused = match level {
         IP => REFUSED.contains(&option),
         IPV6 => option == FLOW_LABEL || ROUTES.contains(&option),
-        UDP if option == UDP_CORK => return check::flush(tag, context.arg(0)),
+        UDP if option == UDP_CORK => return check::send_pending(tag, context.arg(0)),
         _ => false,
     };
     if is_refused { check::refuse_option(tag, level, option) } else { 0 }

@@ -11,9 +11,9 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
     check,
-    kernel::{Place, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, gives_privilege},
+    kernel::{Place, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, has_set_id_bits},
     member,
-    request::{ANY_NAME, ARRIVING, FORBIDDEN, FRESH, FileRequest, INNER, LABELS, WHOLE},
+    request::{FileRequest, Flags},
     subject,
 };
 
@@ -52,7 +52,11 @@ fn create(context: &LsmContext, mode: u16) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let place = fresh(context.arg(0), context.arg(1));
     let mut request = FileRequest::new(Operation::FileCreate, place, Rights::of(Right::Create));
-    request.flags = if gives_privilege(mode) { FRESH | FORBIDDEN } else { FRESH };
+    request.flags = if has_set_id_bits(mode) {
+        Flags::MAY_BE_UNHASHED.with(Flags::FORBIDDEN)
+    } else {
+        Flags::MAY_BE_UNHASHED
+    };
     check::name(tag, &request, ptr::null())
 }
 
@@ -78,7 +82,7 @@ fn change(context: &LsmContext) -> i32 {
     }
     let mut request =
         FileRequest::new(Operation::FileSetattr, below(path, dentry), Rights::of(Right::Write));
-    request.flags = INNER;
+    request.flags = Flags::ALLOW_INTERNAL_MOUNT;
     existing(tag, dentry, &request, ptr::null())
 }
 
@@ -151,7 +155,7 @@ pub(crate) fn path_truncate(context: LsmContext) -> i32 {
 /// is made in it is.
 #[lsm(hook = "path_chmod")]
 pub(crate) fn path_chmod(context: LsmContext) -> i32 {
-    if !gives_privilege(context.arg(1)) {
+    if !has_set_id_bits(context.arg(1)) {
         return change(&context);
     }
     let Some(tag) = &subject::current() else { return 0 };
@@ -162,7 +166,7 @@ pub(crate) fn path_chmod(context: LsmContext) -> i32 {
     }
     let place = below(path, dentry);
     let mut request = FileRequest::new(Operation::FileSetattr, place, Rights::of(Right::Write));
-    request.flags = FORBIDDEN;
+    request.flags = Flags::FORBIDDEN;
     check::name(tag, &request, ptr::null())
 }
 
@@ -194,7 +198,7 @@ pub(crate) fn path_link(context: LsmContext) -> i32 {
     let folder: *const c_void = context.arg(1);
     let rights = Rights::of(Right::Read).with(Right::Write);
     let mut leaving = FileRequest::new(Operation::FileLink, below(folder, old), rights);
-    let mut arriving = arriving(Operation::FileLink, fresh(folder, context.arg(2)), 0);
+    let mut arriving = arriving(Operation::FileLink, fresh(folder, context.arg(2)), Flags::NONE);
     let to = &raw const arriving.place;
     let verdict = if is_unnamed(old) { 0 } else { existing(tag, old, &leaving, to) };
     if verdict != 0 {
@@ -204,8 +208,9 @@ pub(crate) fn path_link(context: LsmContext) -> i32 {
     if verdict != 0 || !is_special(old) {
         return verdict;
     }
-    (leaving.flags, arriving.flags) = (LABELS, arriving.flags | LABELS);
-    check::refuse_gain(tag, &leaving, &arriving)
+    (leaving.flags, arriving.flags) =
+        (Flags::COMPARES_LABELS, arriving.flags.with(Flags::COMPARES_LABELS));
+    check::refuse_gained_rights(tag, &leaving, &arriving)
 }
 
 /// `int path_rename(const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir,
@@ -231,7 +236,7 @@ fn rename(
     let Some(tag) = &subject::look_up() else { return 0 };
     let leave = Rights::of(Right::Delete).with(Right::Read).with(Right::Write);
     let folder = is_folder(old) || is_folder(new);
-    let whole = if folder { WHOLE } else { 0 };
+    let whole = if folder { Flags::MOVES_SUBTREE } else { Flags::NONE };
     let mut leaving = FileRequest::new(Operation::FileRename, below(old_folder, old), leave);
     leaving.flags = whole;
     let mut arriving = arriving(Operation::FileRename, fresh(new_folder, new), whole);
@@ -251,13 +256,13 @@ fn rename(
     if verdict == 0 {
         verdict = check::name(tag, &arriving, &raw const leaving.place);
     }
-    leaving.flags |= LABELS;
-    arriving.flags |= LABELS;
+    leaving.flags = leaving.flags.with(Flags::COMPARES_LABELS);
+    arriving.flags = arriving.flags.with(Flags::COMPARES_LABELS);
     if verdict == 0 && (is_folder(old) || is_special(old)) {
-        verdict = check::refuse_gain(tag, &leaving, &arriving);
+        verdict = check::refuse_gained_rights(tag, &leaving, &arriving);
     }
     if verdict == 0 && flags & RENAME_EXCHANGE != 0 && (is_folder(new) || is_special(new)) {
-        verdict = check::refuse_gain(tag, &arriving, &leaving);
+        verdict = check::refuse_gained_rights(tag, &arriving, &leaving);
     }
     verdict
 }
@@ -266,7 +271,7 @@ fn rename(
 /// every rename is one like that, and what is known of the folder was made doubtful by the rename before. Neither is
 /// there a rule below, and what is below both names is the same.
 #[inline(always)]
-fn allows_both(tag: &Tag, leaving: &mut FileRequest, arriving: &FileRequest, whole: u32) -> bool {
+fn allows_both(tag: &Tag, leaving: &mut FileRequest, arriving: &FileRequest, whole: Flags) -> bool {
     if leaving.place.mount != arriving.place.mount || leaving.place.parent != arriving.place.parent
     {
         return false;
@@ -274,8 +279,8 @@ fn allows_both(tag: &Tag, leaving: &mut FileRequest, arriving: &FileRequest, who
     // Not a request of its own: the stack is short.
     let rights = leaving.rights;
     leaving.rights = rights.union(arriving.rights);
-    leaving.flags = ANY_NAME;
-    let is_allowed = check::allows_any_name(tag, leaving);
+    leaving.flags = Flags::EVERY_NAME;
+    let is_allowed = check::allows_every_name(tag, leaving);
     leaving.rights = rights;
     leaving.flags = whole;
     is_allowed
@@ -283,8 +288,8 @@ fn allows_both(tag: &Tag, leaving: &mut FileRequest, arriving: &FileRequest, who
 
 /// What the new end of a link or rename asks for.
 #[inline(always)]
-fn arriving(operation: Operation, place: Place, flags: u32) -> FileRequest {
+fn arriving(operation: Operation, place: Place, flags: Flags) -> FileRequest {
     let mut request = FileRequest::new(operation, place, Rights::of(Right::Create));
-    request.flags = flags | FRESH | ARRIVING;
+    request.flags = flags.with(Flags::MAY_BE_UNHASHED).with(Flags::IS_DESTINATION);
     request
 }

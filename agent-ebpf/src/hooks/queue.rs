@@ -13,7 +13,7 @@ use crate::{
     check,
     kernel::{self, Place},
     mounts,
-    request::{FRESH, FileRequest},
+    request::{FileRequest, Flags},
     subject,
 };
 
@@ -42,12 +42,12 @@ pub(crate) fn inode_unlink(context: LsmContext) -> i32 {
 /// where it is not, by none. Not inlined, as opening a file.
 #[inline(never)]
 fn decide(dentry: *const c_void, operation: Operation, right: Right) -> i32 {
-    if kernel::magic(dentry as u64) != QUEUES {
+    if kernel::file_system_magic(dentry as u64) != QUEUES {
         return 0;
     }
     let Some(tag) = &subject::look_up() else { return 0 };
-    let place = Place::at(mounts::of(dentry as u64, 0, 0), dentry as u64);
+    let place = Place::at(mounts::find(dentry as u64, 0, 0), dentry as u64);
     let mut request = FileRequest::new(operation, place, Rights::of(right));
-    request.flags = FRESH;
+    request.flags = Flags::MAY_BE_UNHASHED;
     check::name(tag, &request, ptr::null())
 }

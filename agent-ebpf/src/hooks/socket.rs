@@ -48,7 +48,7 @@ pub(crate) fn socket_create(context: LsmContext) -> i32 {
     if verdict != 0 {
         return verdict;
     }
-    if check::may_exist(family as u16, kind as u16, protocol) {
+    if check::may_have_kind(family as u16, kind as u16, protocol) {
         return 0;
     }
     check::refuse(tag, &act, Reason::NoTool, EACCES)
@@ -66,7 +66,7 @@ pub(crate) fn socket_post_create(context: LsmContext) -> i32 {
     if sock.is_null() {
         return 0;
     }
-    socket_owner::set(sock, tag);
+    socket_owner::record(sock, tag);
     0
 }
 
@@ -97,16 +97,16 @@ pub(crate) fn socket_sendmsg(context: LsmContext) -> i32 {
 /// Each part has frames of its own: 6.1 has 512 bytes for those of all calls together.
 #[inline(always)]
 fn send(sock: *const c_void, message: *const c_void) -> i32 {
-    let mut verdict = check::foreign(sock);
+    let mut verdict = check::foreign_control_of_current(sock);
     if verdict == 0 && member!(u64, message, msghdr_control) != 0 {
         verdict = beside(message);
     }
     let name_use = use_of_name(sock, message);
     if verdict == 0 && (name_use == NameUse::None || name_use == NameUse::Stream) {
-        verdict = check::used_now(sock);
+        verdict = check::use_by_current(sock);
     }
     if verdict == 0 && name_use == NameUse::Datagram {
-        verdict = check::pending_now(sock);
+        verdict = check::pending_of_current(sock);
     }
     if verdict != 0 || name_use == NameUse::None || name_use == NameUse::Elsewhere {
         return verdict;
@@ -118,8 +118,8 @@ fn send(sock: *const c_void, message: *const c_void) -> i32 {
 #[inline(never)]
 fn beside(message: *const c_void) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
-    let way = check::way(message);
-    if way == 0 { 0 } else { check::refuse_way(tag, way) }
+    let routing_option = check::routing_option(message);
+    if routing_option == 0 { 0 } else { check::refuse_routing_option(tag, routing_option) }
 }
 
 /// Decides about the address that comes with a message.
@@ -161,7 +161,7 @@ fn use_of_name(sock: *const c_void, message: *const c_void) -> NameUse {
     }
     let (family, kind): (u16, u16) = (member!(sk, sock_family), member!(sk, sock_kind));
     // What the name says of its family; short of two bytes it says nothing.
-    let named = if len < 2 { AF_UNSPEC } else { kernel::word(address) as u16 };
+    let named = if len < 2 { AF_UNSPEC } else { kernel::read_word(address) as u16 };
     match (family, kind) {
         (AF_UNIX, SOCK_DGRAM) if len > 0 => NameUse::Elsewhere,
         (AF_INET, SOCK_DGRAM) => NameUse::Datagram,
@@ -190,7 +190,7 @@ pub(crate) fn socket_bind(context: LsmContext) -> i32 {
             listen(tag, sock, address, port, Operation::NetBind)
         }
         Read::Unreadable => unreadable(tag, sk, &name, Operation::NetBind),
-        _ => check::without_tool(tag, sk, kernel::socket_inode(sock), Operation::NetBind),
+        _ => check::act_without_tool(tag, sk, kernel::socket_inode(sock), Operation::NetBind),
     }
 }
 
@@ -209,9 +209,14 @@ pub(crate) fn socket_listen(context: LsmContext) -> i32 {
             listen(tag, sock, socket_ends::local_address(sk), port, Operation::NetListen)
         }
         AF_UNIX | AF_NETLINK => {
-            check::without_tool(tag, sk, kernel::socket_inode(sock), Operation::NetListen)
+            check::act_without_tool(tag, sk, kernel::socket_inode(sock), Operation::NetListen)
         }
-        _ => check::refuse(tag, &check::about(sk, Operation::NetListen), Reason::NoTool, EACCES),
+        _ => check::refuse(
+            tag,
+            &check::act_on_socket(sk, Operation::NetListen),
+            Reason::NoTool,
+            EACCES,
+        ),
     }
 }
 
@@ -241,7 +246,7 @@ fn reach(tag: &Tag, sock: *const c_void, name: Name, operation: Operation) -> i3
     };
     let verdict = check::endpoint(tag, &endpoint);
     if verdict == 0 {
-        socket_owner::note_peer(member!(sock, socket_sk), tag, address, port);
+        socket_owner::record_peer(member!(sock, socket_sk), tag, address, port);
     }
     verdict
 }
@@ -249,9 +254,9 @@ fn reach(tag: &Tag, sock: *const c_void, name: Name, operation: Operation) -> i3
 /// Refuses an address that tells nothing that could be decided.
 #[inline(never)]
 fn unreadable(tag: &Tag, sk: *const c_void, name: &Name, operation: Operation) -> i32 {
-    let mut act = check::about(sk, operation);
+    let mut act = check::act_on_socket(sk, operation);
     if name.len >= 2 {
-        act.arguments[0] = u32::from(kernel::word(name.address) as u16);
+        act.arguments[0] = u32::from(kernel::read_word(name.address) as u16);
     }
     check::refuse(tag, &act, Reason::Unresolved, EACCES)
 }
@@ -276,7 +281,7 @@ fn listen(
     };
     let verdict = check::endpoint(tag, &endpoint);
     if verdict == 0 {
-        socket_owner::note_listening(member!(sock, socket_sk), tag);
+        socket_owner::record_listening(member!(sock, socket_sk), tag);
     }
     verdict
 }
@@ -312,7 +317,7 @@ fn read_address(sk: *const c_void, name: &Name, operation: Operation) -> Read {
     if (of_socket != AF_INET && of_socket != AF_INET6) || name.len < 2 {
         return Read::Unreadable;
     }
-    let head = kernel::word(name.address);
+    let head = kernel::read_word(name.address);
     let family = head as u16;
     // `sin_port` and `sin6_port` are the second two bytes, `sin_addr` the second four.
     let port = ((head >> 16) as u16).to_be();
@@ -321,7 +326,10 @@ fn read_address(sk: *const c_void, name: &Name, operation: Operation) -> Read {
         AF_INET if name.len >= IN_LEN => Read::Endpoint(v4, port),
         AF_INET6 if name.len >= IN6_LEN => {
             let address = name.address + IN6_ADDRESS;
-            Read::Endpoint(Address([kernel::word(address), kernel::word(address + 8)]), port)
+            Read::Endpoint(
+                Address([kernel::read_word(address), kernel::read_word(address + 8)]),
+                port,
+            )
         }
         // An IPv4 socket takes a message or a name without a family for IPv4 (`udp_sendmsg`,
         // net/ipv4/udp.c; `__inet_bind`, net/ipv4/af_inet.c). Elsewhere it undoes a connection.

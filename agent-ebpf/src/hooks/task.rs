@@ -45,10 +45,10 @@ pub(crate) fn task_alloc(context: LsmContext) -> i32 {
     let child = Task(context.arg::<*const c_void>(0));
     // What another thread used, the child may get with memory and descriptors.
     let marks = tag.marks | subject::process_marks(kernel::current(), tag);
-    if !subject::tag(child, &Tag { marks, ..*tag }) {
+    if !subject::assign(child, &Tag { marks, ..*tag }) {
         return ENOMEM;
     }
-    session_tasks::count(tag, 1);
+    session_tasks::add_to_count(tag, 1);
     0
 }
 
@@ -72,7 +72,7 @@ fn refuse(tag: &Tag, flags: u64) -> i32 {
         return check::refuse(tag, &act(INTO_CGROUP), Reason::Guard, EPERM);
     }
     let takes_parent = flags & (CLONE_PARENT | CLONE_THREAD) == CLONE_PARENT;
-    if takes_parent && !subject::is_own_session(kernel::parent_of_current(), tag) {
+    if takes_parent && !subject::is_in_session(kernel::parent_of_current(), tag) {
         return check::refuse(tag, &act(PARENT), Reason::Guard, EPERM);
     }
     0
@@ -85,8 +85,10 @@ pub(crate) fn task_free(context: LsmContext) -> i32 {
     if let Some(tag) = &subject::of(task) {
         subject::forget_marks(task, tag);
         // One less than none: the first ended before the daemon counted it.
-        if session_tasks::count(tag, u64::MAX).is_some_and(|before| before.cast_signed() <= 1) {
-            emit::deserted(tag);
+        if session_tasks::add_to_count(tag, u64::MAX)
+            .is_some_and(|before| before.cast_signed() <= 1)
+        {
+            emit::session_has_no_tasks(tag);
         }
         subject::forget(task);
     }

@@ -14,7 +14,7 @@ use crate::{
     kernel::{self, Place, peek},
     member, offset,
     request::{Act, FileRequest},
-    socket_owner::{self, REACHES},
+    socket_owner::{self, ROLE_UNIX_PEER},
     standing, subject,
     verdict::EACCES,
 };
@@ -33,7 +33,7 @@ pub(crate) fn unix_stream_connect(context: LsmContext) -> i32 {
         return verdict;
     }
     if socket_owner::of(other).is_none_or(|owner| owner.tag.session != tag.session) {
-        socket_owner::add_role(sk, tag, REACHES);
+        socket_owner::add_role(sk, tag, ROLE_UNIX_PEER);
     }
     control_socket::note_connector(tag, other, context.arg(2))
 }
@@ -55,7 +55,7 @@ pub(crate) fn unix_may_send(context: LsmContext) -> i32 {
 #[inline(always)]
 fn reach(tag: &Tag, sk: *const c_void, inode: *const c_void, other: *const c_void) -> i32 {
     if socket_owner::of(other).is_some_and(|owner| owner.tag.session == tag.session) {
-        return check::without_tool(tag, sk, inode, Operation::UnixConnect);
+        return check::act_without_tool(tag, sk, inode, Operation::UnixConnect);
     }
     let address = other as u64;
     let place = Place::peek(address + offset!(unix_path));
@@ -71,11 +71,11 @@ fn reach(tag: &Tag, sk: *const c_void, inode: *const c_void, other: *const c_voi
     if name == 0 {
         // A socket without a name is reached only by who has its other end: a pair, or what a
         // connection that was decided brought.
-        return check::without_tool(tag, sk, inode, Operation::UnixConnect);
+        return check::act_without_tool(tag, sk, inode, Operation::UnixConnect);
     }
     let len = peek::<u32>(name + offset!(unix_address_len));
     let at = name + offset!(unix_address_name) + UNIX_HEAD + 1;
     let act = Act { operation: Operation::UnixConnect, object: OBJECT_ABSTRACT, arguments: [0; 3] };
-    emit::abstract_socket(tag, &act, at, u64::from(len).saturating_sub(UNIX_HEAD + 1));
-    if standing::audited(tag) { 0 } else { EACCES }
+    emit::report_abstract_socket(tag, &act, at, u64::from(len).saturating_sub(UNIX_HEAD + 1));
+    if standing::is_audited(tag) { 0 } else { EACCES }
 }

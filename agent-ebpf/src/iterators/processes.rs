@@ -14,7 +14,7 @@ use crate::{kernel::Task, subject};
 pub(crate) fn processes(context: *const *const c_void) -> i32 {
     // SAFETY: the context has two pointers.
     let task = unsafe { context.add(1).read_volatile() };
-    if !task.is_null() && !subject::note(Task(task)) {
+    if !task.is_null() && !subject::record_process(Task(task)) {
         complain(context);
     }
     0

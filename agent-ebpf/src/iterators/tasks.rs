@@ -31,7 +31,7 @@ pub(crate) fn tasks(context: *const Context) -> i32 {
     if task.is_null() {
         return 0;
     }
-    if let Some(record) = &subject::record(Task(task)) {
+    if let Some(record) = &subject::task_record(Task(task)) {
         // SAFETY: the verifier has typed the pointer, and the record has as many bytes as said. A record for which
         // there is no room any more is written anew, with more.
         unsafe {

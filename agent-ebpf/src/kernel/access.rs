@@ -171,7 +171,7 @@ pub(crate) fn copy(to: *mut c_void, len: u32, from: u64) -> bool {
 
 /// The same number, of which the compiler forgets what it knew: a bound that follows stays.
 #[inline(always)]
-pub(crate) fn opaque(number: u32) -> u32 {
+pub(crate) fn hide_from_optimizer(number: u32) -> u32 {
     // SAFETY: a reference is valid.
     unsafe { core::ptr::read_volatile(&raw const number) }
 }
@@ -192,13 +192,13 @@ pub(crate) fn now() -> agent_common::id::BootNanos {
 
 /// The word of 64 bits at an address, of whatever lies there.
 #[inline(always)]
-pub(crate) fn word(address: u64) -> u64 {
+pub(crate) fn read_word(address: u64) -> u64 {
     read!(words at address, 0)
 }
 
 /// The two words of 64 bits at an address, where the kernel can type it.
 #[inline(always)]
-pub(crate) fn words(address: u64) -> [u64; 2] {
+pub(crate) fn read_two_words(address: u64) -> [u64; 2] {
     let typed = cast(address, offset!(types.words));
     [load(typed, 0), load(typed, 8)]
 }

@@ -1,6 +1,6 @@
 //! File systems to which names that differ in case alone are one.
 
-use super::path::{magic, parent};
+use super::path::{file_system_magic, parent};
 
 /// `DCACHE_OP_COMPARE` (include/linux/dcache.h): the file system compares names in a way of its own.
 const OWN_COMPARE: u32 = 2;
@@ -19,5 +19,5 @@ pub(crate) fn ignores_case(dentry: u64) -> bool {
     }
     let folder: u64 = read!(dentry at parent(dentry), offset!(dentry_inode));
     let flags: u32 = read!(inode at folder, offset!(inode_flags));
-    flags & CASEFOLD != 0 || !BY_FOLDER.contains(&magic(dentry))
+    flags & CASEFOLD != 0 || !BY_FOLDER.contains(&file_system_magic(dentry))
 }

@@ -7,7 +7,7 @@ use super::{access::load, task::current};
 /// Whether the running task acts with credentials that are not its own: the kernel put others in their
 /// place to do its own work (`override_creds`), as overlayfs does.
 #[inline(always)]
-pub(crate) fn acts_for_another() -> bool {
+pub(crate) fn has_borrowed_credentials() -> bool {
     let task = current().0;
     member!(u64, task, task_cred) != member!(u64, task, task_real_cred)
 }
@@ -55,6 +55,6 @@ const IO_WORKER: u32 = 0x10;
 
 /// Whether the running task is a thread of io_uring's, whose credentials are those of whoever made the ring.
 #[inline(always)]
-pub(crate) fn is_ring_worker() -> bool {
+pub(crate) fn is_io_uring_worker() -> bool {
     member!(u32, current().0, task_flags) & IO_WORKER != 0
 }

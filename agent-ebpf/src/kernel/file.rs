@@ -3,8 +3,8 @@
 use core::ffi::c_void;
 
 use super::{
-    access::{peek, words},
-    path::magic,
+    access::{peek, read_two_words},
+    path::file_system_magic,
 };
 
 /// `FMODE_READ` (include/linux/fs.h).
@@ -43,7 +43,7 @@ const SET_ID_BITS: u16 = 0o6_000;
 /// outside of the session does what the session says with what the session's user may do. For its group only if the
 /// group may run it, which can come later, by an access control list.
 #[inline(always)]
-pub(crate) fn gives_privilege(mode: u16) -> bool {
+pub(crate) fn has_set_id_bits(mode: u16) -> bool {
     mode & SET_ID_BITS != 0
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn is_socket(file: *const c_void) -> bool {
 
 /// Whether a file is a character device, as every terminal is.
 #[inline(always)]
-pub(crate) fn is_device(file: *const c_void) -> bool {
+pub(crate) fn is_character_device(file: *const c_void) -> bool {
     let inode: *const c_void = member!(file, file_inode);
     member!(u16, inode, inode_mode) & S_IFMT == S_IFCHR
 }
@@ -83,7 +83,7 @@ pub(crate) fn is_watch(file: *const c_void) -> bool {
         return false;
     }
     let name: u64 = peek(member!(u64, dentry, dentry_name_text));
-    WATCHES.contains(&(len, name)) && magic(dentry as u64) == ANONYMOUS
+    WATCHES.contains(&(len, name)) && file_system_magic(dentry as u64) == ANONYMOUS
 }
 
 /// A `struct file` that the verifier has typed, where the kernel can type addresses.
@@ -111,7 +111,7 @@ impl OpenFile {
             return (0, 0);
         }
         // They lie side by side: the daemon checks it.
-        let [parent, name] = words(dentry as u64 + offset!(dentry_parent));
+        let [parent, name] = read_two_words(dentry as u64 + offset!(dentry_parent));
         (parent, name)
     }
 }

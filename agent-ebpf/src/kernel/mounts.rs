@@ -25,14 +25,14 @@ pub(crate) fn is_internal(mount: u64) -> bool {
 
 /// The running task's mount namespace, as an address.
 #[inline(always)]
-pub(crate) fn own_mounts() -> u64 {
+pub(crate) fn current_mount_namespace() -> u64 {
     let proxy: u64 = member!(current().0, task_nsproxy);
     peek(proxy + offset!(nsproxy_mounts))
 }
 
 /// The mount namespace that a mount is in, as an address.
 #[inline(always)]
-pub(crate) fn namespace_of(mount: u64) -> u64 {
+pub(crate) fn mount_namespace(mount: u64) -> u64 {
     let whole = mount - offset!(mount_mnt);
     read!(mount at whole, offset!(mount_ns))
 }

@@ -83,7 +83,7 @@ impl Changes {
 
     /// Whether nothing is under way.
     #[inline(always)]
-    pub(crate) fn settled(self) -> bool {
+    pub(crate) fn are_settled(self) -> bool {
         (self.renames | self.mounts) & 1 == 0
     }
 }
@@ -121,7 +121,7 @@ pub(crate) fn is_unhashed(dentry: u64) -> bool {
 
 /// The magic number of the file system that a dentry belongs to.
 #[inline(always)]
-pub(crate) fn magic(dentry: u64) -> u64 {
+pub(crate) fn file_system_magic(dentry: u64) -> u64 {
     let sb: u64 = read!(dentry at dentry, offset!(dentry_sb));
     read!(super_block at sb, offset!(sb_magic))
 }

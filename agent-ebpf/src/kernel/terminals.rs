@@ -50,14 +50,14 @@ fn signal() -> u64 {
 /// Address of the `struct pid` of the process group in the foreground of the running process's terminal; zero
 /// where it has no terminal, or the terminal no such group.
 #[inline(always)]
-pub(crate) fn foreground() -> u64 {
+pub(crate) fn foreground_group() -> u64 {
     let terminal: u64 = peek(signal() + offset!(signal_tty));
     if terminal == 0 { 0 } else { peek(terminal + offset!(tty_foreground)) }
 }
 
 /// Address of the task that leads a process group; zero where it is gone.
 #[inline(always)]
-pub(crate) fn leader(group: u64) -> u64 {
+pub(crate) fn group_leader(group: u64) -> u64 {
     let link: u64 = peek(group + offset!(pid_tasks));
     if link == 0 { 0 } else { link - offset!(task_pid_links) }
 }
@@ -76,6 +76,6 @@ pub(crate) fn next_member(link: u64) -> u64 {
 
 /// Address of the task that a link in that list is of.
 #[inline(always)]
-pub(crate) fn member_at(link: u64) -> u64 {
+pub(crate) fn member_task(link: u64) -> u64 {
     link - offset!(task_pid_links) - NODE * GROUP
 }

@@ -42,7 +42,7 @@ pub(super) fn entry(
         mode: Mode::from(session.mode) as u32,
         // The kernel side counts.
         epoch: 0,
-        unhurried: 0,
+        no_expiry_near: 0,
     };
     (entry, expiries)
 }
