@@ -1,9 +1,7 @@
-//! What was found before: the basis of an answer, and how entries are written.
+//! Decisions that are kept.
 //!
-//! An entry answers only for the policy, the place, the session and the state of its authority for which
-//! it was decided, and only while nothing on the host was renamed or mounted since. Readers and writers
-//! race: an entry is written under an odd sequence number, and a reader that saw the number move looks
-//! elsewhere.
+//! An entry answers only for what it was decided from: the same policy, place, session and state of the session's
+//! authority, and only while nothing on the host was renamed or mounted since.
 
 mod basis;
 mod endpoint;

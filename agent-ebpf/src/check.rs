@@ -1,7 +1,7 @@
-//! The checks that hooks ask for: object in, verdict out. The only caller of the decision.
+//! The checks that hooks ask for: a request in, a verdict out. The only callers of the decision.
 //!
-//! **What an error means.** For a tagged task everything that goes wrong on the way (no work area, no
-//! table, no session entry) refuses; nothing is ever decided for an untagged one.
+//! **Errors refuse.** Whatever goes wrong on the way for a tagged task (no work area, no table, no session entry)
+//! refuses the operation. Nothing is ever decided for an untagged task.
 
 mod act;
 mod endpoint;
@@ -16,9 +16,11 @@ pub(crate) use act::{refuse, refuse_without_standing};
 pub(crate) use endpoint::endpoint;
 pub(crate) use file::{allows, allows_every_name, file, is_cached_as_allowed, name, set_id};
 pub(crate) use gain::refuse_gained_rights;
-pub(crate) use option::{IP, IPV6, ROUTES, refuse_option, refuse_routing_option, routing_option};
+pub(crate) use option::{
+    IP, IPV6, ROUTING_HEADERS, refuse_option, refuse_routing_option, routing_option,
+};
 pub(crate) use socket::{
-    UNSENT, act_on_socket, act_without_tool, find_refusal, foreign_control_of_current, is_lost,
-    may_have_kind, pending_of_current, send_pending, use_by_current, use_of_descriptor,
-    use_of_socket, verdict_on_use,
+    Finding, act_on_socket, act_without_tool, find_refusal, is_lost, may_have_kind,
+    pending_of_current, refuse_foreign_control_of_current, send_pending, use_by_current,
+    use_of_descriptor, use_of_socket, verdict_on_use,
 };

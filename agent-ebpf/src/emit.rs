@@ -12,22 +12,22 @@ use agent_common::{
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP},
     helpers::generated::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        bpf_ringbuf_output, bpf_ringbuf_query,
+        bpf_get_current_comm, bpf_get_current_uid_gid, bpf_ringbuf_output, bpf_ringbuf_query,
     },
 };
 
 use crate::{
     atomic,
     kernel::{self, Place, peek},
+    loops::Context,
     maps::{EVENTS, LOST_EVENTS, SENT_BYTES, SEQUENCE, TAKEN_BYTES, VACANCIES},
     offset,
     request::{Act, Endpoint, FileRequest, Flags},
-    scratch,
+    scratch::{self, Area},
     standing::is_audited,
     values::{EVENT_BYTES, Scratch},
     verdict::Outcome,
-    walk,
+    volatile, walk,
 };
 
 const HEADER: usize = size_of::<EventHeader>();
@@ -37,7 +37,8 @@ const LARGEST: u64 = (HEADER + 3 * PATH_BYTES) as u64;
 
 shared!(pub(crate) fn report_file(tag: *const Tag, area: *mut Scratch, request: *const FileRequest, found: u64, to: *const Place) -> u32, otherwise 0);
 
-/// Reports a refused operation on a file. The work area holds the walk of the request's place.
+/// Reports a refused operation on a file. The work area has the walk of the request's place; `to` is the second
+/// place of a rename or link, or null.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "freplace/report_file")]
 extern "C" fn shared_report_file(
@@ -49,17 +50,15 @@ extern "C" fn shared_report_file(
 ) -> u32 {
     let found = Outcome(found);
     deref_or_return!(tag, request; else return 0);
-    if area.is_null() {
-        return 0;
-    }
+    let Some(area) = Area::of(area) else { return 0 };
     let header = begin(tag, area, found.generation(), found.reason());
     header.operation = request.operation as u8;
     header.rights = request.rights.0;
     let set_id = request.flags.has(Flags::GAINS_PRIVILEGE);
     header.object = if set_id { OBJECT_SET_ID } else { OBJECT_PATH };
-    // SAFETY: null, or a place on the hook's stack.
+    // SAFETY: null, or a place on the stack of the hook, which waits for this call.
     if let Some(other) = unsafe { to.as_ref() } {
-        // The place that something comes from is named first, whichever end was refused.
+        // The source is named first, whichever end was refused.
         let arriving = request.flags.has(Flags::IS_DESTINATION);
         walk::find_path(area, if arriving { other } else { &request.place });
         header.path_len = write_path(area);
@@ -99,15 +98,14 @@ pub(crate) fn report_act(tag: &Tag, act: &Act, generation: u32, reason: u32) {
     scratch::release(area);
 }
 
-/// Reports a refused abstract unix socket: `len` bytes of its name, at `name`.
+/// Reports a refused connection to an abstract unix socket: `len` bytes of its name, at the address `name`.
 #[inline(never)]
 pub(crate) fn report_abstract_socket(tag: &Tag, act: &Act, name: u64, len: u64) {
     let Some(area) = scratch::acquire() else { return count_lost_event(tag) };
     let header = begin(tag, area, 0, Reason::NoTool as u32);
     header.operation = act.operation as u8;
     header.object = act.object;
-    // SAFETY: the area is ours until it is released.
-    let s = unsafe { &mut *area };
+    let s = area.get();
     let len = if len > 107 { 107 } else { len };
     kernel::copy((&raw mut s.event).cast::<u8>().wrapping_add(HEADER).cast(), len as u32, name);
     s.filled += len;
@@ -116,11 +114,17 @@ pub(crate) fn report_abstract_socket(tag: &Tag, act: &Act, name: u64, len: u64) 
     scratch::release(area);
 }
 
+/// The header of the event in a work area.
+#[inline(always)]
+fn header_of<'a>(area: Area) -> &'a mut EventHeader {
+    // SAFETY: the event has room for the header and begins aligned for it, and any bytes are a header.
+    unsafe { &mut *(&raw mut area.get().event).cast() }
+}
+
 /// Fills in what every event has.
 #[inline(always)]
-fn begin<'a>(tag: &Tag, area: *mut Scratch, generation: u32, reason: u32) -> &'a mut EventHeader {
-    // SAFETY: the area is ours until it is released, and its event begins aligned for the header.
-    let (s, header) = unsafe { (&mut *area, &mut *(&raw mut (*area).event).cast::<EventHeader>()) };
+fn begin<'a>(tag: &Tag, area: Area, generation: u32, reason: u32) -> &'a mut EventHeader {
+    let (s, header) = (area.get(), header_of(area));
     clear(header);
     s.filled = HEADER as u64;
     header.time = kernel::now();
@@ -128,14 +132,14 @@ fn begin<'a>(tag: &Tag, area: *mut Scratch, generation: u32, reason: u32) -> &'a
     header.session = tag.session;
     header.slot = tag.slot;
     header.generation = Generation(generation);
-    // SAFETY: the helpers have no precondition.
-    let (ids, user) = unsafe { (bpf_get_current_pid_tgid(), bpf_get_current_uid_gid()) };
+    // SAFETY: the helper has no precondition.
+    let (ids, user) = unsafe { (kernel::current_ids(), bpf_get_current_uid_gid()) };
     header.pid = (ids >> 32) as u32;
     header.tid = ids as u32;
     header.uid = user as u32;
     header.reason = reason as u8;
     header.verdict = if is_audited(tag) { VERDICT_WOULD_DENY } else { VERDICT_DENIED };
-    // SAFETY: the field has the size given.
+    // SAFETY: the field has as many bytes.
     unsafe { bpf_get_current_comm((&raw mut header.comm).cast(), 16) };
     header
 }
@@ -150,18 +154,17 @@ fn clear(header: &mut EventHeader) {
     }
 }
 
-/// Adds the program's path and the ancestry, and sends.
+/// Adds the path of the running program and the ancestors, and sends the event.
 #[inline(always)]
-fn finish(tag: &Tag, area: *mut Scratch) {
-    // SAFETY: as in `begin`.
-    let (s, header) = unsafe { (&mut *area, &mut *(&raw mut (*area).event).cast::<EventHeader>()) };
+fn finish(tag: &Tag, area: Area) {
+    let (s, header) = (area.get(), header_of(area));
     header.exe_len = write_program(area);
     header.ancestors_len = fill_ancestry(header);
     let mut size = s.filled;
     if size > LARGEST {
         size = LARGEST;
     }
-    // What it takes up in the ring: with the kernel's own header, to a whole number of words.
+    // The bytes that it takes in the ring: with the kernel's own header, up to a whole number of words.
     let taken = (size + 8 + 7) & !7;
     if !has_share(tag, taken) {
         return count_lost_event(tag);
@@ -172,7 +175,7 @@ fn finish(tag: &Tag, area: *mut Scratch) {
     if sent != 0 {
         return count_lost_event(tag);
     }
-    // After it: if the daemon takes it out before it is counted, that looks like nothing to take.
+    // Counted only now. If the daemon takes the event out before it is counted, that looks like nothing to take.
     if let Some(counter) = SENT_BYTES.get_ptr_mut(tag.slot.0) {
         atomic::add(counter, taken);
     }
@@ -186,8 +189,8 @@ fn waiting() -> u64 {
     unsafe { bpf_ringbuf_query(map, u64::from(BPF_RB_AVAIL_DATA)) }
 }
 
-/// Whether a session may put so many bytes more into the ring: what waits of its own may be a multiple of what is free
-/// and no more, so a session that is noisy leaves room for all others.
+/// Whether a session may put so many more bytes into the ring: its events that wait may take a multiple of what is
+/// free, and no more, so a session with many refusals leaves room for all others.
 #[inline(always)]
 fn has_share(tag: &Tag, more: u64) -> bool {
     if tag.slot.0 == Slot::CANARY.0 {
@@ -197,7 +200,7 @@ fn has_share(tag: &Tag, more: u64) -> bool {
     let (Some(sent), Some(taken)) = (SENT_BYTES.get_ptr(slot), TAKEN_BYTES.get_ptr(slot)) else {
         return false;
     };
-    // SAFETY: values of maps are valid; the counters only grow, and a little older ones do as well.
+    // SAFETY: values of maps are valid. The counts only grow, and slightly older ones will do.
     let (sent, taken) = unsafe { (sent.read_volatile(), taken.read_volatile()) };
     let own = sent.saturating_sub(taken);
     let kept = waiting() + RING_RESERVE;
@@ -205,24 +208,24 @@ fn has_share(tag: &Tag, more: u64) -> bool {
     own + more <= RING_SHARE * free
 }
 
-/// Tells the daemon that no task of the slot's session is left. Wakes it each time, whatever it has read so far. The
-/// canary's is waited for by who started it.
+/// Tells the daemon that no task of the session is left. Wakes it each time, even if it has not read what is there.
+/// Not for the canary's session: whoever started it waits for its end.
 #[inline(always)]
 pub(crate) fn session_has_no_tasks(tag: &Tag) {
     if tag.slot.0 != Slot::CANARY.0 {
-        // Where there is no room, the daemon has yet to look at all of them.
+        // If there is no room, the daemon has yet to look at all sessions in the ring.
         let _ = VACANCIES.output(tag.slot.0, u64::from(BPF_RB_FORCE_WAKEUP));
     }
 }
 
-/// Counts an event that could not be delivered, and has the daemon look at the counts, also where the ring has nothing
-/// else in it.
+/// Counts an event that could not be delivered, and wakes the daemon to look at the counts if the ring has nothing
+/// else for it.
 #[inline(always)]
 pub(crate) fn count_lost_event(tag: &Tag) {
     if let Some(counter) = LOST_EVENTS.get_ptr_mut(tag.slot.0) {
         atomic::add(counter, 1);
     }
-    // Where something waits the daemon looks in any case; and losses must not fill the ring.
+    // If something waits, the daemon looks anyway; and losses must not fill the ring.
     if waiting() == 0
         && let Some(nothing) = EVENTS.reserve(0)
     {
@@ -230,7 +233,7 @@ pub(crate) fn count_lost_event(tag: &Tag) {
     }
 }
 
-/// Counts an event.
+/// Counts an event, and returns its number.
 #[inline(always)]
 fn next_sequence(tag: &Tag) -> u64 {
     match SEQUENCE.get_ptr_mut(u32::from(tag.slot.0 == Slot::CANARY.0)) {
@@ -239,19 +242,17 @@ fn next_sequence(tag: &Tag) -> u64 {
     }
 }
 
-/// Writes the path that the last walk found; returns its bytes.
+/// Writes the path that the last walk found, and returns its length.
 #[inline(never)]
-fn write_path(area: *mut Scratch) -> u16 {
-    // SAFETY: the area is ours until it is released.
-    let s = unsafe { &mut *area };
+fn write_path(area: Area) -> u16 {
+    let s = area.get();
     s.path_start = s.filled;
     if s.count == 0 {
         put_slash(s);
     } else {
         scratch::repeat(COMPONENTS as u32, write_component, area);
     }
-    // SAFETY: as above; read anew after the loop wrote.
-    let filled = unsafe { core::ptr::read_volatile(&raw const (*area).filled) };
+    let filled = volatile::read(&area.get().filled);
     (filled - s.path_start) as u16
 }
 
@@ -263,10 +264,9 @@ fn put_slash(s: &mut Scratch) {
     s.filled = at + 1;
 }
 
-/// Writes one component, from the root on.
-extern "C" fn write_component(index: u64, context: *mut *mut Scratch) -> i64 {
-    // SAFETY: the context is `repeat`'s, the area ours until it is released.
-    let s = unsafe { &mut **context };
+/// Writes one component, from the root on; non-zero at the end.
+extern "C" fn write_component(index: u64, context: Context<Area>) -> i64 {
+    let s = context.get().get();
     if index >= s.count {
         return 1;
     }
@@ -287,9 +287,9 @@ extern "C" fn write_component(index: u64, context: *mut *mut Scratch) -> i64 {
     0
 }
 
-/// Writes the path of the running program; returns its bytes.
+/// Writes the path of the running program, and returns its length.
 #[inline(always)]
-fn write_program(area: *mut Scratch) -> u16 {
+fn write_program(area: Area) -> u16 {
     let task = kernel::current().0 as u64;
     let mm: u64 = peek(task + offset!(task_mm));
     if mm == 0 {
@@ -304,7 +304,7 @@ fn write_program(area: *mut Scratch) -> u16 {
     write_path(area)
 }
 
-/// Fills in the parents; returns how many.
+/// Fills in the ancestors of the running process, and returns how many there are.
 #[inline(always)]
 fn fill_ancestry(header: &mut EventHeader) -> u16 {
     let mut task = kernel::current().0 as u64;

@@ -18,7 +18,7 @@ mod task;
 mod terminals;
 
 pub(crate) use access::{
-    argument, constant, copy, hide_from_optimizer, load, member, now, peek, read_word, unknown_zero,
+    argument, constant, copy, hide_from_optimizer, load, member, now, peek, read_word,
 };
 pub(crate) use case::ignores_case;
 pub(crate) use credentials::{gains_privilege, has_borrowed_credentials, is_io_uring_worker};
@@ -40,7 +40,10 @@ pub(crate) use socket::{
     SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, is_datagrams, is_internet, reset,
     socket_inode, socket_of,
 };
-pub(crate) use task::{Task, current, first_storage, has_storage, parent_of_current, procfs_task};
+pub(crate) use task::{
+    Task, current, current_ids, first_storage, has_storage, parent_of_current, procfs_task,
+    unknown_zero,
+};
 pub(crate) use terminals::{
     SignalOwner, first_member, foreground_group, group_leader, member_task, next_member,
     signal_owner,

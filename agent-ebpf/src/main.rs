@@ -32,6 +32,7 @@ mod hooks;
 mod iterators;
 mod kernel;
 mod loops;
+mod map_access;
 mod maps;
 mod matching;
 mod mounts;
@@ -50,6 +51,7 @@ mod task_storage;
 mod terminal;
 mod values;
 mod verdict;
+mod volatile;
 mod walk;
 
 #[panic_handler]

@@ -1,13 +1,6 @@
-//! From a path to its labels: down the trie of `agent_common::rule`, for the shared rules and the
-//! session's own at once.
+//! From a path to its labels: down the automaton of `agent_common::rule`, by the shared rules and by the session's own
+//! at once.
 
-use crate::{
-    kernel,
-    maps::{AFFIX_TABLES, EDGE_TABLES},
-    scratch::{self, repeat},
-    subject,
-    values::{AFFIX_BITS, AFFIX_KIND, AFFIX_NODE, Component, Scratch},
-};
 use agent_common::{
     limits::{AFFIX_BYTES, CHUNK_BYTES, COMPONENTS, NAME_BYTES},
     rule::{
@@ -18,16 +11,25 @@ use agent_common::{
     },
 };
 
+use crate::{
+    kernel,
+    loops::Context,
+    map_access::look_up,
+    maps::{AFFIX_TABLES, EDGE_TABLES},
+    scratch::{self, Area, repeat},
+    subject,
+    values::{AFFIX_BITS, AFFIX_KIND, AFFIX_NODE, Component, Scratch},
+};
+
 /// Magic number of procfs (`PROC_SUPER_MAGIC`, include/uapi/linux/magic.h).
 pub(crate) const PROCFS: u64 = 0x9fa0;
 /// Edges that the longest name takes.
 const CHUNKS: u32 = NAME_BYTES.div_ceil(CHUNK_BYTES) as u32;
 
-/// Starts both matches at their roots.
+/// Puts both positions at their roots.
 #[inline(always)]
-pub(crate) fn start_at_roots(area: *mut Scratch) {
-    // SAFETY: the area is ours until it is released.
-    let s = unsafe { &mut *area };
+pub(crate) fn start_at_roots(area: Area) {
+    let s = area.get();
     let slot = s.slot;
     s.positions[0] = root_position(s, SHARED_ROOT);
     s.positions[1] = root_position(s, SESSION_ROOT + slot);
@@ -55,28 +57,25 @@ fn position_after(edge: &Edge) -> Position {
     }
 }
 
-/// Looks up the area's key.
+/// Looks up the edge whose key is in the work area.
 #[inline(always)]
 fn look_up_edge(s: &Scratch) -> Option<&'static Edge> {
-    let edges = EDGE_TABLES.get(s.table)?;
-    // SAFETY: tables of a policy in force only grow and lose whole edges of ended sessions; a value that
-    // is reused meanwhile is another edge of the same table, whose session has ended.
-    unsafe { edges.get(s.edge_key()) }
+    // Tables of a policy in force only grow, and lose whole edges of ended sessions: an edge that is used again
+    // meanwhile belonged to a session that has ended.
+    look_up(EDGE_TABLES.get(s.table)?, s.edge_key())
 }
 
-/// Takes all components, from where the positions are; leaves the folder's positions too.
+/// Moves both positions along all components of the path, and notes the positions at the last one's folder.
 #[inline(always)]
-pub(crate) fn follow_components(area: *mut Scratch) {
-    // SAFETY: the area is ours until it is released.
-    unsafe { (*area).is_incomparable = 0 };
+pub(crate) fn follow_components(area: Area) {
+    area.get().is_incomparable = 0;
     // Two steps for each component: one for the shared rules, one for the session's own.
     repeat(2 * COMPONENTS as u32, follow_component, area);
 }
 
-/// One component of the path, for one of the matches; non-zero at the end, or when neither can go on.
-extern "C" fn follow_component(index: u64, context: *mut *mut Scratch) -> i64 {
-    // SAFETY: the context is `walk::repeat`'s, the area ours until it is released.
-    let s = unsafe { &mut **context };
+/// Moves one position along one component; non-zero at the end, or when no rule follows either position.
+extern "C" fn follow_component(index: u64, context: Context<Area>) -> i64 {
+    let s = context.get().get();
     let done = index >> 1;
     if done >= s.count {
         return 1;
@@ -90,7 +89,7 @@ extern "C" fn follow_component(index: u64, context: *mut *mut Scratch) -> i64 {
     if which == 0 {
         s.folder_positions[side] = position;
     } else if (s.positions[0].alive | s.positions[1].alive) == 0 {
-        // No name leads on: not from the folder either.
+        // Then none follows the folder's either.
         s.folder_positions = s.positions;
         return 1;
     }
@@ -105,7 +104,7 @@ extern "C" fn follow_component(index: u64, context: *mut *mut Scratch) -> i64 {
     0
 }
 
-/// The edge that a component takes.
+/// The edge that a component takes from a position.
 #[inline(always)]
 fn find_edge(s: &mut Scratch, component: &Component, from: &Position) -> Option<&'static Edge> {
     if from.node == NO_NODE {
@@ -119,7 +118,7 @@ fn find_edge(s: &mut Scratch, component: &Component, from: &Position) -> Option<
     }
     const DENIED: u32 = NODE_DENIED_NAMES | NODE_DENIED_PATTERNS;
     if from.flags & DENIED != 0 && kernel::ignores_case(component.dentry) {
-        // Affixes are compared in one way only.
+        // Prefixes and suffixes are only there in their own case: denied ones can't be compared.
         s.is_incomparable |=
             u64::from(from.flags & NODE_DENIED_PATTERNS) | ends_in_dot_or_space(component);
         s.folds_case = 1;
@@ -138,15 +137,15 @@ fn find_edge(s: &mut Scratch, component: &Component, from: &Position) -> Option<
     let prefix = affix(s, component, from.node, AFFIX_PREFIX)?;
     let suffix = affix(s, component, from.node, AFFIX_SUFFIX)?;
     s.set_key(from.node, EDGE_AFFIXES, 8);
-    // Both numbers in native order are one little-endian word; so is the target's order.
+    // Two numbers in native order, as one word of a little-endian machine.
     s.key[1] = u64::from(prefix) | u64::from(suffix) << 32;
     look_up_edge(s)
 }
 
-/// The edge of the whole name, piece by piece. Not inlined: the verifier would go through it twice in each step.
+/// The edge of a whole name, looked up piece by piece. Not inlined: else the verifier goes through it twice in each step.
 #[inline(never)]
 fn edge_of_name(s: &mut Scratch, component: &Component, node: u32) -> Option<&'static Edge> {
-    let area: *mut Scratch = s;
+    let area = Area::with(s);
     s.piece = component.name;
     s.piece_rest = component.len;
     s.piece_node = node;
@@ -159,8 +158,8 @@ fn edge_of_name(s: &mut Scratch, component: &Component, node: u32) -> Option<&'s
     let len = s.piece_rest as u32;
     let kind = if s.folds_case == 0 { EDGE_LAST } else { EDGE_FOLDED };
     s.set_key(s.piece_node, kind, len as u8);
-    // The verifier does not see that the length is in range; the compiler does, and would drop a
-    // comparison ("R2 unbounded memory access", 6.12).
+    // The verifier does not see that the length is in range; the compiler does, and would drop a comparison ("R2
+    // unbounded memory access", 6.12).
     kernel::copy(s.key_bytes().cast(), kernel::hide_from_optimizer(len) & 31, s.piece);
     if s.folds_case != 0 {
         fold_case(s);
@@ -168,10 +167,9 @@ fn edge_of_name(s: &mut Scratch, component: &Component, node: u32) -> Option<&'s
     look_up_edge(s)
 }
 
-/// Takes a piece of a long name that is not its last; non-zero when only the last is left, or none led on.
-extern "C" fn take_piece(_: u64, context: *mut *mut Scratch) -> i64 {
-    // SAFETY: the context is `repeat`'s, the area ours until it is released.
-    let s = unsafe { &mut **context };
+/// Takes a piece of a long name that is not the last; non-zero when only the last is left, or when no edge fits.
+extern "C" fn take_piece(_: u64, context: Context<Area>) -> i64 {
+    let s = context.get().get();
     if s.piece_rest <= CHUNK_BYTES as u64 {
         return 1;
     }
@@ -188,8 +186,9 @@ extern "C" fn take_piece(_: u64, context: *mut *mut Scratch) -> i64 {
     0
 }
 
-/// Puts the piece of a name that is in the key into small letters, eight at once. What is no ASCII may be folded in a
-/// way that we don't know, and a `~` may be of the short name of another: then the name is odd.
+/// Turns the piece of a name that is in the edge's key into small letters, eight at a time. The name is incomparable
+/// if it has other than ASCII, which file systems fold in ways of their own, or a `~`, which may belong to the short
+/// name of another file.
 #[inline(always)]
 fn fold_case(s: &mut Scratch) {
     const ONES: u64 = u64::MAX / 255;
@@ -208,14 +207,14 @@ fn fold_case(s: &mut Scratch) {
     }
 }
 
-/// Not zero for a name with a dot or a space at its end, which some file systems leave out.
+/// Not zero for a name that ends in a dot or a space, which some file systems ignore.
 #[inline(always)]
 fn ends_in_dot_or_space(component: &Component) -> u64 {
     let last: u8 = kernel::peek(component.name + component.len - 1);
     u64::from(last == b'.' || last == b' ')
 }
 
-/// Whether the component is the folder of a process of the running task's session, in procfs.
+/// Whether the component is the procfs folder of a process in the running task's session.
 #[inline(always)]
 fn is_own_process(s: &Scratch, component: &Component) -> bool {
     if kernel::file_system_magic(component.dentry) != PROCFS {
@@ -223,18 +222,18 @@ fn is_own_process(s: &Scratch, component: &Component) -> bool {
     }
     let task = kernel::procfs_task(component.dentry);
     match &subject::current_if_readable() {
-        // The tag of another session than the one that is asked about has no business here.
+        // Not if the path is matched for another session than the running task's.
         Some(tag) if tag.slot.0 == s.slot => subject::is_in_session(task, tag),
         _ => false,
     }
 }
 
-/// One more than the number of the longest affix of the name at the node; zero for none.
+/// One more than the number of the longest prefix or suffix of the name that the node has; zero for none.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn affix_number(area: u32, name: u64, len: u64, kind: u32) -> u64 {
-    let Some(s) = scratch::by_index(area) else { return 0 };
-    let area: *mut Scratch = s;
+    let Some(area) = scratch::by_index(area) else { return 0 };
+    let s = area.get();
     let taken = if len > AFFIX_BYTES as u64 { AFFIX_BYTES as u64 } else { len };
     s.affix[AFFIX_BITS] = AFFIX_HEAD_BITS + 8 * taken as u32;
     s.affix[AFFIX_KIND] = kind;
@@ -243,21 +242,19 @@ extern "C" fn affix_number(area: u32, name: u64, len: u64, kind: u32) -> u64 {
     } else {
         kernel::copy(s.tail.as_mut_ptr().cast(), taken as u32, name + len - taken);
         s.tail_len = taken;
-        // A loop of our own here had the verifier go on from each of its 248 ends ("too large", 6.12).
+        // With an ordinary loop, the verifier goes on from each of its 248 ends ("too large", 6.12).
         repeat(AFFIX_BYTES as u32, reverse, area);
     }
-    // SAFETY: the area is still ours; borrowed anew after the loop wrote.
-    let s = unsafe { &*area };
+    let s = area.get();
     match AFFIX_TABLES.get(s.table).and_then(|table| table.get(s.affix_key())) {
         Some(number) => u64::from(*number) + 1,
         None => 0,
     }
 }
 
-/// Puts one byte of the tail where it belongs in the key, last byte first.
-extern "C" fn reverse(index: u64, context: *mut *mut Scratch) -> i64 {
-    // SAFETY: the context is `repeat`'s, the area ours until it is released.
-    let s = unsafe { &mut **context };
+/// Copies one byte of the name's end into the key, last byte first.
+extern "C" fn reverse(index: u64, context: Context<Area>) -> i64 {
+    let s = context.get().get();
     if index >= s.tail_len || index >= AFFIX_BYTES as u64 {
         return 1;
     }
@@ -268,7 +265,7 @@ extern "C" fn reverse(index: u64, context: *mut *mut Scratch) -> i64 {
     0
 }
 
-/// The affix's number at the node.
+/// The number of the longest prefix or suffix of a component that the node has.
 #[inline(always)]
 fn affix(s: &mut Scratch, component: &Component, node: u32, kind: u32) -> Option<u32> {
     s.affix[AFFIX_NODE] = node;
@@ -276,8 +273,7 @@ fn affix(s: &mut Scratch, component: &Component, node: u32, kind: u32) -> Option
     found.checked_sub(1).map(|number| number as u32)
 }
 
-/// Whether the shared rules or the session's own say something of names below the path that was
-/// matched: then the whole folder can't be moved as one.
+/// Whether a rule names something below the path that was matched: then the folder can't be moved as a whole.
 #[inline(always)]
 pub(crate) fn has_rules_below(s: &Scratch) -> bool {
     s.positions[0].leads_on() || s.positions[1].leads_on()

@@ -7,15 +7,15 @@ use crate::{
     maps::{FORKS_HELD, SESSIONS_BY_SLOT, TASK_COUNTS},
 };
 
-/// Adds to the count of the slot's tasks, wrapping, as long as the slot is the tag's session's. Returns how many
-/// there were: of several that end at once, one finds itself the last.
+/// Adds to the count of the session's tasks, wrapping, unless its slot belongs to another session by now. Returns the
+/// count before: of several tasks that end at once, one finds itself the last.
 #[inline(always)]
 pub(crate) fn add_to_count(tag: &Tag, more: u64) -> Option<u64> {
     SESSIONS_BY_SLOT.get(tag.slot.0).filter(|session| session.id == tag.session)?;
     TASK_COUNTS.get_ptr_mut(tag.slot.0).map(|counter| atomic::add(counter, more))
 }
 
-/// Whether the session makes no task now, since the daemon looks through its processes.
+/// Whether the session can't fork for now, since the daemon is looking through its processes.
 #[inline(always)]
 pub(crate) fn are_forks_held(tag: &Tag) -> bool {
     FORKS_HELD.get(tag.slot.0).is_some_and(|until| kernel::now().0 < *until)

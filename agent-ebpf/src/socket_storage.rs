@@ -1,5 +1,5 @@
-//! Socket storage for LSM programs (that of aya-ebpf takes the context of another kind of program, and has no copies): a map
-//! of one value for each socket.
+//! Socket storage: a map of one value for each socket. (That of aya-ebpf takes the context of another kind of program,
+//! and is not copied to accepted connections.)
 
 use core::{ffi::c_void, ptr};
 
@@ -11,8 +11,8 @@ use aya_ebpf::{
     helpers::generated::bpf_sk_storage_get,
 };
 
-/// The definition as the loader finds it in the object's BTF: never read by the program itself. What a
-/// listening socket has is copied for each connection that it accepts.
+/// The map's definition, which the loader reads from the object's BTF; programs never read it. The kernel copies a
+/// listening socket's value to each connection that the socket accepts.
 #[repr(C)]
 pub(crate) struct SocketStorage<T> {
     r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
@@ -25,7 +25,7 @@ pub(crate) struct SocketStorage<T> {
 // SAFETY: the fields are placeholders that nobody dereferences; the kernel synchronizes the map.
 unsafe impl<T> Sync for SocketStorage<T> {}
 
-impl<T> SocketStorage<T> {
+impl<T: 'static> SocketStorage<T> {
     /// The definition.
     pub(crate) const fn new() -> Self {
         Self {
@@ -37,22 +37,23 @@ impl<T> SocketStorage<T> {
         }
     }
 
-    /// The value of a socket, which is a pointer that the verifier has typed; null where it has none.
+    /// The value of a socket, which is a pointer that the verifier has typed.
     #[inline(always)]
-    pub(crate) fn get(&self, sock: *const c_void) -> *mut T {
-        self.look_up(sock, ptr::null_mut(), 0)
+    pub(crate) fn get(&self, sk: *const c_void) -> Option<&'static mut T> {
+        // SAFETY: null, or valid for as long as the socket lives, which the operation keeps.
+        unsafe { self.look_up(sk, ptr::null_mut(), 0).as_mut() }
     }
 
-    /// The socket's value, made from `value` if it has none; null when the kernel is out of memory.
+    /// Makes the socket's value from `value` if it has none; `false` when the kernel is out of memory.
     #[inline(always)]
-    pub(crate) fn get_or_create(&self, sock: *const c_void, value: &mut T) -> *mut T {
-        self.look_up(sock, value, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
+    pub(crate) fn create(&self, sk: *const c_void, value: &mut T) -> bool {
+        !self.look_up(sk, value, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE)).is_null()
     }
 
     #[inline(always)]
-    fn look_up(&self, sock: *const c_void, value: *mut T, flags: u64) -> *mut T {
+    fn look_up(&self, sk: *const c_void, value: *mut T, flags: u64) -> *mut T {
         let map = ptr::from_ref(self).cast_mut().cast::<c_void>();
         // SAFETY: the map is a socket storage map, the socket a pointer that the verifier has typed.
-        unsafe { bpf_sk_storage_get(map, sock.cast_mut().cast(), value.cast(), flags).cast() }
+        unsafe { bpf_sk_storage_get(map, sk.cast_mut().cast(), value.cast(), flags).cast() }
     }
 }

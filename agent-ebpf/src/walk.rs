@@ -1,7 +1,7 @@
 //! From a place to its path: up from the dentry to the root of the mount namespace.
 //!
-//! The components are left in the work area, the last of the path first. A walk is only believed when
-//! nothing was renamed or mounted meanwhile; else it is made again.
+//! The components are left in the work area, the last of the path first. A walk counts only if nothing was renamed
+//! or mounted meanwhile; else it is made again.
 
 use agent_common::{
     cache::{CachedFolder, NAME_WORDS, PATH_WORDS},
@@ -10,53 +10,53 @@ use agent_common::{
 
 use crate::{
     kernel::{self, Changes, Place},
-    loops,
+    loops::{self, Context},
     maps::HOST_ROOT,
     matching,
-    scratch::repeat,
-    values::{Component, Scratch},
+    scratch::{Area, repeat},
+    values::Component,
+    volatile,
 };
 
-/// [`Scratch::status`]: not at the root yet.
+/// [`Scratch::status`](crate::values::Scratch::status): not at the root yet.
 const CLIMBING: u64 = 0;
-/// [`Scratch::status`]: the path is known, and is a path of the host.
+/// Status: the path is known, and is a path of the host.
 pub(crate) const FOUND: u64 = 1;
-/// [`Scratch::status`]: there is no path from the host's root to the object: it was unlinked, its mount
-/// is detached, or the mount namespace has another root.
+/// Status: no path leads from the host's root to the object. It was unlinked, its mount is detached, or the mount
+/// namespace has another root.
 pub(crate) const DETACHED: u64 = 2;
-/// [`Scratch::status`]: renames or mounts went on and on.
+/// Status: renames or mount changes did not stop for as long as the walk was tried.
 pub(crate) const UNSETTLED: u64 = 3;
-/// [`Scratch::status`]: the object is in a mount of the kernel's own, which nobody has a path to.
+/// Status: the object is in a mount that only the kernel has, to which no path leads.
 pub(crate) const INTERNAL: u64 = 4;
 
-/// Steps of one climb: the components, and the mounts between them.
+/// Steps of one walk: components, and mounts between them.
 const STEPS: u32 = COMPONENTS as u32 + 256;
-/// Looks at the counters while a rename or mount is under way, for each walk: it holds a spin lock, so one look
-/// is nearly always enough. A virtual processor that holds the lock may be kept from running for long; the
-/// kernel's own walks wait without any limit.
+/// How often one walk looks at the kernel's counts while a rename or mount change is under way. A change holds a
+/// spin lock, so one look is nearly always enough; but a virtual processor that holds the lock may not run for long.
+/// The kernel's own walks wait without any limit.
 const SPINS: u32 = 1 << 22;
 
-/// Finds the path of `place` and matches it against the policy of the area's `table` and the rules of its
-/// `slot`'s session. The result is in the work area: status, components, positions, and the counters for
-/// which it holds. `fresh`: the object may not have its name yet.
+/// Finds the path of `place`, and matches it against the rules of the policy `table` and the session `slot` that the
+/// work area names. The result is in the work area: status, components, positions, and the kernel's counts for which
+/// they hold. `may_be_unhashed` is not zero if the object's dentry may not be in its parent's list of names.
 #[inline(always)]
-pub(crate) fn find_and_match(area: *mut Scratch, place: &Place, may_be_unhashed: u64) {
+pub(crate) fn find_and_match(area: Area, place: &Place, may_be_unhashed: u64) {
     start(area, place, may_be_unhashed);
     repeat(WALKS, attempt::<true>, area);
 }
 
-/// Finds the path of `place`, and no more: for a record.
+/// Finds the path of `place` without matching it, for a report.
 #[inline(always)]
-pub(crate) fn find_path(area: *mut Scratch, place: &Place) {
+pub(crate) fn find_path(area: Area, place: &Place) {
     start(area, place, 1);
     repeat(WALKS, attempt::<false>, area);
 }
 
-/// Says where to walk from.
+/// Sets where to walk from.
 #[inline(always)]
-fn start(area: *mut Scratch, place: &Place, may_be_unhashed: u64) {
-    // SAFETY: the area is ours until it is released.
-    let s = unsafe { &mut *area };
+fn start(area: Area, place: &Place, may_be_unhashed: u64) {
+    let s = area.get();
     s.start_mount = place.mount;
     s.start_dentry = place.dentry;
     s.folder = 0;
@@ -64,12 +64,10 @@ fn start(area: *mut Scratch, place: &Place, may_be_unhashed: u64) {
     s.status = UNSETTLED;
 }
 
-/// One walk, kept if nothing changed meanwhile.
-extern "C" fn attempt<const MATCH: bool>(_: u64, context: *mut *mut Scratch) -> i64 {
-    // SAFETY: the context is `repeat`'s.
-    let area = unsafe { *context };
-    // SAFETY: the area is ours until it is released.
-    let s = unsafe { &mut *area };
+/// One walk; zero, to make it again, if something changed meanwhile.
+extern "C" fn attempt<const MATCH: bool>(_: u64, context: Context<Area>) -> i64 {
+    let area = *context.get();
+    let s = area.get();
     let mut before = Changes::now();
     if !before.are_settled() {
         repeat(SPINS, wait_until_settled, area);
@@ -102,31 +100,30 @@ extern "C" fn attempt<const MATCH: bool>(_: u64, context: *mut *mut Scratch) -> 
     1
 }
 
-/// The status of what has no path of the host, in a mount.
+/// The status of an object in this mount to which no path of the host leads.
 #[inline(always)]
 fn status_without_path(mount: u64) -> u64 {
     if kernel::is_internal(mount) { INTERNAL } else { DETACHED }
 }
 
-/// Waits for a rename or mount change to end.
-extern "C" fn wait_until_settled(_: u64, _: *mut *mut Scratch) -> i64 {
+/// Non-zero once no rename or mount change is under way.
+extern "C" fn wait_until_settled(_: u64, _: Context<Area>) -> i64 {
     i64::from(Changes::now().are_settled())
 }
 
-/// One step towards the root.
-extern "C" fn climb(_: u64, context: *mut *mut Scratch) -> i64 {
-    // SAFETY: the context is `repeat`'s, the area ours until it is released.
-    let s = unsafe { &mut **context };
+/// One step towards the root; non-zero at the end.
+extern "C" fn climb(_: u64, context: Context<Area>) -> i64 {
+    let s = context.get().get();
     if s.dentry == s.root {
         let Some(above) = kernel::mounted_on(s.mount) else {
-            // The namespace's first mount is an empty one that the real root covers.
+            // The namespace's first mount is empty, and the real root is mounted on it.
             let root = if s.covered_root == 0 { s.root } else { s.covered_root };
             let host = HOST_ROOT.get(0).copied().unwrap_or(0);
             s.status = if root == host { FOUND } else { status_without_path(s.mount) };
             return 1;
         };
         let root = kernel::mount_root(above.mount);
-        // Only what is mounted on the very root of the mount above stands for that root.
+        // Only a mount on the very root of the mount above stands for that root.
         s.covered_root = match above.dentry == root {
             true if s.covered_root == 0 => s.root,
             true => s.covered_root,
@@ -155,11 +152,12 @@ extern "C" fn climb(_: u64, context: *mut *mut Scratch) -> i64 {
     0
 }
 
-/// Where [`is_same_path`] is. (What begins as zero is apart: the compiler would call a loop of bytes for both.)
+/// How far [`is_same_path`] is. (The fields that begin as zero are not side by side: else the compiler calls a loop
+/// of single bytes for them.)
 #[repr(C)]
 struct Trace {
     entry: *const CachedFolder,
-    /// Words of the kept path that were compared.
+    /// Words of the entry's path that were compared.
     compared: u64,
     mount: u64,
     dentry: u64,
@@ -168,16 +166,15 @@ struct Trace {
     arrived: u64,
 }
 
-/// Whether the path of a place's folder is the one that is kept in an entry for that folder, mount and count
-/// of mount changes, name by name. Only believed by who sees that nothing was renamed meanwhile.
-///
-/// It ends at the same root: what is mounted where is as it was.
+/// Whether the folder of a place has the path that an entry for that folder, mount and count of mount changes has,
+/// name by name. The caller has to see to it that nothing was renamed meanwhile. The root needs no comparison: with
+/// the same count, all mounts are where they were.
 #[inline(always)]
 pub(crate) fn is_same_path(place: &Place, entry: &CachedFolder) -> bool {
     compare_paths(place, entry) != 0
 }
 
-/// As [`is_same_path`].
+/// See [`is_same_path`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn compare_paths(place: *const Place, entry: *const CachedFolder) -> u32 {
@@ -187,24 +184,20 @@ extern "C" fn compare_paths(place: *const Place, entry: *const CachedFolder) -> 
         mount: place.mount,
         dentry: place.parent,
         root: kernel::mount_root(place.mount),
-        // Zero, but not to the verifier, which would go through the steps once for each number of words.
+        // Zero. The verifier must not know it, or it goes through the steps once for each number of words.
         compared: u64::from(entry.inode.reserved),
         arrived: 0,
     };
     loops::repeat(STEPS, compare_component, &mut trace);
-    // SAFETY: references are valid; read anew, since the callback wrote.
-    unsafe {
-        let (arrived, compared) = (&raw const trace.arrived, &raw const trace.compared);
-        let words = (&raw const entry.path_words).read_volatile();
-        u32::from(arrived.read_volatile() != 0 && words != 0 && compared.read_volatile() == words)
-    }
+    let words = volatile::read(&entry.path_words);
+    let is_at_root = volatile::read(&trace.arrived) != 0;
+    u32::from(is_at_root && words != 0 && volatile::read(&trace.compared) == words)
 }
 
-/// One step towards the root; non-zero there, or at a name that is not the one that is kept. (Two in one call would
-/// spare a fifth, and make the verifier go through four times as much.)
-extern "C" fn compare_component(_: u64, context: *mut Trace) -> i64 {
-    // SAFETY: the context is `is_same_path`'s.
-    let trace = unsafe { &mut *context };
+/// One step towards the root; non-zero there, or at a name that differs. (Two names in one step would be a fifth
+/// faster, and take the verifier four times as long.)
+extern "C" fn compare_component(_: u64, context: Context<Trace>) -> i64 {
+    let trace = context.get();
     if trace.dentry == trace.root {
         let Some(above) = kernel::mounted_on(trace.mount) else {
             trace.arrived = 1;
@@ -220,14 +213,14 @@ extern "C" fn compare_component(_: u64, context: *mut Trace) -> i64 {
     if parent == trace.dentry || compared > (PATH_WORDS - 1 - NAME_WORDS) as u64 {
         return 1;
     }
-    // SAFETY: at least as many words follow in the entry as a name has at most.
+    // SAFETY: from here on the entry has room for a length and the longest name.
     let kept = unsafe { (&raw const (*trace.entry).path).cast::<u64>().add(compared as usize) };
-    // SAFETY: as above; volatile, since another processor may be writing.
+    // SAFETY: as above.
     if unsafe { kept.read_volatile() } != len {
         return 1;
     }
     for word in 0..NAME_WORDS as u64 {
-        // The last word has the byte behind the name, and maybe bytes of an older name behind that: where those
+        // The last word has the zero byte behind the name, and maybe bytes of an older name after it: where those
         // differ, the path counts as another.
         if len >= word * 8
             // SAFETY: as above.

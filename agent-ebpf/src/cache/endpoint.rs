@@ -1,16 +1,15 @@
-//! The endpoints that were found to be allowed.
+//! Network endpoints that were allowed.
 
 use agent_common::{id::Tag, limits::ENDPOINTS_KEPT};
 
 use super::entry::{begin, end, place, read_field, write_fields};
 use crate::{maps::ENDPOINTS, request::Endpoint};
 
-/// Whether an entry says that the session may use an endpoint, for the policy and the state of its authority that
-/// the stamp ([`crate::standing::stamp`]) stands for.
+/// Whether an entry allows the session an endpoint, under the policy and epoch of `stamp`
+/// ([`crate::standing::stamp`]).
 #[inline(always)]
 pub(crate) fn allows_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) -> bool {
-    // SAFETY: a map's value is valid.
-    let entry = unsafe { &*ENDPOINTS.at(endpoint_place(tag, endpoint)) };
+    let entry = ENDPOINTS.get(endpoint_place(tag, endpoint));
     let sequence = read_field!(entry.sequence);
     sequence & 1 == 0
         && read_field!(entry.stamp) == stamp
@@ -22,12 +21,11 @@ pub(crate) fn allows_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) -> boo
         && read_field!(entry.sequence) == sequence
 }
 
-/// Keeps that an endpoint is allowed.
+/// Stores that an endpoint is allowed.
 #[inline(always)]
 pub(crate) fn store_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) {
-    // SAFETY: a map's value is valid.
-    let entry = unsafe { &mut *ENDPOINTS.at(endpoint_place(tag, endpoint)) };
-    let Some(before) = begin(&raw mut entry.sequence) else { return };
+    let entry = ENDPOINTS.get_mut(endpoint_place(tag, endpoint));
+    let Some(before) = begin(&mut entry.sequence) else { return };
     write_fields!(entry:
         stamp = stamp;
         session = tag.session;
@@ -35,10 +33,10 @@ pub(crate) fn store_endpoint(tag: &Tag, endpoint: &Endpoint, stamp: u64) {
         port = endpoint.port;
         flow = endpoint.flow;
     );
-    end(&raw mut entry.sequence, before);
+    end(&mut entry.sequence, before);
 }
 
-/// Where the entry for an endpoint and a session lies.
+/// The place of the entry for an endpoint and a session.
 #[inline(always)]
 fn endpoint_place(tag: &Tag, endpoint: &Endpoint) -> u32 {
     let [high, low] = endpoint.address.0;

@@ -1,4 +1,4 @@
-//! The rights that were found to be allowed on files.
+//! Rights on files that were allowed.
 
 use core::ffi::c_void;
 
@@ -18,15 +18,15 @@ use crate::{
     maps::FILES,
 };
 
-/// What the entry of a file is compared with; each part is read when it is its turn.
+/// Where a file is, as its entry is compared with. Each part is read only when it is compared.
 pub(crate) trait FileSite {
     /// Address of the mount.
     fn mount(&self) -> u64;
     /// Address of the dentry.
     fn dentry(&self) -> u64;
-    /// Address of the dentry's parent, zero for a dentry that lost its name, and hash and length of the name.
-    fn name(&self) -> (u64, u64);
-    /// The kernel's counters.
+    /// Address of the dentry's parent (zero for a dentry that lost its name), and hash and length of the name.
+    fn parent_and_name(&self) -> (u64, u64);
+    /// The kernel's counts of renames and mount changes.
     fn changes(&self) -> Changes;
 }
 
@@ -42,7 +42,7 @@ impl FileSite for (&Place, &Changes) {
     }
 
     #[inline(always)]
-    fn name(&self) -> (u64, u64) {
+    fn parent_and_name(&self) -> (u64, u64) {
         (self.0.parent, self.0.name)
     }
 
@@ -64,8 +64,8 @@ impl FileSite for OpenFile {
     }
 
     #[inline(always)]
-    fn name(&self) -> (u64, u64) {
-        (*self).name()
+    fn parent_and_name(&self) -> (u64, u64) {
+        (*self).parent_and_name()
     }
 
     #[inline(always)]
@@ -74,8 +74,8 @@ impl FileSite for OpenFile {
     }
 }
 
-/// Whether an entry says that the session may, before the nearest expiry (past it, each tool's own is looked at);
-/// for the policy and the epoch of the stamp. It answers only for a task that has the marks which the use leaves.
+/// Whether an entry allows the session these rights, under the policy and epoch of `stamp`. Only before the nearest
+/// expiry (past it, each tool has to be looked at), and only for a task that has the marks of that use.
 #[inline(always)]
 pub(crate) fn allows_file(
     inode: *const c_void,
@@ -85,11 +85,9 @@ pub(crate) fn allows_file(
     stamp: u64,
 ) -> bool {
     let (number, generation) = kernel::number_and_generation(inode);
-    // SAFETY: a map's value is valid.
-    let entry = unsafe { &*FILES.at(file_place(number, generation, tag.session)) };
+    let entry = FILES.get(file_place(number, generation, tag.session));
     let sequence = read_field!(entry.sequence);
-    // Field by field, not a copy of the whole: the stack is short. The sequence number tells of a writer
-    // that came between.
+    // Field by field: a copy of the whole entry is too large for the stack.
     sequence & 1 == 0
         && was_decided_for(entry, (number, generation), site, tag.session, stamp)
         && u32::from(rights.0) & !read_field!(entry.rights) == 0
@@ -97,13 +95,13 @@ pub(crate) fn allows_file(
         && read_field!(entry.sequence) == sequence
 }
 
-/// Where the entry for a file and a session lies.
+/// The place of the entry for a file and a session.
 #[inline(always)]
 fn file_place(number: u64, generation: u32, session: SessionId) -> u32 {
     place(number ^ u64::from(generation) << 32 ^ session.0, FILES_KEPT)
 }
 
-/// Whether an entry was decided from the same.
+/// Whether an entry was decided from the same file, place, session, policy and epoch.
 #[inline(always)]
 fn was_decided_for(
     entry: &CachedRights,
@@ -126,12 +124,12 @@ fn was_decided_for(
     {
         return false;
     }
-    let (parent, name) = site.name();
+    let (parent, name) = site.parent_and_name();
     parent != 0 && read_field!(entry.parent) == parent && read_field!(entry.name) == name
 }
 
-/// Keeps what a decision allowed; together with what an entry of the same basis allows already. Not inlined:
-/// its stack is free again before the walk of a refusal needs it.
+/// Stores what a decision allowed, together with what an entry of the same basis allowed before. Not inlined, so that
+/// its stack is free again before a refusal's walk needs it.
 #[inline(never)]
 pub(crate) fn store_file(
     inode: *const c_void,
@@ -144,14 +142,12 @@ pub(crate) fn store_file(
         return;
     }
     let (number, generation) = kernel::number_and_generation(inode);
-    // SAFETY: a map's value is valid.
-    let entry = unsafe { &mut *FILES.at(file_place(number, generation, tag.session)) };
-    let Some(before) = begin(&raw mut entry.sequence) else { return };
+    let entry = FILES.get_mut(file_place(number, generation, tag.session));
+    let Some(before) = begin(&mut entry.sequence) else { return };
     let site = (place, &basis.changes);
     let is_same = was_decided_for(entry, (number, generation), &site, tag.session, basis.stamp());
-    // Not where those leave marks that these do not: who has none would have no answer any more.
-    let is_same = is_same && entry.marks & !allowed.marks() == 0;
-    let already = if is_same { entry.rights } else { 0 };
+    let can_join = is_same && allowed.can_join_marks(entry.marks);
+    let rights_before = if can_join { entry.rights } else { 0 };
     write_fields!(entry:
         stamp = basis.stamp();
         session = tag.session;
@@ -163,8 +159,8 @@ pub(crate) fn store_file(
         name = place.name;
         renames = basis.changes.renames;
         mounts = basis.changes.mounts;
-        rights = already | allowed.rights();
+        rights = rights_before | allowed.rights();
         marks = allowed.marks();
     );
-    end(&raw mut entry.sequence, before);
+    end(&mut entry.sequence, before);
 }

@@ -1,4 +1,7 @@
-//! Where the rules stand at folders, and the rights that were found to be allowed on whatever is in one.
+//! Positions of the rules at folders, and the rights that are allowed on everything in one.
+//!
+//! A position says how far the rules' automaton comes with a folder's path. From there, a file in the folder is one
+//! step away, instead of a walk to the root.
 
 use agent_common::{
     access::Rights,
@@ -15,29 +18,30 @@ use super::{
 use crate::{
     atomic,
     kernel::{self, Changes, Place},
-    loops,
+    loops::{self, Context},
     maps::FOLDERS,
+    scratch::Area,
     values::{Component, Scratch},
-    walk,
+    volatile, walk,
 };
 
-/// Where the entry for a folder and a session lies.
+/// The place of the entry for a folder and a session.
 #[inline(always)]
 fn folder_place(inode: &InodeIdentity, tag: &Tag) -> u32 {
     place(inode.number ^ u64::from(inode.generation) << 32 ^ tag.session.0, FOLDERS_KEPT)
 }
 
-/// An entry for a folder as it was at a sequence number.
+/// An entry for a folder, as it was at a sequence number.
 #[derive(Clone, Copy)]
 pub(crate) struct Folder {
     entry: &'static CachedFolder,
     sequence: u32,
-    /// Whether it was found just now to hold: the kernel's counters need no second look.
+    /// Whether it was just found to hold, so that the kernel's counts need no second look.
     pub(crate) is_just_renewed: bool,
 }
 
 impl Folder {
-    /// Whether a name leads on from where the rules stand.
+    /// Whether some rule treats some name in the folder differently from others.
     #[inline(always)]
     pub(crate) fn tells_names_apart(self) -> bool {
         let leads_on =
@@ -45,7 +49,8 @@ impl Folder {
         leads_on(&self.entry.positions[0]) || leads_on(&self.entry.positions[1])
     }
 
-    /// The label of what is in the folder, by one of the two kinds of rules, if no name leads on.
+    /// The label of everything in the folder, if no rule tells names apart: by the shared rules (`side` 0) or the
+    /// session's own (1).
     #[inline(always)]
     pub(crate) fn label_of_any_name(self, side: usize) -> LabelId {
         let position = &self.entry.positions[side];
@@ -56,8 +61,8 @@ impl Folder {
         })
     }
 
-    /// Whether a session may use whatever is in the folder so, if no name leads on; only for a task that has the marks
-    /// which the use leaves.
+    /// Whether the entry allows these rights on everything in the folder, if no rule tells names apart. Only for a
+    /// task that has the marks of that use.
     #[inline(always)]
     pub(crate) fn allows(self, rights: Rights, tag: &Tag, basis: &Basis) -> bool {
         let entry = self.entry;
@@ -67,20 +72,20 @@ impl Folder {
             && read_field!(entry.marks) & !tag.marks == 0
     }
 
-    /// The marks that using what is in the folder leaves, as far as it is kept.
+    /// The marks that the use of the rights leaves which [`Self::allows`] looks at.
     #[inline(always)]
     pub(crate) fn marks(self) -> u32 {
         let entry = self.entry;
         read_field!(entry.marks)
     }
 
-    /// Copies where the rules stand.
+    /// Copies the positions.
     #[inline(always)]
     pub(crate) fn copy_positions(self, to: &mut [Position; 2]) {
-        copy(&raw const self.entry.positions, to);
+        copy(&self.entry.positions, to);
     }
 
-    /// Whether what was read of it is whole.
+    /// Whether nobody wrote the entry since it was found, so that what was read of it belongs together.
     #[inline(always)]
     pub(crate) fn is_unchanged(self) -> bool {
         let entry = self.entry;
@@ -88,13 +93,12 @@ impl Folder {
     }
 }
 
-/// Where the rules stand at a folder, if that is known. After a rename somewhere the folder's path is compared
-/// with the one that it had.
+/// The entry for the folder of a place, if there is one that holds. After a rename anywhere on the host, the folder's
+/// path is compared with the path that the entry has.
 #[inline(always)]
 pub(crate) fn find_folder(place: &Place, tag: &Tag, basis: &Basis) -> Option<Folder> {
     let inode = kernel::inode_of(place.parent);
-    // SAFETY: a map's value is valid.
-    let entry = unsafe { &*FOLDERS.at(folder_place(&inode, tag)) };
+    let entry = FOLDERS.get(folder_place(&inode, tag));
     let sequence = read_field!(entry.sequence);
     let fits = sequence & 1 == 0
         && read_field!(entry.generation.0) == basis.generation
@@ -115,8 +119,8 @@ pub(crate) fn find_folder(place: &Place, tag: &Tag, basis: &Basis) -> Option<Fol
     Some(folder)
 }
 
-/// Makes an entry answer for the count of renames as it is now, if its path is the same and nobody wrote since
-/// the sequence number was read.
+/// Makes an entry hold for the current count of renames, if its folder's path is the same and nobody wrote it
+/// meanwhile.
 #[inline(always)]
 fn renew(folder: Folder, place: &Place, basis: &Basis) -> Option<Folder> {
     let Folder { entry, sequence, .. } = folder;
@@ -127,16 +131,16 @@ fn renew(folder: Folder, place: &Place, basis: &Basis) -> Option<Folder> {
     if !atomic::replace(counter, sequence, sequence + 1) {
         return None;
     }
-    // SAFETY: a map's value is valid, and this one is ours while its number is odd.
+    // SAFETY: the entry is this processor's to write while its number is odd.
     unsafe { (&raw const entry.renames).cast_mut().write_volatile(basis.changes.renames) };
-    end(counter, sequence);
+    atomic::replace(counter, sequence + 1, sequence + 2);
     Some(Folder { entry, sequence: sequence + 2, is_just_renewed: true })
 }
 
 shared!(pub(crate) fn keep_rights(place: *const Place, tag: *const Tag, basis: *const Basis, allowed: u64) -> u32, otherwise 0);
 
-/// Keeps that a session may use whatever is in the folder of a place so, together with what an entry of the same
-/// basis allows already.
+/// Stores rights that are allowed on everything in the folder of a place, together with what an entry of the same
+/// basis allowed before.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "freplace/keep_rights")]
 extern "C" fn shared_keep_rights(
@@ -157,21 +161,21 @@ extern "C" fn shared_keep_rights(
         return 0;
     }
     let stamp = basis.stamp();
-    // As with files: rights whose use leaves other marks go.
-    let is_same =
-        read_field!(entry.stamp) == stamp && read_field!(entry.marks) & !allowed.marks() == 0;
-    let already = if is_same { read_field!(entry.rights) } else { 0 };
-    // SAFETY: a map's value is valid, and this one is ours while its number is odd.
+    let can_join =
+        read_field!(entry.stamp) == stamp && allowed.can_join_marks(read_field!(entry.marks));
+    let before = if can_join { read_field!(entry.rights) } else { 0 };
+    // SAFETY: the entry is this processor's to write while its number is odd.
     unsafe {
-        (&raw const entry.rights).cast_mut().write_volatile(already | allowed.rights());
+        (&raw const entry.rights).cast_mut().write_volatile(before | allowed.rights());
         (&raw const entry.marks).cast_mut().write_volatile(allowed.marks());
         (&raw const entry.stamp).cast_mut().write_volatile(stamp);
     }
-    end(counter, sequence);
+    atomic::replace(counter, sequence + 1, sequence + 2);
     0
 }
 
-/// Keeps where the rules stand at the folder of a place, and its path, as the walk in the area found both.
+/// Stores the positions of the rules at the folder of a place, and the folder's path, as the walk in the work area
+/// found both.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn store_folder(
@@ -181,16 +185,13 @@ pub(crate) extern "C" fn store_folder(
     area: *mut Scratch,
 ) -> u32 {
     deref_or_return!(place, tag, basis; else return 0);
-    if area.is_null() {
-        return 0;
-    }
+    let Some(area) = Area::of(area) else { return 0 };
     let inode = kernel::inode_of(place.parent);
-    // SAFETY: a map's value is valid.
-    let entry = unsafe { &mut *FOLDERS.at(folder_place(&inode, tag)) };
+    let entry = FOLDERS.get_mut(folder_place(&inode, tag));
     if inode.address == 0 {
         return 0;
     }
-    let Some(before) = begin(&raw mut entry.sequence) else { return 0 };
+    let Some(before) = begin(&mut entry.sequence) else { return 0 };
     write_fields!(entry:
         generation = Generation(basis.generation);
         session = tag.session;
@@ -203,48 +204,37 @@ pub(crate) extern "C" fn store_folder(
         mounts = basis.changes.mounts;
         stamp = 0;
     );
-    // SAFETY: the area is ours until it is released.
-    copy(unsafe { &raw const (*area).folder_positions }, &raw mut entry.positions);
-    let entry = &raw mut *entry;
+    copy(&area.get().folder_positions, &mut entry.positions);
     let path_words = store_path(entry, area, basis);
-    // SAFETY: a map's value is valid.
-    let entry = unsafe { &mut *entry };
     write_fields!(entry: path_words = path_words;);
-    end(&raw mut entry.sequence, before);
+    end(&mut entry.sequence, before);
     0
 }
 
-/// Where [`store_path`] is.
+/// How far [`store_path`] is.
 struct PathWriter {
     entry: *mut CachedFolder,
-    area: *mut Scratch,
+    area: Area,
     written: u64,
     is_complete: u64,
 }
 
-/// Writes the path of the folder of the place that was walked from; how many words it has, or zero where it is
-/// too long, or may not be what the walk saw.
+/// Stores the path of the folder of the place that the walk began at. Returns how many words it has; zero if it is too
+/// long, or may have changed since the walk.
 #[inline(always)]
-fn store_path(entry: *mut CachedFolder, area: *mut Scratch, basis: &Basis) -> u64 {
+fn store_path(entry: &mut CachedFolder, area: Area, basis: &Basis) -> u64 {
     let mut writer = PathWriter { entry, area, written: 0, is_complete: 0 };
     loops::repeat(PATH_WORDS as u32, store_name, &mut writer);
-    // SAFETY: a reference is valid; read anew, since the callback wrote.
-    let (is_complete, written) = unsafe {
-        (
-            (&raw const writer.is_complete).read_volatile(),
-            (&raw const writer.written).read_volatile(),
-        )
-    };
+    let (is_complete, written) =
+        (volatile::read(&writer.is_complete), volatile::read(&writer.written));
     if is_complete != 0 && Changes::now() == basis.changes { written } else { 0 }
 }
 
-/// Writes one name; non-zero after the last, or when there is no room.
-extern "C" fn store_name(index: u64, context: *mut PathWriter) -> i64 {
-    // SAFETY: the context is `store_path`'s.
-    let writer = unsafe { &mut *context };
-    // SAFETY: the area is ours until it is released.
-    let s = unsafe { &*writer.area };
-    // The first is the object's.
+/// Stores one name: its length, then its bytes. Non-zero after the last, or when there is no room.
+extern "C" fn store_name(index: u64, context: Context<PathWriter>) -> i64 {
+    let writer = context.get();
+    let s = writer.area.get();
+    // The first component is the file's own name.
     let which = index + 1;
     if which >= COMPONENTS as u64 || which >= s.count {
         writer.is_complete = 1;
@@ -255,31 +245,26 @@ extern "C" fn store_name(index: u64, context: *mut PathWriter) -> i64 {
     if written > (PATH_WORDS - 1 - NAME_WORDS) as u64 || len >= 8 * NAME_WORDS as u64 {
         return 1;
     }
-    // SAFETY: at least as many words follow in the entry as a name has at most.
-    let path = unsafe { (&raw mut (*writer.entry).path).cast::<u64>().add(written as usize) };
-    // SAFETY: as above.
-    unsafe { path.write_volatile(len) };
-    for word in 0..NAME_WORDS as u64 {
-        if len >= word * 8 {
-            // SAFETY: as above.
-            unsafe {
-                path.add(1 + word as usize).write_volatile(kernel::read_word(name + word * 8))
-            };
+    // SAFETY: the entry is this processor's to write, and has room for the length and the longest name from here on.
+    unsafe {
+        let path = (&raw mut (*writer.entry).path).cast::<u64>().add(written as usize);
+        path.write_volatile(len);
+        for word in 0..NAME_WORDS as u64 {
+            if len >= word * 8 {
+                path.add(1 + word as usize).write_volatile(kernel::read_word(name + word * 8));
+            }
         }
     }
     writer.written = written + 2 + len / 8;
     0
 }
 
-/// Copies positions that another processor may be reading or writing, word by word, so that they don't go
-/// over the stack.
+/// Copies positions that another processor may be reading or writing: word by word, so that they take no stack.
 #[inline(always)]
-fn copy(from: *const [Position; 2], to: *mut [Position; 2]) {
+fn copy(from: &[Position; 2], to: &mut [Position; 2]) {
+    let (from, to) = ((&raw const *from).cast::<u64>(), (&raw mut *to).cast::<u64>());
     for word in 0..size_of::<[Position; 2]>() / 8 {
-        // SAFETY: both are valid, and of that many words.
-        unsafe {
-            let value = from.cast::<u64>().add(word).read_volatile();
-            to.cast::<u64>().add(word).write_volatile(value);
-        }
+        // SAFETY: both have that many words, and are aligned for them.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
     }
 }

@@ -1,4 +1,4 @@
-//! Decisions on network endpoints, and what is kept of them with a socket.
+//! Decisions on network endpoints.
 
 use agent_common::{
     id::{LabelId, Tag},
@@ -24,28 +24,28 @@ pub(crate) fn endpoint(tag: &Tag, endpoint: &Endpoint) -> i32 {
 
 shared!(fn refuse_endpoint(tag: *const Tag, endpoint: *const Endpoint) -> u32, otherwise 1);
 
-/// As [`endpoint`]: non-zero if it is to fail.
+/// Decides an operation on a network endpoint, and reports a refusal; non-zero if it is to fail.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "freplace/refuse_endpoint")]
 extern "C" fn shared_refuse_endpoint(tag: *const Tag, endpoint: *const Endpoint) -> u32 {
     deref_or_return!(tag, endpoint; else return 1);
-    let found = found(tag, endpoint);
-    if found.reason == 0 {
+    let decided = decide(tag, endpoint);
+    if decided.reason == 0 {
         return 0;
     }
-    emit::report_endpoint(tag, endpoint, found.generation, found.reason);
+    emit::report_endpoint(tag, endpoint, decided.generation, decided.reason);
     enforce_or_report(tag, 1) as u32
 }
 
-/// Whether a socket that leads to an endpoint may be used; reports nothing.
+/// Whether an open socket with this end may be used. Nothing is reported.
 #[inline(always)]
-pub(crate) fn is_usable(tag: &Tag, endpoint: &Endpoint) -> bool {
+pub(super) fn is_usable(tag: &Tag, endpoint: &Endpoint) -> bool {
     may_use_endpoint(tag, endpoint) != 0
 }
 
 shared!(fn may_use_endpoint(tag: *const Tag, endpoint: *const Endpoint) -> u32, otherwise 0);
 
-/// As [`is_usable`].
+/// See [`is_usable`].
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "freplace/may_use_endpoint")]
 extern "C" fn shared_may_use_endpoint(tag: *const Tag, endpoint: *const Endpoint) -> u32 {
@@ -53,29 +53,29 @@ extern "C" fn shared_may_use_endpoint(tag: *const Tag, endpoint: *const Endpoint
     u32::from(is_usable_alone(tag, endpoint))
 }
 
-/// As [`is_usable`], for a program that no hook runs: nobody fills its places.
+/// As [`is_usable`], for an iterator: the daemon fills the places of shared functions in hooks alone.
 #[inline(never)]
-pub(crate) fn is_usable_alone(tag: &Tag, endpoint: &Endpoint) -> bool {
-    let found = found(tag, endpoint);
-    found.reason == 0 || stays_usable(tag, found.generation, found.labels, endpoint.rights)
+pub(super) fn is_usable_alone(tag: &Tag, endpoint: &Endpoint) -> bool {
+    let decided = decide(tag, endpoint);
+    decided.reason == 0 || stays_usable(tag, decided.generation, decided.labels, endpoint.rights)
 }
 
-/// What is known of an endpoint.
-struct Found {
+/// A decision on an endpoint.
+struct Decided {
     generation: u32,
-    /// A reason's number, or zero.
+    /// A reason's number; zero if it is allowed.
     reason: u32,
-    /// Its labels, where there is a reason.
+    /// The endpoint's labels, if there is a reason.
     labels: Labels,
 }
 
-/// By what was found before if that answers, else by the tables.
+/// Decides on an endpoint: by the cache, else by the tables.
 #[inline(always)]
-fn found(tag: &Tag, endpoint: &Endpoint) -> Found {
+fn decide(tag: &Tag, endpoint: &Endpoint) -> Decided {
     let stamp = stamp(tag);
     let none = Labels::new(LabelId::NONE, LabelId::NONE);
     if stamp != 0 && cache::allows_endpoint(tag, endpoint, stamp) {
-        return Found { generation: 0, reason: 0, labels: none };
+        return Decided { generation: 0, reason: 0, labels: none };
     }
     let generation = if stamp != 0 { (stamp >> 32) as u32 } else { generation() };
     let label = endpoint_label(generation % POLICY_SLOTS as u32, endpoint);
@@ -84,7 +84,7 @@ fn found(tag: &Tag, endpoint: &Endpoint) -> Found {
     if reason == 0 && stamp != 0 {
         cache::store_endpoint(tag, endpoint, stamp);
     }
-    Found { generation, reason, labels }
+    Decided { generation, reason, labels }
 }
 
 /// The label of an endpoint.

@@ -1,4 +1,4 @@
-//! Decisions on files: by what is kept, by what is known of the folder, or by a walk.
+//! Decisions on files: by the cache, by what is cached of the folder, or by a walk.
 
 use core::{ffi::c_void, ptr};
 
@@ -21,21 +21,19 @@ use crate::{
     maps::SESSIONS_BY_SLOT,
     matching, member,
     request::{FileRequest, Flags},
-    scratch,
+    scratch::{self, Area},
     standing::{basis, enforce_or_report, generation, is_audited},
     subject,
-    values::Scratch,
     verdict::{EACCES, Outcome},
     walk,
 };
 
-/// Magic number of pidfs (`PID_FS_MAGIC`, include/uapi/linux/magic.h), whose files `pidfd_open` opens: what
-/// a descriptor of a process is good for is decided when it is used.
+/// Magic number of pidfs (`PID_FS_MAGIC`, include/uapi/linux/magic.h), the file system of what `pidfd_open` opens.
+/// What a session may do by such a descriptor is decided when it is used.
 const PIDFS: u64 = 0x5049_4446;
 
-/// Decides an operation on an existing file: by what was found before if that answers, else by one step
-/// from its folder if it is known where the rules stand there, else by a walk.
-/// `to` is the second place of a rename or link, for the record, or null.
+/// Decides an operation on an existing file: by the cache, else by what is cached of its folder, else by a walk.
+/// `to` is the second place of a rename or link, for the report, or null.
 #[inline(never)]
 pub(crate) fn file(
     tag: &Tag,
@@ -69,8 +67,8 @@ pub(crate) fn file(
     walk_and_cache(tag, inode, request, &basis, to)
 }
 
-/// Whether it was found before that the running task may use a file so. By plain loads alone, so that it says
-/// nothing of a task whose tag has to be looked up.
+/// Whether the cache allows the running task these rights on a file. By plain loads alone, so it does not answer for
+/// a task whose tag has to be looked up.
 #[inline(always)]
 pub(crate) fn is_cached_as_allowed(file: *const c_void, rights: Rights) -> bool {
     let Some(tag) = subject::tag_from_first_storage() else { return false };
@@ -87,7 +85,7 @@ pub(crate) fn is_cached_as_allowed(file: *const c_void, rights: Rights) -> bool 
         )
 }
 
-/// Decides an operation on an existing file by a walk. Inlined: 8 frames are all that the verifier follows.
+/// Decides an operation on an existing file by a walk. Inlined: the verifier follows at most 8 frames.
 #[inline(always)]
 fn walk_and_cache(
     tag: &Tag,
@@ -99,16 +97,15 @@ fn walk_and_cache(
     let Some(area) = scratch::acquire() else { return refuse_without_scratch(tag) };
     let verdict = judge_by_walk(tag, area, request, basis.generation);
     let reason = verdict.reason();
-    // What the walk found holds for the counters that it saw; if they are others than those read before,
-    // the next operation decides anew.
+    // What the walk found holds for the counts that it saw. If the basis has others, the entry never answers.
     if reason == 0 && !request.flags.has(Flags::ALLOW_INTERNAL_MOUNT) && request.place.parent != 0 {
         cache::store_file(inode, &request.place, verdict.allowed(request.rights), tag, basis);
     }
     report_and_release(tag, area, request, Outcome::new(basis.generation, reason), to)
 }
 
-/// Decides an operation on a name that has no inode yet, or of which nothing is to be kept: by one step from
-/// its folder, or by a walk. `to` as for [`file`].
+/// Decides an operation on a name that has no inode yet, or whose decision is not to be cached: by what is cached of
+/// the folder, else by a walk. `to` as for [`file`].
 #[inline(never)]
 pub(crate) fn name(tag: &Tag, request: &FileRequest, to: *const Place) -> i32 {
     let basis = basis(tag);
@@ -120,7 +117,7 @@ pub(crate) fn name(tag: &Tag, request: &FileRequest, to: *const Place) -> i32 {
     report_and_release(tag, area, request, Outcome::new(basis.generation, reason), to)
 }
 
-/// Decides whether a program may give its process more privilege. By a walk: nothing that is kept says it.
+/// Decides whether a program may give its process more privilege. By a walk: the cache does not say.
 #[inline(always)]
 pub(crate) fn set_id(tag: &Tag, place: Place) -> i32 {
     let rights = Rights::of(Right::Exec);
@@ -132,13 +129,13 @@ pub(crate) fn set_id(tag: &Tag, place: Place) -> i32 {
     report_and_release(tag, area, &request, Outcome::new(generation, reason), ptr::null())
 }
 
-/// Whether the session may do something with every name in the folder of a place, as far as that is known.
+/// Whether the cache allows the request for every name in the place's folder.
 #[inline(never)]
 pub(crate) fn allows_every_name(tag: &Tag, request: &FileRequest) -> bool {
     allowed_by_folder(tag, request, &basis(tag)).is_some()
 }
 
-/// Whether the session may do something at one of several places: no report is made, and nothing kept.
+/// Whether the session may do something at one of several places. Nothing is reported or cached.
 #[inline(always)]
 pub(crate) fn allows(tag: &Tag, request: &FileRequest) -> bool {
     let basis = basis(tag);
@@ -151,31 +148,31 @@ pub(crate) fn allows(tag: &Tag, request: &FileRequest) -> bool {
     reason == 0
 }
 
-/// Refuses because no work area is free, and counts the event that can't be made.
+/// Refuses since no work area is free, and counts the event that can't be made.
 #[inline(always)]
 pub(super) fn refuse_without_scratch(tag: &Tag) -> i32 {
     emit::count_lost_event(tag);
     EACCES
 }
 
-/// Reports a refusal, gives the area back, and says what the hook returns.
+/// Reports a refusal, releases the work area, and returns the hook's verdict.
 #[inline(never)]
 pub(super) fn report_and_release(
     tag: &Tag,
-    area: *mut Scratch,
+    area: Area,
     request: &FileRequest,
-    found: Outcome,
+    outcome: Outcome,
     to: *const Place,
 ) -> i32 {
-    let reason = if u64::from(found.reason()) == ALLOWED_UNCACHED { 0 } else { found.reason() };
+    let reason = if u64::from(outcome.reason()) == ALLOWED_UNCACHED { 0 } else { outcome.reason() };
     if reason != 0 && !was_reported_at_open(tag, request) {
-        emit::report_file(tag, area, request, found.0, to);
+        emit::report_file(tag, area.pointer(), request, outcome.0, to);
     }
     scratch::release(area);
     if reason == 0 { 0 } else { enforce_or_report(tag, EACCES) }
 }
 
-/// Whether a refusal needs no report: in audit mode, what is used was opened, and that was reported.
+/// Whether a refusal needs no report: in audit mode, a descriptor that is used was opened, and that was reported.
 #[inline(always)]
 fn was_reported_at_open(tag: &Tag, request: &FileRequest) -> bool {
     request.flags.has(Flags::ON_DESCRIPTOR)
@@ -183,21 +180,20 @@ fn was_reported_at_open(tag: &Tag, request: &FileRequest) -> bool {
         && is_audited(tag)
 }
 
-/// Decides by a walk.
+/// Decides by a walk, which stays in the work area.
 #[inline(always)]
 pub(super) fn judge_by_walk(
     tag: &Tag,
-    area: *mut Scratch,
+    area: Area,
     request: &FileRequest,
     generation: u32,
 ) -> Verdict {
-    // SAFETY: the area is ours until it is released.
-    Verdict(decide_by_walk(tag, unsafe { (*area).index }, request, generation))
+    Verdict(decide_by_walk(tag, area.get().index, request, generation))
 }
 
 shared!(fn decide_by_walk(tag: *const Tag, area: u32, request: *const FileRequest, generation: u32) -> u64, otherwise Reason::Unresolved as u64);
 
-/// As [`judge_by_walk`].
+/// See [`judge_by_walk`].
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "freplace/decide_by_walk")]
 extern "C" fn shared_decide_by_walk(
@@ -207,27 +203,28 @@ extern "C" fn shared_decide_by_walk(
     generation: u32,
 ) -> u64 {
     deref_or_return!(tag, request; else return Reason::Unresolved as u64);
-    let Some(s) = scratch::by_index(area) else { return Reason::Unresolved as u64 };
+    let Some(area) = scratch::by_index(area) else { return Reason::Unresolved as u64 };
+    let s = area.get();
     s.table = generation % POLICY_SLOTS as u32;
     s.slot = tag.slot.0;
     walk::find_and_match(
-        s,
+        area,
         &request.place,
         u64::from(request.flags.among(Flags::MAY_BE_UNHASHED.with(Flags::ON_DESCRIPTOR))),
     );
-    let inner = request.flags.has(Flags::ALLOW_INTERNAL_MOUNT)
+    let allows_internal = request.flags.has(Flags::ALLOW_INTERNAL_MOUNT)
         || kernel::file_system_magic(request.place.dentry) == PIDFS;
-    if s.status == walk::INTERNAL && inner {
+    if s.status == walk::INTERNAL && allows_internal {
         return 0;
     }
     if s.status != walk::FOUND || s.is_incomparable != 0 {
         return Reason::Unresolved as u64;
     }
-    let stays = request.flags.has(Flags::MOVES_SUBTREE) && matching::has_rules_below(s);
-    if stays || request.flags.has(Flags::FORBIDDEN) {
+    let names_below = request.flags.has(Flags::MOVES_SUBTREE) && matching::has_rules_below(s);
+    if names_below || request.flags.has(Flags::FORBIDDEN) {
         return Reason::Guard as u64;
     }
-    keep_folder(tag, s, &request.place, generation);
+    store_folder(tag, area, &request.place, generation);
     let labels = Labels::new(LabelId(s.positions[0].here), LabelId(s.positions[1].here));
     if request.flags.has(Flags::GAINS_PRIVILEGE) {
         return u64::from(judge_set_id(tag, generation, labels));
@@ -240,13 +237,14 @@ extern "C" fn shared_decide_by_walk(
     verdict.0
 }
 
-/// In place of a reason's number: allowed, but not to be kept, since it does not hold for opening.
+/// In place of a reason's number: allowed, but not to be cached, since opening the file would be refused.
 const ALLOWED_UNCACHED: u64 = 255;
 
-/// Keeps what a walk found of the folder that a place is in. Not below procfs: which process a folder there
-/// stands for is no matter of its path.
+/// Stores what a walk found of the folder that a place is in. Not below procfs: which process a folder there belongs
+/// to does not follow from its path.
 #[inline(always)]
-fn keep_folder(tag: &Tag, s: &mut Scratch, place: &Place, generation: u32) {
+fn store_folder(tag: &Tag, area: Area, place: &Place, generation: u32) {
+    let s = area.get();
     if s.folder != 0
         && s.folder == place.parent
         && s.folder_mount == place.mount
@@ -254,6 +252,6 @@ fn keep_folder(tag: &Tag, s: &mut Scratch, place: &Place, generation: u32) {
     {
         let changes = Changes { renames: s.renames, mounts: s.mounts };
         let basis = Basis { generation, epoch: 0, changes };
-        cache::store_folder(place, tag, &basis, s);
+        cache::store_folder(place, tag, &basis, area.pointer());
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of the folder that a file is in: one step from where the rules stand there, in place of a walk.
+//! Decisions on files by what is cached of their folder: one step of the rules' automaton instead of a walk.
 
 use agent_common::{
     id::{LabelId, Tag},
@@ -15,43 +15,93 @@ use crate::{
     values::{Component, Scratch},
 };
 
-/// What the session may, if it may all of it by what is known of the folder that the file is in. Only a walk refuses: a
-/// refusal has to name the path.
+/// What the session is allowed on a file, if the folder's cached entry allows all of the request. Only a walk refuses,
+/// since a refusal has to name the path.
 #[inline(always)]
 pub(super) fn allowed_by_folder(
     tag: &Tag,
     request: &FileRequest,
     basis: &Basis,
 ) -> Option<Allowed> {
-    let found = labels_by_folder(tag, request, basis);
-    if found == UNKNOWN {
+    let found = FolderLabels::of(tag, request, basis);
+    if found.is_unknown() {
         return None;
     }
-    if found & ALLOWED != 0 {
-        return Some(Allowed::new(request.rights, found as u32));
+    if found.is_allowed() {
+        return Some(Allowed::new(request.rights, found.marks()));
     }
-    let labels = Labels(found & !ALIKE);
-    let verdict = judge_use(tag, basis.generation, labels, request.rights);
+    let verdict = judge_use(tag, basis.generation, found.labels(), request.rights);
     if verdict.reason() != 0 {
         return None;
     }
     let allowed = verdict.allowed(request.rights);
-    if found & ALIKE != 0 {
+    if found.are_for_every_name() {
         cache::keep_rights(&request.place, tag, basis, allowed.0);
     }
     Some(allowed)
 }
 
-/// What [`labels_by_folder`] says of what it does not know.
-pub(super) const UNKNOWN: u64 = u64::MAX;
-/// Set in what it says where it was found before that the session may, beside the marks that it leaves.
+/// What is known of a file by its folder: nothing, or that the request is allowed, or the file's labels. One word, as a
+/// shared function returns it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct FolderLabels(u64);
+
+/// Nothing is known.
+const UNKNOWN: u64 = u64::MAX;
+/// Set if the request is allowed: then the lower half has the marks of that use.
 const ALLOWED: u64 = 1 << 62;
-/// Set in what it says where all names in the folder have the same labels. (A label's number is smaller.)
-pub(super) const ALIKE: u64 = 1 << 63;
+/// Set if all names in the folder have the same labels. (The number of a label is too small to have this bit.)
+const EVERY_NAME: u64 = 1 << 63;
 
-shared!(pub(super) fn labels_by_folder(tag: *const Tag, request: *const FileRequest, basis: *const Basis) -> u64, otherwise UNKNOWN);
+impl FolderLabels {
+    /// What is known of the file of a request.
+    #[inline(always)]
+    pub(super) fn of(tag: &Tag, request: &FileRequest, basis: &Basis) -> Self {
+        Self(labels_by_folder(tag, request, basis))
+    }
 
-/// The labels of a file, by what is known of the folder that it is in, as one word.
+    /// Whether nothing is known.
+    #[inline(always)]
+    pub(super) fn is_unknown(self) -> bool {
+        self.0 == UNKNOWN
+    }
+
+    /// Whether the request is allowed.
+    #[inline(always)]
+    fn is_allowed(self) -> bool {
+        self.0 & ALLOWED != 0
+    }
+
+    /// The marks that the allowed use leaves.
+    #[inline(always)]
+    fn marks(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Whether all names in the folder have these labels.
+    #[inline(always)]
+    fn are_for_every_name(self) -> bool {
+        self.0 & EVERY_NAME != 0
+    }
+
+    /// The labels.
+    #[inline(always)]
+    pub(super) fn labels(self) -> Labels {
+        Labels(self.0 & !EVERY_NAME)
+    }
+
+    /// The labels, if they are known.
+    #[inline(always)]
+    pub(super) fn known_labels(self) -> Option<Labels> {
+        let labels = self.labels();
+        (labels.0 != UNKNOWN & !EVERY_NAME).then_some(labels)
+    }
+}
+
+shared!(fn labels_by_folder(tag: *const Tag, request: *const FileRequest, basis: *const Basis) -> u64, otherwise UNKNOWN);
+
+/// See [`FolderLabels::of`].
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "freplace/labels_by_folder")]
 extern "C" fn shared_labels_by_folder(
@@ -64,7 +114,7 @@ extern "C" fn shared_labels_by_folder(
     if place.parent == 0 || request.flags.has(Flags::FORBIDDEN) {
         return UNKNOWN;
     }
-    // The root of a mount has its name in another one.
+    // The root of a mount has its name in another mount.
     if kernel::mount_root(place.mount) == place.dentry
         || kernel::parent(place.dentry) != place.parent
     {
@@ -75,15 +125,15 @@ extern "C" fn shared_labels_by_folder(
         if !request.flags.has(Flags::COMPARES_LABELS) && folder.allows(request.rights, tag, basis) {
             ALLOWED | u64::from(folder.marks())
         } else {
-            Labels::new(folder.label_of_any_name(0), folder.label_of_any_name(1)).0 | ALIKE
+            Labels::new(folder.label_of_any_name(0), folder.label_of_any_name(1)).0 | EVERY_NAME
         }
     } else if !request.flags.has(Flags::EVERY_NAME) {
         labels_by_step(tag, request, basis.generation, folder)
     } else {
         UNKNOWN
     };
-    // All of it holds only if nothing was renamed or mounted since before the folder was looked up. Where its path
-    // was compared just now, that was seen after the rest was read, but for a name that leads on.
+    // All of this holds only if nothing was renamed or mounted since before the folder was looked up. If its path was
+    // just compared, that was seen after the rest was read, unless a step was taken.
     let is_seen = folder.is_just_renewed && found & ALLOWED != 0;
     if folder.is_unchanged() && (is_seen || Changes::now() == basis.changes) {
         found
@@ -92,13 +142,12 @@ extern "C" fn shared_labels_by_folder(
     }
 }
 
-/// The labels of a place, one step from where the rules stand at its folder, for [`labels_by_folder`].
+/// The labels of a place, one step from the positions at its folder.
 #[inline(always)]
 fn labels_by_step(tag: &Tag, request: &FileRequest, generation: u32, folder: Folder) -> u64 {
     let place = &request.place;
     let Some(area) = scratch::acquire() else { return UNKNOWN };
-    // SAFETY: the area is ours until it is released.
-    let s = unsafe { &mut *area };
+    let s = area.get();
     folder.copy_positions(&mut s.positions);
     let (_, len, name) = kernel::parent_and_name(place.dentry);
     s.table = generation % POLICY_SLOTS as u32;
@@ -106,16 +155,15 @@ fn labels_by_step(tag: &Tag, request: &FileRequest, generation: u32, folder: Fol
     s.count = 1;
     s.components[0] = Component { name, dentry: place.dentry, len };
     matching::follow_components(area);
-    // SAFETY: as above; borrowed anew after the loop wrote.
-    let s = unsafe { &*area };
-    let stays = (request.flags.has(Flags::MOVES_SUBTREE) && matching::has_rules_below(s))
+    let s = area.get();
+    let is_for_a_walk = (request.flags.has(Flags::MOVES_SUBTREE) && matching::has_rules_below(s))
         || s.is_incomparable != 0;
     let labels = labels_of(s, request);
     scratch::release(area);
-    if stays { UNKNOWN } else { labels.0 }
+    if is_for_a_walk { UNKNOWN } else { labels.0 }
 }
 
-/// The labels that count for a request, after the path of its place was matched.
+/// The labels that count for a request, once the path of its place was matched.
 #[inline(always)]
 pub(super) fn labels_of(s: &Scratch, request: &FileRequest) -> Labels {
     let [shared, own] = &s.positions;

@@ -1,4 +1,4 @@
-//! Whether a move or a link gives what is moved more than it had: what the rules say of both places is compared.
+//! Whether a move or link gives rights to what is moved: the labels of both places are compared.
 
 use agent_common::{
     access::{Right, Rights},
@@ -9,7 +9,7 @@ use agent_common::{
 
 use super::{
     file::{judge_by_walk, refuse_without_scratch, report_and_release},
-    folder::{ALIKE, UNKNOWN, labels_by_folder, labels_of},
+    folder::{FolderLabels, labels_of},
     judge::{Labels, judge},
 };
 use crate::{
@@ -20,8 +20,8 @@ use crate::{
     verdict::{EACCES, Outcome},
 };
 
-/// Refuses a move or link by which what is moved gains a right: a folder's contents, or what can't be copied. The
-/// requests are those of both ends, with [`Flags::COMPARES_LABELS`], and were found to be allowed.
+/// Refuses a move or link by which what is moved gains a right: for the contents of a folder, and for what can't be
+/// copied. The requests are those of both ends, with [`Flags::COMPARES_LABELS`], and were allowed.
 #[inline(always)]
 pub(crate) fn refuse_gained_rights(
     tag: &Tag,
@@ -31,7 +31,7 @@ pub(crate) fn refuse_gained_rights(
     if kernel::hide_from_optimizer(decide_gain(tag, leaving, arriving)) != 0 { EACCES } else { 0 }
 }
 
-/// As [`refuse_gained_rights`].
+/// See [`refuse_gained_rights`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn decide_gain(
@@ -43,25 +43,24 @@ extern "C" fn decide_gain(
     let is_folder = leaving.flags.has(Flags::MOVES_SUBTREE);
     let basis = basis(tag);
     let generation = basis.generation;
-    let from = labels_by_folder(tag, leaving, &basis);
-    if from != UNKNOWN {
-        let to = labels_by_folder(tag, arriving, &basis);
-        let (from, to) = (Labels(from & !ALIKE), Labels(to & !ALIKE));
-        if to.0 != UNKNOWN & !ALIKE && judge_move(tag, generation, from, to, is_folder) == 0 {
+    let from = FolderLabels::of(tag, leaving, &basis);
+    if !from.is_unknown() {
+        let to = FolderLabels::of(tag, arriving, &basis);
+        if let Some(to) = to.known_labels()
+            && judge_move(tag, generation, from.labels(), to, is_folder) == 0
+        {
             return 0;
         }
     }
-    // Only walks refuse, as everywhere.
+    // Only a walk refuses, since a refusal has to name the path.
     let Some(area) = scratch::acquire() else { return refuse_without_scratch(tag) as u32 };
     let mut reason = judge_by_walk(tag, area, arriving, generation).reason();
-    // SAFETY: the area is ours until it is released.
-    let to = labels_of(unsafe { &*area }, arriving);
+    let to = labels_of(area.get(), arriving);
     if reason == 0 {
         reason = judge_by_walk(tag, area, leaving, generation).reason();
     }
     if reason == 0 {
-        // SAFETY: as above.
-        let from = labels_of(unsafe { &*area }, leaving);
+        let from = labels_of(area.get(), leaving);
         reason = judge_move(tag, generation, from, to, is_folder);
     }
     report_and_release(
@@ -73,8 +72,8 @@ extern "C" fn decide_gain(
     ) as u32
 }
 
-/// Zero if nothing that is moved from a place of the first labels to one of the others gains by it, else the reason's
-/// number. What can be copied gains nothing by a right that the session has at the old place, if it may read there.
+/// Zero if nothing that is moved from a place with the first labels to one with the others gains by it, else the reason's
+/// number. What can be copied gains nothing by rights that the session has at the old place, if it may read there.
 #[inline(always)]
 fn judge_move(tag: &Tag, generation: u32, from: Labels, to: Labels, can_be_copied: bool) -> u32 {
     let gained = rights_gained(generation, from.0, to.0);
@@ -90,8 +89,8 @@ fn judge_move(tag: &Tag, generation: u32, from: Labels, to: Labels, can_be_copie
     }
 }
 
-/// The rights by which what is moved from a place of the first labels to one of the others would gain. All of them where
-/// there are no such labels.
+/// The rights that what is moved from a place with the first labels to one with the others gains; all rights if there are
+/// no such labels.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn rights_gained(generation: u32, from: u64, to: u64) -> u32 {

@@ -1,6 +1,4 @@
-//! What a session may do with an object of these labels, by the policy in force: the way to the decision.
-
-use core::ptr;
+//! What a session may do with an object of given labels, under a policy: the only caller of the decision.
 
 use agent_common::{
     access::{Right, Rights},
@@ -13,9 +11,10 @@ use agent_common::{
 
 use crate::{
     cache::{self, Allowed},
-    expiry, loops,
+    expiry,
+    loops::{self, Context},
     maps::{self, EXPIRIES, LABEL_TABLES, SESSIONS_BY_SLOT, SET_ID_TOOLS},
-    subject,
+    subject, volatile,
 };
 
 /// The labels of an object, by the shared rules and by the session's own, in one register.
@@ -24,6 +23,7 @@ use crate::{
 pub(super) struct Labels(pub(super) u64);
 
 impl Labels {
+    /// By the shared rules, and by the session's own.
     #[inline(always)]
     pub(super) fn new(shared: LabelId, own: LabelId) -> Self {
         Self(u64::from(shared.0) << 32 | u64::from(own.0))
@@ -39,30 +39,31 @@ impl Labels {
         LabelId(self.0 as u32)
     }
 
-    /// The labels themselves.
+    /// Looks up both labels in a policy's table.
     #[inline(always)]
     pub(super) fn find(self, table: u32) -> Option<[&'static Label; 2]> {
         let shared = label_of(table, self.shared())?;
-        // The sum of a label with itself is itself: nothing to look up where the session has no own rules.
+        // A label added to itself is itself: nothing to look up where the session has no rules of its own.
         let own = self.own();
         let own = if own.0 == LabelId::NONE.0 { shared } else { label_of(table, own)? };
         Some([shared, own])
     }
 }
 
-/// Whether an open descriptor or connection stays usable although the session may not open it any more.
+/// Whether an open descriptor or connection stays usable although the session may not open it any more: the tools
+/// that covered it leave descriptors open when they are lost (`recall = "opens"`).
 #[inline(always)]
 pub(super) fn stays_usable(tag: &Tag, generation: u32, labels: Labels, rights: Rights) -> bool {
     judge_kept(tag, generation, labels.0, u64::from(rights.0)) != 0
 }
 
-/// As [`keeps`].
+/// See [`stays_usable`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn judge_kept(tag: *const Tag, generation: u32, labels: u64, rights: u64) -> u32 {
     deref_or_return!(tag; else return 0);
     let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return 0 };
-    // A session whose time is up is still active to who looks at its state alone.
+    // Its state alone does not tell that a session's time is up.
     if decision::standing(session, tag.session, expiry::time(session, cache::epoch(session)))
         .is_err()
     {
@@ -72,31 +73,30 @@ extern "C" fn judge_kept(tag: *const Tag, generation: u32, labels: u64, rights: 
     u32::from(decision::keeps(Rights(rights as u8), labels, session))
 }
 
-/// What was decided: a reason's number, zero if the session may, and then the marks that the use leaves.
+/// A decision: the number of a reason, or zero and the marks that the use leaves.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(super) struct Verdict(pub(super) u64);
 
 impl Verdict {
-    /// A reason's number, or zero.
+    /// The reason's number; zero if it is allowed.
     #[inline(always)]
     pub(super) fn reason(self) -> u32 {
         self.0 as u32
     }
 
-    /// What is allowed where these rights were asked for, with the marks that the use leaves: the running task has
-    /// them by now.
+    /// What is allowed to a request for these rights.
     #[inline(always)]
     pub(super) fn allowed(self, rights: Rights) -> Allowed {
         Allowed::new(rights, (self.0 >> 32) as u32)
     }
 }
 
-/// Decides what the running task does, and marks it where a tool allows that whose loss kills. The mark is not set
-/// where the decision is made: that is as deep as the stack allows.
+/// Decides what the running task does. If a tool allows it whose loss kills, marks the task for its use. (Not inside
+/// the decision, which is as deep as the stack allows.)
 #[inline(always)]
 pub(super) fn judge_use(tag: &Tag, generation: u32, labels: Labels, rights: Rights) -> Verdict {
-    // Before the decision: what was held for it is held still if this is the epoch afterwards.
+    // Read before the decision: if the epoch is the same afterwards, the session still holds what it held.
     let epoch = SESSIONS_BY_SLOT.get(tag.slot.0).map_or(0, cache::epoch);
     match judge(tag, generation, labels, rights) {
         0 => {
@@ -107,13 +107,13 @@ pub(super) fn judge_use(tag: &Tag, generation: u32, labels: Labels, rights: Righ
     }
 }
 
-/// Zero if the session may, else the reason's number.
+/// Zero if the session may use the rights on an object with these labels, else the reason's number.
 #[inline(always)]
 pub(super) fn judge(tag: &Tag, generation: u32, labels: Labels, rights: Rights) -> u32 {
     judge_rights(tag, generation, labels.0, u64::from(rights.0))
 }
 
-/// As [`judge`].
+/// See [`judge`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn judge_rights(tag: *const Tag, generation: u32, labels: u64, rights: u64) -> u32 {
@@ -134,19 +134,19 @@ extern "C" fn judge_rights(tag: *const Tag, generation: u32, labels: u64, rights
     }
 }
 
-/// The tools whose loss kills that a session held when its entry was at an epoch: all, where it was written since.
+/// The tools whose loss kills that the session held at an epoch of its entry. If the entry was written since: all
+/// tools of that kind.
 #[inline(always)]
 fn held_deadly(session: &Session, generation: u32, epoch: u32) -> ToolSet {
     let deadly = maps::deadly(generation);
-    // SAFETY: a reference is valid; volatile, so that it comes before the epoch is read.
-    let held = |word| unsafe { ptr::read_volatile(&raw const session.tools.0[word]) };
-    let held: [u64; WORDS] = core::array::from_fn(held);
+    // Read before the epoch is read again.
+    let held: [u64; WORDS] = core::array::from_fn(|word| volatile::read(&session.tools.0[word]));
     let all = if cache::epoch(session) == epoch { 0 } else { u64::MAX };
     ToolSet(core::array::from_fn(|word| deadly.0[word] & (held[word] | all)))
 }
 
-/// Marks the running task and its process for what it is allowed, before it goes on; gives the marks. The epoch is that
-/// of the session's entry before the decision.
+/// Marks the running task and its process, before it goes on, for the tools whose loss kills among those that cover
+/// the rights; returns the marks. `epoch` is the epoch of the session's entry before the decision.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn mark_use(
@@ -170,7 +170,7 @@ extern "C" fn mark_use(
     marks
 }
 
-/// As [`judge`] for running a program, by those tools alone that let it keep its privilege.
+/// As [`judge`] for running a program, by those tools alone with which set-id programs keep their privilege.
 #[inline(never)]
 pub(super) fn judge_set_id(tag: &Tag, generation: u32, labels: Labels) -> u32 {
     let slot = tag.slot.0;
@@ -193,13 +193,13 @@ pub(super) fn judge_set_id(tag: &Tag, generation: u32, labels: Labels) -> u32 {
     }
 }
 
-/// Whether the expiry of one of the tools is still to come.
+/// Whether one of the tools has not expired.
 #[inline(always)]
 fn any_live(held: &ToolSet, slot: u32, now: BootNanos) -> bool {
     is_any_live(held, slot, now.0) != 0
 }
 
-/// As [`any_live`].
+/// See [`any_live`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn is_any_live(held: *const ToolSet, slot: u32, now: u64) -> u32 {
@@ -208,8 +208,7 @@ extern "C" fn is_any_live(held: *const ToolSet, slot: u32, now: u64) -> u32 {
     let Some(expiries) = EXPIRIES.get(slot) else { return 0 };
     let mut search = Search { held: *held, expiries, now, found: 0 };
     loops::repeat(TOOLS as u32, is_live, &mut search);
-    // SAFETY: a reference is valid; read anew, since the callback wrote.
-    unsafe { u32::from(ptr::read_volatile(&raw const search.found) != 0) }
+    u32::from(volatile::read(&search.found) != 0)
 }
 
 /// What [`is_live`] looks for.
@@ -220,11 +219,10 @@ struct Search {
     found: u64,
 }
 
-/// Looks at one tool; non-zero when it is held and its expiry is still to come. (A loop of our own over
-/// the bits made the verifier walk 64 steps for each right and word: 88,000 instructions, on 6.12.)
-extern "C" fn is_live(bit: u64, context: *mut Search) -> i64 {
-    // SAFETY: the context is `any_live`'s.
-    let search = unsafe { &mut *context };
+/// Looks at one tool; non-zero if it is held and has not expired. (With an ordinary loop over the bits, the verifier
+/// goes through 64 steps for each right and word: 88,000 instructions, on 6.12.)
+extern "C" fn is_live(bit: u64, context: Context<Search>) -> i64 {
+    let search = context.get();
     if bit >= TOOLS as u64 {
         return 1;
     }
@@ -236,7 +234,7 @@ extern "C" fn is_live(bit: u64, context: *mut Search) -> i64 {
     0
 }
 
-/// A label by its number.
+/// Looks up a label by its number.
 #[inline(always)]
 fn label_of(table: u32, label: LabelId) -> Option<&'static Label> {
     LABEL_TABLES.get_value(table, &label.0)

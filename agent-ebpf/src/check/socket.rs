@@ -1,4 +1,4 @@
-//! Whether sockets that are open already may still be used, wherever they come from.
+//! Whether open sockets may still be used, wherever they come from.
 
 use core::{ffi::c_void, ptr};
 
@@ -30,7 +30,10 @@ use crate::{
     verdict::EACCES,
 };
 
-/// Decides about a descriptor of a socket.
+/// The only netlink protocol that a libc needs: it looks up names and lists interfaces.
+const NETLINK_ROUTE: u32 = 0;
+
+/// Decides the use of a socket by a descriptor of it.
 #[inline(never)]
 pub(crate) fn use_of_descriptor(file: *const c_void, mask: u32) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -40,15 +43,15 @@ pub(crate) fn use_of_descriptor(file: *const c_void, mask: u32) -> i32 {
     }
     // Before 6.5 a splice sends without `socket_sendmsg`.
     if mask & MAY_WRITE != 0 {
-        let foreign = refuse_foreign_control(tag, sock);
-        if foreign != 0 {
-            return foreign;
+        let verdict = refuse_foreign_control(tag, sock);
+        if verdict != 0 {
+            return verdict;
         }
     }
     use_of_socket(tag, sock)
 }
 
-/// Decides whether the running task may use a socket. Not inlined, as opening a file.
+/// Decides the use of a socket by the running task. Not inlined, so that an untagged task does not pay for its registers.
 #[inline(never)]
 pub(crate) fn use_by_current(sock: *const c_void) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
@@ -66,8 +69,8 @@ pub(crate) fn pending_of_current(sock: *const c_void) -> i32 {
     pending(tag, sk)
 }
 
-/// Decides what is done with a socket and takes no tool: it takes a session that may do something at all, or a socket
-/// that the session was given, if its inode is known.
+/// Decides an act on a socket that needs no tool: the session must have standing, or have been given the socket at its
+/// start, if its inode is known.
 #[inline(never)]
 pub(crate) fn act_without_tool(
     tag: &Tag,
@@ -81,15 +84,21 @@ pub(crate) fn act_without_tool(
     refuse_without_standing(tag, &act_on_socket(sk, operation), EACCES)
 }
 
-/// What is done with a socket, for what names no endpoint.
+/// An act on a socket, for a report that names no endpoint.
 #[inline(always)]
 pub(crate) fn act_on_socket(sk: *const c_void, operation: Operation) -> Act {
     let (kind, protocol) = (member!(u16, sk, sock_kind), member!(u16, sk, sock_protocol));
-    let arguments = [member!(u16, sk, sock_family), kind, protocol].map(u32::from);
-    Act { operation, object: OBJECT_SOCKET, arguments }
+    act_on_kind(member!(u16, sk, sock_family), kind, protocol, operation)
 }
 
-/// Decides whether a socket may be used. (A path's decision needs the frames that [`find_refusal`] takes.)
+/// An act on a socket of a family, kind and protocol.
+#[inline(always)]
+fn act_on_kind(family: u16, kind: u16, protocol: u16, operation: Operation) -> Act {
+    Act { operation, object: OBJECT_SOCKET, arguments: [family, kind, protocol].map(u32::from) }
+}
+
+/// Decides the use of a socket. (A decision by path needs the stack that [`find_refusal`] takes: so one comes after the
+/// other.)
 #[inline(always)]
 pub(crate) fn use_of_socket(tag: &Tag, sock: *const c_void) -> i32 {
     verdict_on_use(tag, sock, find_refusal(tag, sock))
@@ -97,81 +106,90 @@ pub(crate) fn use_of_socket(tag: &Tag, sock: *const c_void) -> i32 {
 
 /// The verdict on what [`find_refusal`] found.
 #[inline(always)]
-pub(crate) fn verdict_on_use(tag: &Tag, sock: *const c_void, found: u64) -> i32 {
+pub(crate) fn verdict_on_use(tag: &Tag, sock: *const c_void, found: Finding) -> i32 {
     match found {
-        BY_PATH => unix_peer(tag, sock),
-        0 => 0,
-        end => report(tag, sock, end),
+        Finding::PEER_PATH => unix_peer(tag, sock),
+        Finding::ALLOWED => 0,
+        refused => report(tag, sock, refused),
     }
 }
 
-/// What [`find_refusal`] returns instead of zero: the path of the unix socket at the other end decides.
-const BY_PATH: u64 = 1;
-/// The local end is refused.
-const LOCAL: u64 = 2;
-/// The remote end is refused.
-const REMOTE: u64 = 3;
-/// The socket is of a kind that no session may have.
-const KIND: u64 = 4;
-/// The session may do nothing at all.
-const STANDING: u64 = 5;
-/// The end is refused that datagrams go to which wait for the rest of them.
-const PENDING: u64 = 6;
-/// The local end is refused of a datagram socket that has sent nothing yet.
-pub(crate) const UNSENT: u64 = 7;
+/// Whether a socket may be used, or what of it is refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Finding(u64);
+
+impl Finding {
+    /// The use is allowed.
+    const ALLOWED: Self = Self(0);
+    /// The path of the unix socket at the other end decides.
+    const PEER_PATH: Self = Self(1);
+    /// The local end is refused.
+    const LOCAL_END: Self = Self(2);
+    /// The remote end is refused.
+    const REMOTE_END: Self = Self(3);
+    /// No session may have a socket of this kind.
+    const KIND: Self = Self(4);
+    /// The session may do nothing at all.
+    const NO_STANDING: Self = Self(5);
+    /// A part of a datagram waits in the socket, and the end that it goes to is refused.
+    const PENDING_END: Self = Self(6);
+    /// The local end of a datagram socket is refused that has sent nothing yet.
+    pub(crate) const UNSENT: Self = Self(7);
+}
 
 /// Decides by what a socket was made and connected for, if the session made it, else by where it leads.
 #[inline(never)]
-pub(crate) fn find_refusal(tag: &Tag, sock: *const c_void) -> u64 {
+pub(crate) fn find_refusal(tag: &Tag, sock: *const c_void) -> Finding {
     let sk: *const c_void = member!(sock, socket_sk);
     let inode = socket_inode(sock);
     if sk.is_null() || inode.is_null() {
-        return 0;
+        return Finding::ALLOWED;
     }
     let owner = match socket_owner::of(sk) {
         Some(owner) if owner.tag.session == tag.session => owner,
-        _ => return foreign_socket(tag, sk, inode),
+        _ => return find_refusal_of_foreign(tag, sk, inode),
     };
-    // Read before it is decided: what changes meanwhile makes it another.
+    // Read before the decision: whatever changes meanwhile changes the stamp.
     let stamp = standing::stamp(tag);
     if stamp != 0 && owner.stamp_now() == stamp {
-        return 0;
+        return Finding::ALLOWED;
     }
     let roles = owner.roles_now();
     if roles & ROLE_LISTENS != 0 && !may_listen(tag, sk) {
-        return LOCAL;
+        return Finding::LOCAL_END;
     }
     if roles & ROLE_CONNECTS != 0 && !may_reach(tag, sk) {
-        return REMOTE;
+        return Finding::REMOTE_END;
     }
     if is_datagrams(sk) && !may_send_pending(tag, sk) {
-        return PENDING;
+        return Finding::PENDING_END;
     }
     if roles & ROLE_UNIX_PEER != 0 {
-        return BY_PATH;
+        return Finding::PEER_PATH;
     }
     if roles & ALL_ROLES == 0 {
         if !has_standing(tag) {
-            return STANDING;
+            return Finding::NO_STANDING;
         }
         if is_datagrams(sk) {
-            // It has no port yet, and hears nobody; when it has one it is another matter.
+            // Without a port it can't receive. When it gets one, it is checked again.
             if member!(u16, sk, sock_num) == 0 {
-                return 0;
+                return Finding::ALLOWED;
             }
-            // Everybody can send to it, as to one that was bound to a port of the session's choice.
+            // Everybody can send to the port, as to one that the session chose.
             if !may_listen(tag, sk) {
-                return UNSENT;
+                return Finding::UNSENT;
             }
         }
     }
-    owner.cache_usable(stamp, roles);
-    0
+    owner.store_usable(stamp, roles);
+    Finding::ALLOWED
 }
 
-/// Whether a connection is one that the session that made it lost. A socket that listens is none: it stays as it
-/// is, accepts nothing, and is usable again with the tool. Neither is what is only refused for a while. For a program
-/// that no hook runs.
+/// Whether the session that made a connection may not use it any more, so that it is reset. Not for a listening socket: it
+/// accepts nothing meanwhile, and is usable again with the tool. Nor for what is refused only for a while. For an
+/// iterator, not for hooks.
 #[inline(always)]
 pub(crate) fn is_lost(sk: *const c_void) -> bool {
     let Some(owner) = socket_owner::of(sk) else { return false };
@@ -187,50 +205,50 @@ pub(crate) fn is_lost(sk: *const c_void) -> bool {
     is_lost
 }
 
-/// Decides about a socket that the session did not make: it came from outside.
+/// Decides the use of a socket that the session did not make: it came from outside.
 #[inline(always)]
-fn foreign_socket(tag: &Tag, sk: *const c_void, inode: *const c_void) -> u64 {
+fn find_refusal_of_foreign(tag: &Tag, sk: *const c_void, inode: *const c_void) -> Finding {
     if given::was_given(tag, inode) {
-        return 0;
+        return Finding::ALLOWED;
     }
     let family: u16 = member!(sk, sock_family);
     if !may_have_kind(family, member!(sk, sock_kind), u32::from(member!(u16, sk, sock_protocol))) {
-        return KIND;
+        return Finding::KIND;
     }
     if !has_standing(tag) {
-        return STANDING;
+        return Finding::NO_STANDING;
     }
     if family == AF_UNIX {
-        // With an address of its own it is the end of who was connected to.
+        // A socket with an address of its own is the end that was connected to.
         let named: u64 = peek(sk as u64 + offset!(unix_addr));
-        return if named == 0 { BY_PATH } else { 0 };
+        return if named == 0 { Finding::PEER_PATH } else { Finding::ALLOWED };
     }
     if !is_internet(sk) {
-        return 0;
+        return Finding::ALLOWED;
     }
     if is_datagrams(sk) && !may_send_pending(tag, sk) {
-        return PENDING;
+        return Finding::PENDING_END;
     }
     let is_connected = member!(u16, sk, sock_dport) != 0;
     let is_bound = member!(u16, sk, sock_num) != 0;
-    // Which end of a connection it is can't be told: one of them has to be allowed.
+    // It may be either end of a connection: one end has to be allowed.
     if (is_bound && may_listen(tag, sk)) || (is_connected && may_reach(tag, sk)) {
-        return 0;
+        return Finding::ALLOWED;
     }
     match (is_connected, is_bound) {
-        (true, _) => REMOTE,
-        (false, true) => LOCAL,
-        (false, false) => 0,
+        (true, _) => Finding::REMOTE_END,
+        (false, true) => Finding::LOCAL_END,
+        (false, false) => Finding::ALLOWED,
     }
 }
 
-/// Whether the session may use the local end. Who may listen on all addresses may on each.
+/// Whether the session may use the local end. Whoever may listen on all addresses may listen on each.
 #[inline(never)]
 fn may_listen(tag: &Tag, sk: *const c_void) -> bool {
     listens(tag, sk, is_usable)
 }
 
-/// As [`may_listen`], by who decides.
+/// As [`may_listen`], by `is_usable`.
 #[inline(always)]
 fn listens(tag: &Tag, sk: *const c_void, is_usable: impl Fn(&Tag, &Endpoint) -> bool) -> bool {
     let any =
@@ -255,8 +273,8 @@ fn may_send_pending(tag: &Tag, sk: *const c_void) -> bool {
     pending_end(sk).is_none_or(|end| is_usable(tag, &end))
 }
 
-/// Decides about what waits in a datagram socket before the rest of it is added: to where the first part was sent it
-/// goes, whatever address the rest has.
+/// Decides what waits in a datagram socket before the rest of it is added: it goes to where the first part was sent,
+/// whatever address comes with the rest.
 #[inline(always)]
 fn pending(tag: &Tag, sk: *const c_void) -> i32 {
     match pending_end(sk) {
@@ -276,36 +294,36 @@ pub(crate) fn send_pending(tag: &Tag, sock: *const c_void) -> i32 {
     if verdict != 0 { verdict } else { pending(tag, sk) }
 }
 
-/// Reports a refusal, of what [`find_refusal`] found, and gives the verdict.
+/// Reports a refusal that [`find_refusal`] found, and returns the verdict.
 #[inline(never)]
-fn report(tag: &Tag, sock: *const c_void, end: u64) -> i32 {
+fn report(tag: &Tag, sock: *const c_void, refused: Finding) -> i32 {
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null() {
         return EACCES;
     }
-    // That it was connected was reported.
+    // The connection was reported when it was made.
     if is_audited(tag) {
         return 0;
     }
-    if end == KIND {
+    if refused == Finding::KIND {
         return refuse(tag, &act_on_socket(sk, Operation::NetUse), Reason::NoTool, EACCES);
     }
-    if end == STANDING {
+    if refused == Finding::NO_STANDING {
         return refuse_without_standing(tag, &act_on_socket(sk, Operation::NetUse), EACCES);
     }
-    let reached = match end {
-        LOCAL | UNSENT => local_end(sk),
-        PENDING => match pending_end(sk) {
+    let end = match refused {
+        Finding::LOCAL_END | Finding::UNSENT => local_end(sk),
+        Finding::PENDING_END => match pending_end(sk) {
             Some(end) => end,
-            // It was sent meanwhile: to be tried again.
+            // It was sent meanwhile. The caller can try again.
             None => return EACCES,
         },
         _ => remote_end(sk),
     };
-    endpoint(tag, &reached)
+    endpoint(tag, &end)
 }
 
-/// Decides about the path of the unix socket at the other end, if it has one.
+/// Decides by the path of the unix socket at the other end, if it has one.
 #[inline(always)]
 fn unix_peer(tag: &Tag, sock: *const c_void) -> i32 {
     let sk: *const c_void = member!(sock, socket_sk);
@@ -321,16 +339,8 @@ fn unix_peer(tag: &Tag, sock: *const c_void) -> i32 {
     request.flags = Flags::ON_DESCRIPTOR.with(Flags::MAY_BE_UNHASHED);
     name(tag, &request, ptr::null())
 }
-/// Decides about a connection to the control socket that the session did not make.
-#[inline(never)]
-pub(crate) fn foreign_control_of_current(sock: *const c_void) -> i32 {
-    let Some(tag) = &subject::look_up() else { return 0 };
-    refuse_foreign_control(tag, sock)
-}
 
-/// The only netlink protocol that a libc needs: name look-up and interface listing.
-const NETLINK_ROUTE: u32 = 0;
-/// Whether a session may have such a socket at all; where it leads is decided when it is used.
+/// Whether a session may have a socket of this kind at all. Where it leads is decided when it is used.
 #[inline(always)]
 pub(crate) fn may_have_kind(family: u16, kind: u16, protocol: u32) -> bool {
     match family {
@@ -345,10 +355,17 @@ pub(crate) fn may_have_kind(family: u16, kind: u16, protocol: u32) -> bool {
     }
 }
 
-/// Refuses to send over a connection to the control socket that the session did not make, in a session that is only
-/// audited too: what is sent there is an act of control. Inlined: see [`crate::shared!`].
+/// As [`refuse_foreign_control`], for the running task.
+#[inline(never)]
+pub(crate) fn refuse_foreign_control_of_current(sock: *const c_void) -> i32 {
+    let Some(tag) = &subject::look_up() else { return 0 };
+    refuse_foreign_control(tag, sock)
+}
+
+/// Refuses to send over a connection to the control socket that the session did not make, in audit mode too: what is sent
+/// there is an act of control. Inlined: see [`crate::shared!`].
 #[inline(always)]
-pub(crate) fn refuse_foreign_control(tag: &Tag, sock: *const c_void) -> i32 {
+fn refuse_foreign_control(tag: &Tag, sock: *const c_void) -> i32 {
     let sk: *const c_void = member!(sock, socket_sk);
     if sk.is_null()
         || member!(u16, sk, sock_family) != AF_UNIX
@@ -357,8 +374,7 @@ pub(crate) fn refuse_foreign_control(tag: &Tag, sock: *const c_void) -> i32 {
         return 0;
     }
     let (kind, protocol) = (member!(u16, sk, sock_kind), member!(u16, sk, sock_protocol));
-    let arguments = [AF_UNIX, kind, protocol].map(u32::from);
-    let act = Act { operation: Operation::NetUse, object: OBJECT_SOCKET, arguments };
+    let act = act_on_kind(AF_UNIX, kind, protocol, Operation::NetUse);
     refuse(tag, &act, Reason::Guard, EACCES);
     EACCES
 }

@@ -19,9 +19,10 @@ use aya_ebpf::{
 use crate::{
     check, given,
     kernel::{self, FileSystem, Place, peek},
-    loops, member, mounts, offset,
+    loops::{self, Context},
+    member, mounts, offset,
     request::{FileRequest, Flags},
-    subject,
+    subject, volatile,
 };
 
 /// `ATTR_TIMES_SET` and `ATTR_TOUCH` (include/linux/fs.h): times that were asked for, not those that come with
@@ -189,14 +190,12 @@ struct Ways<'a> {
 fn is_allowed_elsewhere(tag: &Tag, dentry: u64, right: Right) -> bool {
     let mut ways = Ways { tag, dentry, right, allowed: 0 };
     loops::repeat(WAYS - 1, is_allowed_by, &mut ways);
-    // SAFETY: a reference is valid; read anew, since the callback wrote.
-    unsafe { ptr::read_volatile(&raw const ways.allowed) != 0 }
+    volatile::read(&ways.allowed) != 0
 }
 
 /// Tries one mount; non-zero when it allows the use, or there are no more.
-extern "C" fn is_allowed_by(index: u64, ways: *mut Ways<'_>) -> i64 {
-    // SAFETY: the context is `is_allowed_elsewhere`'s.
-    let ways = unsafe { &mut *ways };
+extern "C" fn is_allowed_by(index: u64, context: Context<Ways<'_>>) -> i64 {
+    let ways = context.get();
     let readonly = u64::from(ways.right as u8 == Right::Read as u8);
     let mount = mounts::find(ways.dentry, index + 1, readonly);
     if mount == 0 {

@@ -12,7 +12,7 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check::{self, UNSENT},
+    check::{self, Finding},
     given,
     kernel::{self, AF_UNIX, Place, socket_inode},
     member, offset,
@@ -39,7 +39,10 @@ fn received(sock: *const c_void, flags: u32) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
     let found = check::find_refusal(tag, sock);
     // Programs look for what came before they send anything. As long as nothing did, they are told what is so.
-    if found == UNSENT && flags & MSG_DONTWAIT != 0 && !standing::is_audited(tag) && is_quiet(sock)
+    if found == Finding::UNSENT
+        && flags & MSG_DONTWAIT != 0
+        && !standing::is_audited(tag)
+        && is_quiet(sock)
     {
         return EAGAIN;
     }

@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check::{self, IP, IPV6, ROUTES},
+    check::{self, IP, IPV6, ROUTING_HEADERS},
     subject,
 };
 
@@ -25,7 +25,7 @@ pub(crate) fn socket_setsockopt(context: LsmContext) -> i32 {
     let (level, option) = (context.arg::<u32>(1), context.arg::<u32>(2));
     let is_refused = match level {
         IP => REFUSED.contains(&option),
-        IPV6 => option == FLOW_LABEL || ROUTES.contains(&option),
+        IPV6 => option == FLOW_LABEL || ROUTING_HEADERS.contains(&option),
         UDP if option == UDP_CORK => return check::send_pending(tag, context.arg(0)),
         _ => false,
     };

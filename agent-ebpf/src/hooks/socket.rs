@@ -97,7 +97,7 @@ pub(crate) fn socket_sendmsg(context: LsmContext) -> i32 {
 /// Each part has frames of its own: 6.1 has 512 bytes for those of all calls together.
 #[inline(always)]
 fn send(sock: *const c_void, message: *const c_void) -> i32 {
-    let mut verdict = check::foreign_control_of_current(sock);
+    let mut verdict = check::refuse_foreign_control_of_current(sock);
     if verdict == 0 && member!(u64, message, msghdr_control) != 0 {
         verdict = beside(message);
     }

@@ -35,7 +35,7 @@ pub(crate) fn unix_stream_connect(context: LsmContext) -> i32 {
     if socket_owner::of(other).is_none_or(|owner| owner.tag.session != tag.session) {
         socket_owner::add_role(sk, tag, ROLE_UNIX_PEER);
     }
-    control_socket::note_connector(tag, other, context.arg(2))
+    control_socket::record_connector(tag, other, context.arg(2))
 }
 
 /// `int unix_may_send(struct socket *sock, struct socket *other)`: datagrams, connected and addressed.

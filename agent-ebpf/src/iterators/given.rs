@@ -1,5 +1,5 @@
-//! What a session is given at its start: written down by a program that the daemon runs over the descriptors of the
-//! process that it tags.
+//! A program over the descriptors of a process, which the daemon runs before it tags that process: it records the files
+//! that the session is given at its start. Over the daemon's own descriptors, it finds the control socket.
 
 use core::ffi::c_void;
 
@@ -10,33 +10,22 @@ use agent_common::{
     limits::PASSED,
 };
 
+use super::context::Context;
 use crate::{
     control_socket,
     kernel::{self, FMODE_READ, FMODE_WRITE},
+    map_access::look_up,
     maps::{GIVEN_FILES, GIVING},
     member,
 };
 
-/// The context of an iterator over open files: a `struct bpf_iter__task_file` (kernel/bpf/task_iter.c).
-#[repr(C)]
-pub(crate) struct OpenFile {
-    meta: *const c_void,
-    task: *const c_void,
-    descriptor: u64,
-    file: *const c_void,
-}
-
-/// Writes down the files of the descriptors that [`GIVING`] names.
+/// Records the files of the descriptors that [`GIVING`] names. The context is a `struct bpf_iter__task_file`
+/// (kernel/bpf/task_iter.c).
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/given")]
-pub(crate) fn given(context: *const OpenFile) -> i32 {
-    // SAFETY: the context is that of the iterator; field by field, since the verifier knows each.
-    let (descriptor, file) = unsafe {
-        (
-            (&raw const (*context).descriptor).cast::<u32>().read_volatile(),
-            (&raw const (*context).file).read_volatile(),
-        )
-    };
+pub(crate) fn given(context: *const Context) -> i32 {
+    let descriptor: u32 = Context::member(context, 2);
+    let file: *const c_void = Context::member(context, 3);
     let Some(giving) = GIVING.get(0) else { return 0 };
     if file.is_null() {
         return 0;
@@ -51,14 +40,14 @@ pub(crate) fn given(context: *const OpenFile) -> i32 {
     let mut index = 0;
     while index < PASSED {
         if index < count && giving.descriptors[index] == descriptor {
-            write_down(giving.session, file);
+            record(giving.session, file);
         }
         index += 1;
     }
     0
 }
 
-/// Remembers which socket the daemon's is, by its descriptor.
+/// Remembers the control socket, by the daemon's descriptor of it.
 #[inline(always)]
 fn remember_control_socket(file: *const c_void) {
     let sock = kernel::socket_of(file);
@@ -71,9 +60,9 @@ fn remember_control_socket(file: *const c_void) {
     }
 }
 
-/// Writes one file down, beside what other descriptors of it allow.
+/// Records one file, with the rights of this descriptor and of those before it.
 #[inline(never)]
-fn write_down(session: SessionId, file: *const c_void) {
+fn record(session: SessionId, file: *const c_void) {
     let mode: u32 = member!(file, file_mode);
     let inode: *const c_void = member!(file, file_inode);
     let identity = kernel::identity(inode);
@@ -90,13 +79,13 @@ fn write_down(session: SessionId, file: *const c_void) {
         generation: identity.generation,
         rights: u32::from(rights.0),
     };
-    // SAFETY: an entry lives as long as its session's, which is only starting.
-    if let Some(known) = unsafe { GIVEN_FILES.get(key) }
+    // Entries live as long as their session, which only starts now.
+    if let Some(known) = look_up(&GIVEN_FILES, key)
         && known.number == value.number
         && known.generation == value.generation
     {
         value.rights |= known.rights;
     }
-    // When the map is full, the daemon finds fewer entries than it asked for.
+    // If the map is full, the daemon finds fewer entries than it asked for.
     let _ = GIVEN_FILES.insert(key, value, 0);
 }

@@ -5,7 +5,7 @@ use core::{ffi::c_void, mem::MaybeUninit};
 use agent_common::offsets::{CAST, CONSTANT, MEMBER};
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns, bpf_probe_read_kernel},
+    helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel},
     programs::LsmContext,
 };
 
@@ -174,13 +174,6 @@ pub(crate) fn copy(to: *mut c_void, len: u32, from: u64) -> bool {
 pub(crate) fn hide_from_optimizer(number: u32) -> u32 {
     // SAFETY: a reference is valid.
     unsafe { core::ptr::read_volatile(&raw const number) }
-}
-
-/// Zero, which the verifier does not know: a process's number is below 2^22 (`PID_MAX_LIMIT`, include/linux/threads.h).
-#[inline(always)]
-pub(crate) fn unknown_zero() -> u64 {
-    // SAFETY: the helper has no precondition.
-    unsafe { bpf_get_current_pid_tgid() >> 63 }
 }
 
 /// Nanoseconds since boot.

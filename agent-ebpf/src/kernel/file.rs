@@ -105,7 +105,7 @@ impl OpenFile {
 
     /// Address of the dentry's parent, and hash and length of its name; zeroes where it lost its name.
     #[inline(always)]
-    pub(crate) fn name(self) -> (u64, u64) {
+    pub(crate) fn parent_and_name(self) -> (u64, u64) {
         let dentry = self.dentry();
         if member!(u64, dentry, dentry_hash_pprev) == 0 {
             return (0, 0);

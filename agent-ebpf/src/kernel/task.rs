@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_get_current_task_btf};
 
 use super::access::{cast, peek};
 
@@ -15,6 +15,19 @@ pub(crate) struct Task(pub(crate) *const c_void);
 pub(crate) fn current() -> Task {
     // SAFETY: the helper has no precondition.
     Task(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+}
+
+/// The running task's process id in the upper half, its thread id in the lower.
+#[inline(always)]
+pub(crate) fn current_ids() -> u64 {
+    // SAFETY: the helper has no precondition.
+    unsafe { bpf_get_current_pid_tgid() }
+}
+
+/// Zero, which the verifier does not know: process ids are below 2^22 (`PID_MAX_LIMIT`, include/linux/threads.h).
+#[inline(always)]
+pub(crate) fn unknown_zero() -> u64 {
+    current_ids() >> 63
 }
 
 /// Address of the running task's parent.
