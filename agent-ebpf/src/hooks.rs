@@ -1,8 +1,8 @@
-//! The hooks, one file a group. Each program bears its hook's name, finds the subject and returns at
-//! once if there is none, names the object and asks `check`.
+//! The hooks, one file for each group. A program bears its hook's name. It returns at once if the running task has
+//! no tag; else it makes a request of its arguments, and asks [`crate::check`].
 //!
-//! The trampoline stops at the first program that refuses, so a verdict that came before never reaches
-//! ours (`invoke_bpf_mod_ret`, arch/x86/net/bpf_jit_comp.c): no hook looks at it.
+//! No program looks at the verdict of programs before it: the kernel stops at the first one that refuses
+//! (`invoke_bpf_mod_ret`, arch/x86/net/bpf_jit_comp.c).
 
 mod attribute;
 mod control;

@@ -1,10 +1,9 @@
 //! The only reader of kernel structures.
 //!
-//! Three ways to read: [`load`] follows a pointer that the verifier has typed, with a plain load, and the
-//! result keeps its type; [`peek`] copies from an address that is only a number, and fails where nothing
-//! is mapped; [`read`] types such an address first where the kernel can, and copies where it can't. Each
-//! reads zeroes where nothing is mapped. Offsets come from the running kernel's BTF; the loader writes them into the
-//! instructions.
+//! There are three ways to read. [`member`] and [`load`] follow a pointer that the verifier has typed, by a plain
+//! load, and the result keeps its type. [`peek`] copies from an address that is only a number. `read!` first gives
+//! such an address a type if the kernel can do that, and copies otherwise. All read zeroes where nothing is mapped.
+//! Offsets come from the running kernel's BTF: the loader writes them into the instructions.
 
 #[macro_use]
 mod access;

@@ -1,8 +1,8 @@
 //! Remit's kernel programs.
 //!
-//! `hook → subject → object → decide → verdict and event`. A hook finds the subject ([`subject`]),
-//! names the object, and asks [`check`], which alone calls the decision. A hook calls no other hook and
-//! touches no map. [`kernel`] alone reads kernel structures, [`maps`] alone defines maps.
+//! `hook → subject → request → check → verdict and event`. A hook finds the tag of the running task ([`subject`]),
+//! makes a [`request`] of its arguments, and asks [`check`], which alone calls the decision. A hook uses no other
+//! hook and no map. [`kernel`] alone reads kernel structures, and [`maps`] alone defines maps.
 #![no_std]
 #![deny(
     clippy::allow_attributes,
@@ -59,7 +59,7 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// The helpers that programs may call depend on it.
+/// The kernel offers some helpers only to programs with a licence of this kind.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

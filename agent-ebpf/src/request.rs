@@ -1,4 +1,4 @@
-//! What hooks ask for: an operation on a file or a network endpoint, or another act. Values alone: nothing is decided here.
+//! Requests: what hooks ask the checks for. Values only; nothing is decided here.
 
 use core::ffi::c_void;
 
@@ -64,7 +64,7 @@ impl Flags {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct FileRequest {
-    /// Where the file is.
+    /// The file's place.
     pub(crate) place: Place,
     /// The rights that it needs.
     pub(crate) rights: Rights,
@@ -75,13 +75,13 @@ pub(crate) struct FileRequest {
 }
 
 impl FileRequest {
-    /// An operation on one existing file.
+    /// An operation on an existing file.
     #[inline(always)]
     pub(crate) fn new(operation: Operation, place: Place, rights: Rights) -> Self {
         Self { place, rights, operation, flags: Flags::NONE }
     }
 
-    /// What the use of an open file asks for. One without a name counts as in the folder that it was made in,
+    /// The use of an open file by a descriptor. A file without a name counts as in the folder that it was made in,
     /// as when it was opened.
     #[inline(always)]
     pub(crate) fn of_descriptor(file: *const c_void, rights: Rights, operation: Operation) -> Self {
@@ -96,13 +96,13 @@ impl FileRequest {
     }
 }
 
-/// An IPv6 address, or an IPv4 one mapped into it: the bytes in network order, as two words.
+/// An IPv6 address, or an IPv4 one mapped into it, as two words: its bytes in network order.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Address(pub(crate) [u64; 2]);
 
 impl Address {
-    /// From an IPv4 address as the kernel keeps it, in network order.
+    /// From an IPv4 address in network order.
     #[inline(always)]
     pub(crate) const fn v4(address: u32) -> Self {
         // Bytes 10 and 11 are 0xff; the target is little-endian.
@@ -112,20 +112,20 @@ impl Address {
     /// The bytes in network order.
     #[inline(always)]
     pub(crate) fn octets(self) -> [u8; 16] {
-        // SAFETY: sixteen bytes are sixteen bytes.
+        // SAFETY: both types have sixteen bytes, and any bytes are a value.
         unsafe { core::mem::transmute(self.0) }
     }
 }
 
-/// A network endpoint.
+/// An operation on a network endpoint.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Endpoint {
-    /// Where.
+    /// Its address.
     pub(crate) address: Address,
-    /// Native byte order.
+    /// Its port, in native byte order.
     pub(crate) port: u16,
-    /// IP protocol number.
+    /// An IP protocol number.
     pub(crate) protocol: u8,
     /// What is done.
     pub(crate) operation: Operation,
@@ -135,13 +135,13 @@ pub(crate) struct Endpoint {
     pub(crate) rights: Rights,
 }
 
-/// An act that no session may do, or that needs no more than the session's standing.
+/// An act that no session may do, or that takes no more than standing.
 #[derive(Clone, Copy)]
 pub(crate) struct Act {
     /// What is done.
     pub(crate) operation: Operation,
-    /// An `OBJECT_` constant.
+    /// What it is done to: an `OBJECT_` constant.
     pub(crate) object: u8,
-    /// What the object's kind explains.
+    /// Numbers that describe the object, by its kind.
     pub(crate) arguments: [u32; 3],
 }

@@ -1,4 +1,4 @@
-//! The ends of internet sockets, as the use of a socket is judged by them, and what an address reaches.
+//! The two ends of internet sockets, as requests, and which address a destination reaches.
 
 use core::ffi::c_void;
 
@@ -15,15 +15,16 @@ use crate::{
     socket_owner,
 };
 
-/// The own host, by IPv4 and by IPv6.
+/// The loopback addresses, which the unspecified address reaches.
 const OWN_V4: Address = Address::v4(0x7f00_0001u32.to_be());
 const OWN_V6: Address = Address([0, 1u64.to_be()]);
 
-/// The address that a destination reaches, as the kernel takes the unspecified one: for its own host, which is by
-/// IPv4 the address that the socket is bound to, if it is (`ip_route_output_key_hash_rcu`, net/ipv4/route.c), and by
-/// IPv6 the loopback one of the family that it is bound in (`tcp_v6_connect`, net/ipv6/tcp_ipv6.c;
-/// `ip6_datagram_connect`, net/ipv6/datagram.c; `udpv6_sendmsg`, net/ipv6/udp.c). `None` where that can't be told:
-/// a device, or something beside a message, lays down the source.
+/// The address that a destination reaches. The kernel takes the unspecified address for its own host. By IPv4, that
+/// is the address that the socket is bound to, if it is (`ip_route_output_key_hash_rcu`, net/ipv4/route.c). By IPv6,
+/// it is the loopback address of the family that the socket is bound in (`tcp_v6_connect`, net/ipv6/tcp_ipv6.c;
+/// `ip6_datagram_connect`, net/ipv6/datagram.c; `udpv6_sendmsg`, net/ipv6/udp.c).
+///
+/// `None` if it can't be told, since a device, or control data of the message, sets the source.
 #[inline(always)]
 pub(crate) fn reached(sk: *const c_void, address: Address, has_control: bool) -> Option<Address> {
     if address == Address([0; 2]) {
@@ -41,7 +42,7 @@ pub(crate) fn reached(sk: *const c_void, address: Address, has_control: bool) ->
     Some(if source == 0 { OWN_V4 } else { Address::v4(source) })
 }
 
-/// Whether an address is an IPv4 one.
+/// Whether an address is a mapped IPv4 one.
 #[inline(always)]
 fn is_v4(address: Address) -> bool {
     let Address([high, low]) = address;
@@ -58,7 +59,8 @@ pub(crate) fn local_address(sk: *const c_void) -> Address {
     }
 }
 
-/// A socket's local end; of one that was reset, what it was: data that came before may still wait there.
+/// A socket's local end. For a socket that was reset, the end that it had: data that came before may still wait
+/// there.
 #[inline(always)]
 pub(crate) fn local_end(sk: *const c_void) -> Endpoint {
     let mut port: u16 = member!(sk, sock_num);
@@ -70,7 +72,7 @@ pub(crate) fn local_end(sk: *const c_void) -> Endpoint {
     end(sk, local_address(sk), port, true)
 }
 
-/// Where a socket is connected to; where it sent to last if it is not.
+/// The end that a socket is connected to; else the one that it sent to last.
 #[inline(always)]
 pub(crate) fn remote_end(sk: *const c_void) -> Endpoint {
     let port = u16::from_be(member!(sk, sock_dport));
@@ -88,8 +90,8 @@ pub(crate) fn remote_end(sk: *const c_void) -> Endpoint {
     end(sk, address, port, false)
 }
 
-/// Where datagrams go of which the first part waits in the socket for the rest (`MSG_MORE`, `UDP_CORK`), if any does:
-/// it was laid down with the first part (`udp_push_pending_frames`, net/ipv4/udp.c and net/ipv6/udp.c).
+/// The end that the first part of a datagram goes to, if one waits in the socket for the rest (`MSG_MORE`,
+/// `UDP_CORK`). The end was set with the first part (`udp_push_pending_frames`, net/ipv4/udp.c and net/ipv6/udp.c).
 #[inline(always)]
 pub(crate) fn pending_end(sk: *const c_void) -> Option<Endpoint> {
     let at = sk as u64;
@@ -107,7 +109,7 @@ pub(crate) fn pending_end(sk: *const c_void) -> Option<Endpoint> {
     Some(end(sk, address, u16::from_be(port as u16), false))
 }
 
-/// An end of a socket, as the use of it is judged.
+/// An end of a socket, as a request to use it.
 #[inline(always)]
 fn end(sk: *const c_void, address: Address, port: u16, is_local: bool) -> Endpoint {
     let datagrams = member!(u16, sk, sock_kind) == SOCK_DGRAM;

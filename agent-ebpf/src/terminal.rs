@@ -1,7 +1,7 @@
-//! Terminals and descriptors that signal: rules that several hooks share.
+//! Terminals and descriptors that send signals.
 //!
-//! The kernel sends the signals of a terminal, and those of a descriptor, in nobody's name, so no hook sees them:
-//! whom they can reach is decided when they are set up.
+//! The kernel sends their signals in nobody's name, so no hook sees them. What is decided instead is who can receive
+//! them, when that is set up.
 
 use core::ffi::c_void;
 
@@ -12,12 +12,12 @@ use crate::{
     subject,
 };
 
-/// Members of a process group without a leader that are looked at.
+/// How many members of a process group without a leader are looked at.
 const MEMBERS: usize = 8;
 
-/// Whether a descriptor that begins to signal (`O_ASYNC`) signals the own process alone. A terminal without an
-/// owner takes the process group in its foreground for one (`__tty_fasync`, drivers/tty/tty_io.c); whatever else
-/// has none signals nobody.
+/// Whether a descriptor that starts to signal (`O_ASYNC`) signals only the running process. A terminal without an
+/// owner makes its foreground process group the owner (`__tty_fasync`, drivers/tty/tty_io.c); other descriptors
+/// without an owner signal nobody.
 #[inline(always)]
 pub(crate) fn signals_own_process_only(file: *const c_void) -> bool {
     match kernel::signal_owner(file) {
@@ -27,9 +27,9 @@ pub(crate) fn signals_own_process_only(file: *const c_void) -> bool {
     }
 }
 
-/// Whether the running process may say which process group has its terminal: only while none has it that is of
-/// processes outside of the session. Else whoever reads there outside would be stopped (SIGTTIN). A group is its
-/// leader's; one whose leader is gone, all its members'.
+/// Whether the running process may set the foreground process group of its terminal: only while that group is the
+/// session's own, since otherwise whoever reads there outside would be stopped (SIGTTIN). A group belongs to its
+/// leader's session; one without a leader, to the session of all its members.
 #[inline(never)]
 pub(crate) fn may_change_foreground(tag: &Tag) -> bool {
     let group = kernel::foreground_group();

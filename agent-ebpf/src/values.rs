@@ -1,4 +1,4 @@
-//! The values of maps that no other crate knows, as they lie in memory, without behaviour.
+//! Values of maps that only the programs know: their layout, without behaviour.
 
 use agent_common::{
     event::EventHeader,
@@ -10,9 +10,10 @@ use aya_ebpf::btf_maps::lpm_trie::Key;
 
 use crate::request::Address;
 
-/// Areas; a power of two. No more than the tasks that are inside a program at once are in use.
+/// How many work areas there are, a power of two. There can be as many in use as there are tasks inside a program at
+/// once.
 pub(crate) const SCRATCHES: usize = 64;
-/// Bytes of an event that are addressed; a power of two above header and three paths.
+/// Bytes of an event that can be addressed: a power of two, with room for the header and three paths.
 pub(crate) const EVENT_BYTES: usize = 16_384;
 
 const _: () = assert!(size_of::<EventHeader>() + 3 * PATH_BYTES <= EVENT_BYTES);
@@ -27,14 +28,14 @@ const AFFIX_WORDS: usize = size_of::<Key<AffixKey>>() / 4;
 
 const _: () = assert!(core::mem::offset_of!(AffixKey, bytes) == 8);
 
-/// Where [`Scratch::affix`] has the bits that count.
+/// Index in [`Scratch::affix`] of the number of bits that are compared.
 pub(crate) const AFFIX_BITS: usize = 0;
-/// Where [`Scratch::affix`] has the node.
+/// Index in [`Scratch::affix`] of the node.
 pub(crate) const AFFIX_NODE: usize = 1;
-/// Where [`Scratch::affix`] has the kind.
+/// Index in [`Scratch::affix`] of the kind.
 pub(crate) const AFFIX_KIND: usize = 2;
 
-/// One component of a path: its dentry and its name, by address.
+/// One component of a path, by the addresses of its dentry and name.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Component {
@@ -42,104 +43,105 @@ pub(crate) struct Component {
     pub(crate) name: u64,
     /// Address of the dentry.
     pub(crate) dentry: u64,
-    /// Bytes of the name.
+    /// Length of the name in bytes.
     pub(crate) len: u64,
 }
 
-/// A work area.
+/// A work area ([`crate::scratch`]).
 #[repr(C)]
 pub(crate) struct Scratch {
     /// One while it is taken.
     pub(crate) busy: u32,
-    /// Its place in the map, while it is taken.
+    /// Its index in the map, while it is taken.
     pub(crate) index: u32,
     /// Walk: the dentry reached.
     pub(crate) dentry: u64,
-    /// Walk: the mount that it is in.
+    /// Walk: the mount that the dentry is in.
     pub(crate) mount: u64,
     /// Walk: that mount's root.
     pub(crate) root: u64,
-    /// Walk: the root of the mount below, while nothing was climbed since.
+    /// Walk: the root of the mount below, as long as the walk has not climbed since it left that mount.
     pub(crate) covered_root: u64,
     /// Walk: components found, the last of the path first.
     pub(crate) count: u64,
-    /// Walk: how it went, a `walk::` constant.
+    /// Walk: its result, a constant of [`crate::walk`].
     pub(crate) status: u64,
-    /// Walk: the object does not exist yet, or was just made: it may be out of its parent's list.
+    /// Walk: not zero if the object's dentry may not be in its parent's list of names, since it does not exist yet
+    /// or was only just made.
     pub(crate) may_be_unhashed: u64,
-    /// Walk: where it starts.
+    /// Walk: the mount where it starts.
     pub(crate) start_mount: u64,
-    /// Walk: where it starts.
+    /// Walk: the dentry where it starts.
     pub(crate) start_dentry: u64,
-    /// Walk: changes when it began.
+    /// Walk: the kernel's count of renames when it began.
     pub(crate) renames: u32,
-    /// Walk: changes when it began.
+    /// Walk: the kernel's count of mount changes when it began.
     pub(crate) mounts: u32,
-    /// Matching: the policy's table.
+    /// Matching: index of the policy in the tables.
     pub(crate) table: u32,
-    /// Matching: slot of the session whose own rules apply.
+    /// Matching: slot of the session whose own rules count.
     pub(crate) slot: u32,
-    /// Matching: against the shared rules and the session's own.
+    /// Matching: positions in the automaton, by the shared rules and by the session's own.
     pub(crate) positions: [Position; 2],
-    /// Matching: the same at the folder that the last component is in.
+    /// Matching: the positions at the folder of the last component.
     pub(crate) folder_positions: [Position; 2],
-    /// Walk: the dentry of that folder; zero where there is none.
+    /// Walk: the dentry of that folder; zero if there is none.
     pub(crate) folder: u64,
-    /// Walk: the mount that it was found in.
+    /// Walk: the mount of that folder.
     pub(crate) folder_mount: u64,
     /// Matching: an [`EdgeKey`], as words.
     pub(crate) key: [u64; KEY_WORDS],
-    /// Matching: a key of the affixes with its length in bits, as words.
+    /// Matching: an [`AffixKey`] behind its length in bits, as words.
     pub(crate) affix: [u32; AFFIX_WORDS],
     /// Alignment.
     pub(crate) reserved: u32,
-    /// Matching: where the piece of the name that comes next begins.
+    /// Matching: address of the rest of the name.
     pub(crate) piece: u64,
-    /// Matching: bytes of the name from there on.
+    /// Matching: length of the rest in bytes.
     pub(crate) piece_rest: u64,
-    /// Matching: the node that the pieces before led to.
+    /// Matching: the node after the pieces before.
     pub(crate) piece_node: u32,
-    /// Matching: not zero where the name is compared in small letters.
+    /// Matching: not zero while the name is compared in small letters.
     pub(crate) folds_case: u32,
-    /// Matching: not zero where a name can't be compared as its file system does.
+    /// Matching: not zero if some name can't be compared in the way that its file system does.
     pub(crate) is_incomparable: u64,
-    /// Matching: the end of a name.
+    /// Matching: the last bytes of a name.
     pub(crate) tail: [u8; 256],
-    /// Matching: bytes of it that count.
+    /// Matching: how many there are.
     pub(crate) tail_len: u64,
-    /// Event: bytes filled in.
+    /// Event: bytes that are filled in.
     pub(crate) filled: u64,
-    /// Event: where the path that is being written began.
+    /// Event: where the path begins that is being written.
     pub(crate) path_start: u64,
-    /// Components found.
+    /// Walk: the components.
     pub(crate) components: [Component; COMPONENTS],
     /// The event.
     pub(crate) event: [u8; EVENT_BYTES + 512],
 }
 
-/// A socket's owner.
+/// The session that made a socket, and what the session uses it for.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Owner {
-    /// The session that made it.
+    /// The session.
     pub(crate) tag: Tag,
-    /// For which policy and state of the session's authority it was found usable
-    /// ([`crate::check::stamp`]); zero for none.
+    /// Under which policy and epoch ([`crate::standing::stamp`]) the socket may be used in its roles; zero for none.
     pub(crate) stamp: u64,
-    /// Where it sent to last, by an address that came with the message.
+    /// The address that it sent to last, by an address that came with the message.
     pub(crate) peer: Address,
     /// The port there.
     pub(crate) port: u16,
-    /// The port that it was bound to when it was reset, which takes it from the socket.
+    /// The port that it had when it was reset, by which the socket itself lost it.
     pub(crate) local_port: u16,
-    /// What it is used for; roles are only ever added, atomically, so that no race takes one away. See [`ALL_ROLES`].
+    /// Its roles, the `ROLE_` constants of [`crate::socket_owner`], and above them a count of their changes. Roles
+    /// are only ever added, atomically, so that no race removes one.
     pub(crate) roles: u32,
 }
 
-/// The owner of the socket whose cookie that is.
+/// A socket and its owner.
 #[repr(C)]
 pub(crate) struct OwnerEntry {
-    /// The socket's cookie; [`TAKEN`] while somebody writes; zero where nobody did.
+    /// The socket's cookie; all ones while the entry is being written; zero in an entry that was never used.
     pub(crate) cookie: u64,
     /// The socket's address.
     pub(crate) sock: u64,

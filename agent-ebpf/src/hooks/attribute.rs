@@ -1,8 +1,8 @@
-//! What is known of a file beside its content: times, extended attributes, access control lists, flags.
+//! Metadata of files: times, extended attributes, access control lists, flags.
 //!
-//! The kernel tells these hooks the dentry and no mount. The mounts by which the running task can reach it are
-//! looked for: nearly always it is one. Where there are several (bind mounts), the session may change the file
-//! if it may do so by one of them, since by that one it could.
+//! The kernel tells these hooks a dentry and no mount. So the mounts are looked for by which the running task can
+//! reach the dentry: nearly always there is one. If there are several (bind mounts), the session may change the file
+//! if it may do so by one of them, since it could take that one.
 
 use core::{ffi::c_void, ptr};
 
@@ -25,12 +25,12 @@ use crate::{
     subject, volatile,
 };
 
-/// `ATTR_TIMES_SET` and `ATTR_TOUCH` (include/linux/fs.h): times that were asked for, not those that come with
-/// a write, nor those that overlayfs copies.
+/// `ATTR_TIMES_SET` and `ATTR_TOUCH` (include/linux/fs.h): times that the task sets, not those that a write changes
+/// or overlayfs copies.
 const TIMES: u32 = 1 << 16 | 1 << 17;
 
 /// `int inode_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *attr)`, without the first
-/// argument before 6.9. Mode, owner and length are decided by the hooks on paths.
+/// argument before 6.9. Mode, owner and length are decided by hooks on paths.
 #[lsm(hook = "inode_setattr")]
 pub(crate) fn inode_setattr(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -45,22 +45,21 @@ pub(crate) fn inode_setattr(context: LsmContext) -> i32 {
     change(tag, dentry)
 }
 
-/// `int inode_setxattr(struct mnt_idmap *idmap, struct dentry *dentry, const char *name, const void *value,
-/// size_t size, int flags)`: also lists of access before 6.2. No file gets capabilities, which are to whoever runs it
-/// outside of the session what set-id bits are.
+/// `int inode_setxattr(struct mnt_idmap *idmap, struct dentry *dentry, const char *name, const void *value, size_t
+/// size, int flags)`: before 6.2 also access control lists. No file gets capabilities: outside of the session, they
+/// are to whoever runs it what set-id bits are.
 #[lsm(hook = "inode_setxattr")]
 pub(crate) fn inode_setxattr(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let dentry: *const c_void = context.arg(1);
     let mut value = 0;
-    // The verifier gives nobody an argument that points to `const void`.
-    // SAFETY: the hook has that argument, and the destination is a word.
+    // The verifier lets no program read an argument of the type `const void *` directly.
     unsafe { bpf_get_func_arg(context.as_ptr(), 3, &raw mut value) };
     if !gives_capabilities(context.arg::<*const c_void>(2) as u64, value) {
         return change(tag, dentry);
     }
     let inode: *const c_void = member!(dentry, dentry_inode);
-    if inode.is_null() || is_of_the_kernel(dentry, inode) {
+    if inode.is_null() || needs_no_decision(dentry, inode) {
         return 0;
     }
     let place = Place::of_dentry(mounts::find(dentry as u64, 0, 0), dentry);
@@ -71,11 +70,11 @@ pub(crate) fn inode_setxattr(context: LsmContext) -> i32 {
 
 /// `security.capability`, as words.
 const CAPABILITY: [u64; 2] = [u64::from_le_bytes(*b"security"), u64::from_le_bytes(*b".capabil")];
-/// Its end.
+/// The end of that name.
 const CAPABILITY_END: u32 = u32::from_le_bytes(*b"ity\0");
 
-/// Whether an attribute gives a file capabilities: those that are permitted and those that are inherited follow the
-/// first word of the value (`struct vfs_cap_data`, include/uapi/linux/capability.h).
+/// Whether setting an attribute gives a file capabilities. The permitted and the inheritable ones follow the value's
+/// first word (`struct vfs_cap_data`, include/uapi/linux/capability.h).
 #[inline(always)]
 fn gives_capabilities(name: u64, value: u64) -> bool {
     if peek::<[u64; 2]>(name) != CAPABILITY || peek::<u32>(name + 16) != CAPABILITY_END {
@@ -85,8 +84,9 @@ fn gives_capabilities(name: u64, value: u64) -> bool {
     first | second != 0
 }
 
-/// `int inode_getxattr(struct dentry *dentry, const char *name)`: an attribute can be as secret as the content. Not
-/// those of the kernel's own use, which are looked at wherever files are listed, and tell what `stat` tells.
+/// `int inode_getxattr(struct dentry *dentry, const char *name)`: an attribute can be as secret as the content. But
+/// not `security.capability` and the kernel's own `system.` ones, which are read wherever files are listed, and tell
+/// what `stat` tells.
 #[lsm(hook = "inode_getxattr")]
 pub(crate) fn inode_getxattr(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -102,7 +102,7 @@ pub(crate) fn inode_getxattr(context: LsmContext) -> i32 {
     decide(tag, dentry, Right::Read)
 }
 
-/// `system.` as a word without its last byte, moved up by one.
+/// `system.` as a word, without its last byte.
 const SYSTEM: u64 = u64::from_le_bytes(*b"\0system.");
 
 /// `int inode_removexattr(struct mnt_idmap *idmap, struct dentry *dentry, const char *name)`.
@@ -141,43 +141,49 @@ fn change(tag: &Tag, dentry: *const c_void) -> i32 {
     decide(tag, dentry, Right::Write)
 }
 
-/// Whether nothing is to be decided about a dentry, which has that inode.
+/// Whether an operation on a dentry with that inode needs no decision.
 ///
-/// What has no name, and what is in a file system of the kernel's own, is changed by who has the descriptor.
-/// What overlayfs changes in its layers was decided when overlayfs was asked. A thread of io_uring's may have
-/// other credentials than it began with because of what its own session did, so they prove nothing.
+/// A file without a name, or in a file system of the kernel's own, can be changed by whoever has the descriptor.
+/// What overlayfs changes in its layers was decided as an operation on overlayfs. Credentials prove nothing for a
+/// worker thread of io_uring, whose session may have changed them.
 #[inline(always)]
-fn is_of_the_kernel(dentry: *const c_void, inode: *const c_void) -> bool {
+fn needs_no_decision(dentry: *const c_void, inode: *const c_void) -> bool {
     member!(u32, inode, inode_nlink) == 0
         || FileSystem::of(dentry as u64).is_internal()
         || kernel::has_borrowed_credentials() && !kernel::is_io_uring_worker()
 }
 
-/// Decides by a file's dentry whether the session may use a right on it.
+/// Decides by a dentry whether the session may use a right on a file.
 #[inline(always)]
 fn decide(tag: &Tag, dentry: *const c_void, right: Right) -> i32 {
-    // Read once: newer verifiers know each read of it as null or not on its own.
+    // Read once: newer verifiers check each read of it for null on its own.
     let inode: *const c_void = member!(dentry, dentry_inode);
-    if inode.is_null() || is_of_the_kernel(dentry, inode) {
+    if inode.is_null() || needs_no_decision(dentry, inode) {
         return 0;
     }
-    let readonly = u64::from(right as u8 == Right::Read as u8);
+    let readonly = u64::from(reads(right));
     if is_allowed_elsewhere(tag, dentry as u64, right) {
         return 0;
     }
-    // The first mount last: its refusal is the one that is reported.
+    // The first mount comes last: its refusal is the one that is reported.
     let place = Place::of_dentry(mounts::find(dentry as u64, 0, readonly), dentry);
     check::file(tag, inode, &request(place, right), ptr::null())
 }
 
+/// Whether a right only reads, so that read-only mounts count too.
+#[inline(always)]
+fn reads(right: Right) -> bool {
+    right as u8 == Right::Read as u8
+}
+
+/// The request for a right at a place.
 #[inline(always)]
 fn request(place: Place, right: Right) -> FileRequest {
-    let reads = right as u8 == Right::Read as u8;
-    let operation = if reads { Operation::FileOpen } else { Operation::FileSetattr };
+    let operation = if reads(right) { Operation::FileOpen } else { Operation::FileSetattr };
     FileRequest::new(operation, place, Rights::of(right))
 }
 
-/// A file, and the ways to it that are tried beside the first.
+/// A file, and the search for a mount that allows the use.
 struct Ways<'a> {
     tag: &'a Tag,
     dentry: u64,
@@ -196,7 +202,7 @@ fn is_allowed_elsewhere(tag: &Tag, dentry: u64, right: Right) -> bool {
 /// Tries one mount; non-zero when it allows the use, or there are no more.
 extern "C" fn is_allowed_by(index: u64, context: Context<Ways<'_>>) -> i64 {
     let ways = context.get();
-    let readonly = u64::from(ways.right as u8 == Right::Read as u8);
+    let readonly = u64::from(reads(ways.right));
     let mount = mounts::find(ways.dentry, index + 1, readonly);
     if mount == 0 {
         return 1;

@@ -1,9 +1,9 @@
-//! Controlling what is open: devices, and files by what their file system offers beyond the usual calls.
+//! Device control: `ioctl` on devices, files and folders, and commands of io_uring.
 //!
-//! A device is controlled by numbers that only its driver explains, so all of them need the right `ioctl` but
-//! those of terminals and descriptors that ordinary programs use: the kernel answers them for every device
-//! alike, or only terminals do. On a file or folder there is no right of that name to need: what only reads is
-//! free, since the file was opened, and what may change it needs `write`.
+//! Only a device's driver knows what a number does, so all numbers need the right `ioctl`, except those for
+//! terminals and descriptors that ordinary programs use: the kernel itself handles these for every device, or only
+//! terminals know them. Files and folders have no such right. There, a number that only reads is free, since the
+//! file was opened; one that may change it needs `write`.
 
 use core::{ffi::c_void, ptr};
 
@@ -24,40 +24,39 @@ use crate::{
     verdict::EPERM,
 };
 
-/// `TIOCSTI` and `TIOCLINUX` (include/uapi/asm-generic/ioctls.h): types into a terminal for whoever reads
-/// it next.
+/// `TIOCSTI` and `TIOCLINUX` (include/uapi/asm-generic/ioctls.h): type into a terminal, for whoever reads it next.
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
-/// `FIOSETOWN` and `SIOCSPGRP` (include/uapi/asm-generic/sockios.h): who gets a descriptor's signals.
+/// `FIOSETOWN` and `SIOCSPGRP` (include/uapi/asm-generic/sockios.h): who receives a descriptor's signals.
 const FIOSETOWN: u32 = 0x8901;
 const SIOCSPGRP: u32 = 0x8902;
-/// `TIOCSPGRP`: which process group has the terminal.
+/// `TIOCSPGRP`: the foreground process group of the terminal.
 const TIOCSPGRP: u32 = 0x5410;
-/// `FIOASYNC`: whether a descriptor signals.
+/// `FIOASYNC`: whether a descriptor sends signals.
 const FIOASYNC: u32 = 0x5452;
-/// What no right covers: refused to every session, but for what harms nobody outside of it.
+/// Numbers that no right covers: refused to every session, unless they affect nobody outside of it.
 const RESTRICTED: [u32; 6] = [TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP, TIOCSPGRP, FIOASYNC];
 
-/// What tells of a socket how much came or was not sent yet: `FIONREAD`, `TIOCOUTQ`, `SIOCATMARK`, `SIOCOUTQNSD`
-/// (include/uapi/asm-generic/ioctls.h, sockios.h; include/uapi/linux/sockios.h).
+/// Numbers that tell how many bytes a socket received or has not sent yet: `FIONREAD`, `TIOCOUTQ`, `SIOCATMARK`,
+/// `SIOCOUTQNSD` (include/uapi/asm-generic/ioctls.h, sockios.h; include/uapi/linux/sockios.h).
 const WAITING: [u32; 4] = [0x541b, 0x5411, 0x8905, 0x894b];
 
-/// What the first of a terminal's numbers have in common; they are this and up to 127 more.
+/// The first of the numbers for terminals; up to 127 more follow.
 const TERMINAL: u32 = 0x5400;
-/// Numbers from [`TERMINAL`] on that every program may use (include/uapi/asm-generic/ioctls.h): a terminal's
-/// modes (1 to 8: `TCGETS` to `TCSETAF`), its flow (9 to 11: `TCSBRK`, `TCXONC`, `TCFLSH`), the terminal that
-/// controls a session and its process groups (14 to 16: `TIOCSCTTY`, `TIOCGPGRP`, `TIOCSPGRP`; 34 and 41:
-/// `TIOCNOTTY`, `TIOCGSID`), what waits (17 and 27: `TIOCOUTQ`, `FIONREAD`), its size (19 and 20), its lines (21
-/// and 25: `TIOCMGET`, `TIOCGSOFTCAR`), packets of a pair (32: `TIOCPKT`), not to block (33: `FIONBIO`), its
-/// discipline (36: `TIOCGETD`, not 35, which sets one), 37 (`TCSBRKP`).
+/// Numbers from [`TERMINAL`] on that every program may use (include/uapi/asm-generic/ioctls.h): a terminal's modes
+/// (1 to 8: `TCGETS` to `TCSETAF`), flow (9 to 11: `TCSBRK`, `TCXONC`, `TCFLSH`), controlling terminal and process
+/// groups (14 to 16: `TIOCSCTTY`, `TIOCGPGRP`, `TIOCSPGRP`; 34 and 41: `TIOCNOTTY`, `TIOCGSID`), waiting bytes (17
+/// and 27: `TIOCOUTQ`, `FIONREAD`), size (19 and 20), lines (21 and 25: `TIOCMGET`, `TIOCGSOFTCAR`), packet mode
+/// (32: `TIOCPKT`), non-blocking mode (33: `FIONBIO`), line discipline (36: `TIOCGETD`; not 35, which sets it), 37
+/// (`TCSBRKP`).
 const FREE_LOW: u64 = bits(&[
     1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15, 16, 17, 19, 20, 21, 25, 27, 32, 33, 34, 36, 37, 41,
 ]);
-/// The same from 64 on: the other end of a pair (65: `TIOCGPTPEER`), a descriptor's flags (80 to 82:
-/// `FIONCLEX`, `FIOCLEX`, `FIOASYNC`), counts of a serial line (93), a file's size (96: `FIOQSIZE`).
+/// The same from 64 on: the other end of a pair (65: `TIOCGPTPEER`), a descriptor's flags (80 to 82: `FIONCLEX`,
+/// `FIOCLEX`, `FIOASYNC`), counts of a serial line (93), a file's size (96: `FIOQSIZE`).
 const FREE_HIGH: u64 = bits(&[1, 16, 17, 18, 29, 32]);
-/// Those whose number has the length of what they take: `TCGETS2`, `TCSETS2` and its two relatives,
-/// `TIOCGPTN`, `TIOCSPTLCK`, `TIOCGDEV`, `TIOCSIG`, `TIOCGPKT`, `TIOCGPTLCK`, `TIOCGEXCL`.
+/// Free numbers that include the length of their argument: `TCGETS2`, `TCSETS2` and its two relatives, `TIOCGPTN`,
+/// `TIOCSPTLCK`, `TIOCGDEV`, `TIOCSIG`, `TIOCGPKT`, `TIOCGPTLCK`, `TIOCGEXCL`.
 const FREE_LONG: [u32; 11] = [
     0x802c_542a,
     0x402c_542b,
@@ -72,11 +71,12 @@ const FREE_LONG: [u32; 11] = [
     0x8004_5440,
 ];
 
-/// The direction in a number, `_IOC_READ` alone: the kernel only tells (include/uapi/asm-generic/ioctl.h).
+/// The direction in a number, if it is `_IOC_READ` alone: the kernel only tells something
+/// (include/uapi/asm-generic/ioctl.h).
 const TELLS: u32 = 2;
-/// `FS_IOC_SET_ENCRYPTION_POLICY`, which says so and is none.
+/// `FS_IOC_SET_ENCRYPTION_POLICY`, which has that direction and yet changes something.
 const SET_ENCRYPTION: u32 = 0x800c_6613;
-/// On files, what tells something though its number does not say so, and what copies into a file that was
+/// Numbers on files that change nothing although their direction does not say so, or that copy into a file which was
 /// opened for writing: `FIBMAP`, `FIGETBSZ`, `FS_IOC_FIEMAP`, `FIDEDUPERANGE`, `FICLONE`, `FICLONERANGE`,
 /// `FS_IOC_MEASURE_VERITY`, `FS_IOC_READ_VERITY_METADATA`, `FS_IOC_GET_ENCRYPTION_POLICY` and its successor,
 /// `BTRFS_IOC_INO_LOOKUP`, and of procfs `PAGEMAP_SCAN` and `PROCMAP_QUERY`.
@@ -96,13 +96,13 @@ const QUERIES: [u32; 13] = [
     0xc068_6611,
 ];
 
-/// What a number for files has below its direction and length: a letter and a number of its own.
+/// The part of a number on files below its direction and length: a letter, and a number of its own.
 const NAME: u32 = 0xffff;
-/// Numbers that work on more than the file that they are used on, and no hook sees on what: a second descriptor
+/// Numbers that change more than the file they are used on, where no hook sees what: a second descriptor
 /// (`EXT4_IOC_MOVE_EXT`, `XFS_IOC_SWAPEXT`, `F2FS_IOC_MOVE_RANGE`, `CIFS_IOC_COPYCHUNK_FILE`), a path
-/// (`OCFS2_IOC_REFLINK`), or all that lies below a folder (`BTRFS_IOC_SNAP_CREATE`, `SUBVOL_CREATE`,
-/// `SNAP_DESTROY`, each with its successor, and bcachefs's two). Compared by [`NAME`]: some have another length
-/// for 32-bit programs.
+/// (`OCFS2_IOC_REFLINK`), or everything below a folder (`BTRFS_IOC_SNAP_CREATE`, `SUBVOL_CREATE`, `SNAP_DESTROY`,
+/// each with its successor, and the two of bcachefs). Compared by [`NAME`], since some have another length in 32-bit
+/// programs.
 const BEYOND: [u32; 13] = [
     0x660f, 0x586d, 0xf509, 0xcf03, 0x6f04, 0x9401, 0x9417, 0x940e, 0x9418, 0x940f, 0x943f, 0xbc10,
     0xbc11,
@@ -125,13 +125,14 @@ pub(crate) fn file_ioctl(context: LsmContext) -> i32 {
     control(&context)
 }
 
-/// `int file_ioctl_compat(struct file *file, unsigned int cmd, unsigned long arg)`: by the 32-bit entry. A
-/// kernel without this hook asks the other one.
+/// `int file_ioctl_compat(struct file *file, unsigned int cmd, unsigned long arg)`: of 32-bit programs. Kernels
+/// without this hook ask the other one.
 #[lsm(hook = "file_ioctl_compat")]
 pub(crate) fn file_ioctl_compat(context: LsmContext) -> i32 {
     control(&context)
 }
 
+/// Decides a control number on a file.
 #[inline(always)]
 fn control(context: &LsmContext) -> i32 {
     if subject::is_surely_untagged() {
@@ -139,7 +140,8 @@ fn control(context: &LsmContext) -> i32 {
     }
     let file: *const c_void = context.arg(0);
     let command: u32 = context.arg(1);
-    // Counting what others send is a way to hear them. Here, since it takes the frames that the rest takes.
+    // To count what others send is a way to receive from them. Not in a function of its own, which would exceed the
+    // stack.
     if WAITING.contains(&command) && is_socket(file) {
         return check::use_of_descriptor(file, 0);
     }
@@ -149,7 +151,8 @@ fn control(context: &LsmContext) -> i32 {
     if is_free(command) { 0 } else { controlled(file, command) }
 }
 
-/// Decides about what no right covers. Each part is not inlined: 6.1 has 512 bytes for the frames of all calls together.
+/// Decides a number that no right covers. Each part is a function of its own, since 6.1 has 512 bytes of stack for
+/// the frames of all calls together.
 #[inline(never)]
 fn restricted(file: *const c_void, command: u32) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
@@ -161,8 +164,8 @@ fn restricted(file: *const c_void, command: u32) -> i32 {
     if is_harmless { 0 } else { forbid(tag, command) }
 }
 
-/// `int uring_cmd(struct io_uring_cmd *ioucmd)`: a driver's or file system's own commands by io_uring. Those of sockets
-/// count what came, or are options: they are a use of the socket.
+/// `int uring_cmd(struct io_uring_cmd *ioucmd)`: commands of a driver or file system by io_uring. On a socket they
+/// tell how much came, or are options: each is a use of the socket.
 #[lsm(hook = "uring_cmd")]
 pub(crate) fn uring_cmd(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() {
@@ -176,7 +179,7 @@ pub(crate) fn uring_cmd(context: LsmContext) -> i32 {
     controlled(file, member!(command, uring_cmd_op))
 }
 
-/// Decides about a command that not every program may use.
+/// Decides a number that not every program may use.
 #[inline(never)]
 fn controlled(file: *const c_void, command: u32) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
@@ -188,11 +191,12 @@ fn controlled(file: *const c_void, command: u32) -> i32 {
     if kind != S_IFREG && kind != S_IFDIR || is_query(command) {
         return 0;
     }
-    // Also on a file without a name: it may be the other one that matters.
+    // Also on a file without a name: the second file may be the one that matters.
     if BEYOND.contains(&(command & NAME)) {
         return forbid(tag, command);
     }
-    // What has no name, and what is in a file system of the kernel's own, is its who has the descriptor.
+    // A file without a name, or in a file system of the kernel's own, belongs to the session that holds the
+    // descriptor.
     let dentry: u64 = member!(file, file_path_dentry);
     if member!(u32, inode, inode_nlink) == 0 || FileSystem::of(dentry).is_internal() {
         return 0;
@@ -200,7 +204,7 @@ fn controlled(file: *const c_void, command: u32) -> i32 {
     decide(tag, file, inode, Right::Write)
 }
 
-/// Refuses a number whatever the policy says.
+/// Refuses a number, whatever the policy says.
 #[inline(never)]
 fn forbid(tag: &Tag, command: u32) -> i32 {
     let act =
@@ -208,6 +212,7 @@ fn forbid(tag: &Tag, command: u32) -> i32 {
     check::refuse(tag, &act, Reason::Guard, EPERM)
 }
 
+/// Decides by a right on the file.
 #[inline(always)]
 fn decide(tag: &Tag, file: *const c_void, inode: *const c_void, right: Right) -> i32 {
     let place = Place::of_file(file);

@@ -1,8 +1,7 @@
-//! Using descriptors of files that are open already, wherever they come from; those of sockets go on to
-//! [`check`].
+//! The use of open files by their descriptors, wherever they come from. (Sockets: [`super::open_socket`].)
 //!
-//! Opening is decided in [`super::file`]; here it is decided whether what was opened may still be used. The hooks on
-//! the data path are attached only while some session may lose what it has open (`bpf/attachment` in the daemon).
+//! Opening is decided in [`super::file`]; here, whether an open file may still be used. The hooks on the data path
+//! are attached only while some session may lose what it has open (`bpf/attachment` in the daemon).
 
 use core::{ffi::c_void, ptr};
 
@@ -32,7 +31,7 @@ pub(crate) fn file_permission(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() {
         return 0;
     }
-    // Read again each time: who is untagged should not pay for a register more.
+    // Read again each time: an untagged task should not pay for one more register.
     let file = || kernel::argument::<0>(&context);
     if is_socket(file()) {
         use_of_descriptor(file(), context.arg(1))
@@ -43,13 +42,14 @@ pub(crate) fn file_permission(context: LsmContext) -> i32 {
     }
 }
 
-/// Whether it was decided before that an open file may be used so. Not inlined, as opening a file.
+/// Whether the cache allows the use of an open file. Not inlined: an untagged task should not pay for the registers
+/// that this needs.
 #[inline(never)]
 fn was_used(file: *const c_void, mask: u32) -> bool {
     check::is_cached_as_allowed(file, rights_of_use(file, mask))
 }
 
-/// The rights that using a file takes.
+/// The rights that a use of a file takes.
 #[inline(always)]
 fn rights_of_use(file: *const c_void, mask: u32) -> Rights {
     let mut rights = Rights::NONE;
@@ -57,7 +57,7 @@ fn rights_of_use(file: *const c_void, mask: u32) -> Rights {
         rights = rights.with(Right::Write);
     }
     if mask & MAY_READ != 0 {
-        // The kernel reads a program that may only be run.
+        // The kernel itself reads a program that may only be run.
         let right = if member!(u32, file, file_flags) & FMODE_EXEC == 0 {
             Right::Read
         } else {
@@ -68,25 +68,25 @@ fn rights_of_use(file: *const c_void, mask: u32) -> Rights {
     rights
 }
 
-/// Not inlined, as opening a file.
+/// Decides the use of an open file, if the cache does not allow it. Not inlined: an untagged task should not pay for
+/// the registers that this needs.
 #[inline(never)]
 fn used(file: *const c_void, mask: u32) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     if is_watch(file) {
         return watched(tag);
     }
-    held(tag, file, rights_of_use(file, mask), Operation::FileUse)
+    decide(tag, file, rights_of_use(file, mask), Operation::FileUse)
 }
 
-/// `int file_receive(struct file *file)`: a descriptor that comes over a unix socket or out of another
-/// process.
+/// `int file_receive(struct file *file)`: a descriptor comes over a unix socket or out of another process.
 #[lsm(hook = "file_receive")]
 pub(crate) fn file_receive(context: LsmContext) -> i32 {
     let file: *const c_void = context.arg(0);
     if is_socket(file) { use_of_descriptor(file, MAY_WRITE) } else { received_file(file) }
 }
 
-/// Decides about a descriptor that comes, but for a socket's.
+/// Decides whether a descriptor of a file may be received.
 #[inline(never)]
 fn received_file(file: *const c_void) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -98,20 +98,20 @@ fn received_file(file: *const c_void) -> i32 {
     if mode & FMODE_WRITE != 0 {
         rights = rights.with(Right::Write);
     }
-    // Without a mode it only names its file (`O_PATH`).
-    if rights.is_empty() { 0 } else { held(tag, file, rights, Operation::FileReceive) }
+    // Without a mode (`O_PATH`) it only names its file.
+    if rights.is_empty() { 0 } else { decide(tag, file, rights, Operation::FileReceive) }
 }
 
-/// `int file_truncate(struct file *file)`: `ftruncate`, which older kernels ask `path_truncate` for.
+/// `int file_truncate(struct file *file)`: `ftruncate`. Older kernels ask `path_truncate` instead.
 #[lsm(hook = "file_truncate")]
 pub(crate) fn file_truncate(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
-    held(tag, context.arg(0), Rights::of(Right::Write), Operation::FileSetattr)
+    decide(tag, context.arg(0), Rights::of(Right::Write), Operation::FileSetattr)
 }
 
-/// Decides about an open file.
+/// Decides the use of an open file for these rights.
 #[inline(always)]
-fn held(tag: &Tag, file: *const c_void, rights: Rights, operation: Operation) -> i32 {
+fn decide(tag: &Tag, file: *const c_void, rights: Rights, operation: Operation) -> i32 {
     if is_backing(file) {
         return 0;
     }
@@ -119,7 +119,9 @@ fn held(tag: &Tag, file: *const c_void, rights: Rights, operation: Operation) ->
     check::file(tag, inode, &FileRequest::of_descriptor(file, rights, operation), ptr::null())
 }
 
-/// Decides about reading what watches tell.
+/// Decides whether an inotify or fanotify descriptor may be read: by a session with standing. Setting a watch is
+/// decided as opening the file is ([`super::path::path_notify`]); what the descriptor tells later does not name the
+/// file.
 #[inline(always)]
 fn watched(tag: &Tag) -> i32 {
     let act = Act { operation: Operation::FileUse, object: OBJECT_NUMBER, arguments: [0; 3] };

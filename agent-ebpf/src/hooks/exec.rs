@@ -1,5 +1,5 @@
-//! Running and mapping: executable, for which the path decides; to read or write, as using the descriptor;
-//! and programs that give their process more privilege. (Starting a program opens it with `__FMODE_EXEC`:
+//! Running and mapping files: executable, by their path; to read or write, as a use of the descriptor. And programs
+//! that give their process more privilege. (A program that is started is opened with `__FMODE_EXEC`: see
 //! `file_open`.)
 
 use core::{ffi::c_void, ptr};
@@ -22,9 +22,9 @@ use crate::{
 /// `PROT_WRITE` and `PROT_EXEC` (include/uapi/asm-generic/mman-common.h).
 const PROT_WRITE: u64 = 2;
 const PROT_EXEC: u64 = 4;
-/// `MAP_SHARED`, a bit of `MAP_SHARED_VALIDATE` too (include/uapi/linux/mman.h).
+/// `MAP_SHARED`, also a bit of `MAP_SHARED_VALIDATE` (include/uapi/linux/mman.h).
 const MAP_SHARED: u64 = 1;
-/// `MAP_TYPE`: the bits that say whether a mapping is shared.
+/// `MAP_TYPE`: the bits that tell whether a mapping is shared.
 const MAP_TYPE: u64 = 0xf;
 /// `VM_SHARED` (include/linux/mm.h).
 const VM_SHARED: u64 = 8;
@@ -54,7 +54,7 @@ pub(crate) fn file_mprotect(context: LsmContext) -> i32 {
     map(tag, file, context.arg(2), member!(u64, vma, vma_flags) & VM_SHARED != 0)
 }
 
-/// Decides about a mapping of that protection. One that is not shared writes to memory, not to the file.
+/// Decides a mapping with this protection. A private one writes to memory, not to the file.
 #[inline(always)]
 fn map(tag: &Tag, file: *const c_void, protection: u64, is_shared: bool) -> i32 {
     let inode: *const c_void = member!(file, file_inode);
@@ -83,8 +83,8 @@ fn map(tag: &Tag, file: *const c_void, protection: u64, is_shared: bool) -> i32 
     )
 }
 
-/// `int bprm_creds_from_file(struct linux_binprm *bprm, const struct file *file)`: the credentials that the
-/// program will have are made, and nothing is committed yet. `file` is where they come from.
+/// `int bprm_creds_from_file(struct linux_binprm *bprm, const struct file *file)`: the credentials of the new
+/// program are known, and not yet in force. They come from `file`.
 #[lsm(hook = "bprm_creds_from_file")]
 pub(crate) fn bprm_creds_from_file(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };

@@ -1,4 +1,4 @@
-//! Opening a file.
+//! Opening files.
 
 use core::{ffi::c_void, ptr};
 
@@ -23,8 +23,8 @@ use crate::{
 /// `O_TRUNC`: empties the file, however it is opened.
 const O_TRUNC: u32 = 0o1_000;
 
-/// `int file_open(struct file *file)`: every opening but `O_PATH`, also by io_uring, and of a program
-/// and its interpreter by exec.
+/// `int file_open(struct file *file)`: every opening except by `O_PATH`, also by io_uring, and the opening of a
+/// program and its interpreter by exec.
 #[lsm(hook = "file_open")]
 pub(crate) fn file_open(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() || was_opened(context.arg(0)) {
@@ -34,12 +34,12 @@ pub(crate) fn file_open(context: LsmContext) -> i32 {
     }
 }
 
-/// Whether it was decided before that the file may be opened so. Not inlined: who is untagged should not pay for
-/// the registers that the rest needs.
+/// Whether the cache allows the opening of a file. Not inlined: an untagged task should not pay for the registers
+/// that this needs.
 #[inline(never)]
 fn was_opened(file: *const c_void) -> bool {
     let flags: u32 = member!(file, file_flags);
-    // What needs something else than its mode says.
+    // These need other rights than their mode tells.
     if flags & (O_TMPFILE | FMODE_EXEC) != 0 {
         return false;
     }
@@ -47,7 +47,7 @@ fn was_opened(file: *const c_void) -> bool {
     !rights.is_empty() && check::is_cached_as_allowed(file, rights)
 }
 
-/// The rights that opening a file takes by its mode, but to run it.
+/// The rights that opening a file needs by its mode, unless it is opened to be run.
 #[inline(always)]
 fn wanted(mode: u32, flags: u32) -> Rights {
     const {
@@ -58,7 +58,7 @@ fn wanted(mode: u32, flags: u32) -> Rights {
     Rights((mode & (FMODE_READ | FMODE_WRITE) | truncates) as u8)
 }
 
-/// Decides anew.
+/// Decides an opening that the cache does not allow.
 #[inline(never)]
 fn open(file: *const c_void) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -76,7 +76,7 @@ fn open(file: *const c_void) -> i32 {
     } else {
         (Operation::FileOpen, wanted(mode, flags))
     };
-    // Access mode 3: neither to read nor to write, but to control, for which the kernel itself asks for both
+    // Access mode 3 neither reads nor writes, but controls. The kernel itself asks for both permissions then
     // (`ACC_MODE`, include/linux/fs.h).
     if rights.is_empty() {
         rights = Rights::of(Right::Read).with(Right::Write);
@@ -92,15 +92,15 @@ fn open(file: *const c_void) -> i32 {
     check::file(tag, inode, &request, ptr::null())
 }
 
-/// Whether a pipe is one whose other end alone the session was given: by that one it would read what others write
-/// into it, or write in their place. The pipes that a session makes are its own, with both ends.
+/// Whether a pipe is one of which the session was given only the other end: with this end, it would read what others
+/// write into the pipe, or write in their place. Of a pipe that a session makes, it has both ends.
 #[inline(always)]
 fn is_other_end(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
     given::was_given(tag, inode) && !given::allows(tag, inode, rights)
 }
 
-/// A file without a name (`O_TMPFILE`): judged as one made in its folder. Without the folder's cached label:
-/// the verifier of 6.18 does not trust an inode that was reached through a parent.
+/// Decides the opening of a file without a name (`O_TMPFILE`), as one that is made in its folder. Not by the
+/// folder's cached entry: the verifier of 6.18 does not trust an inode that was reached through a parent.
 #[inline(always)]
 fn open_unnamed(tag: &Tag, file: *const c_void, mode: u32) -> i32 {
     let unnamed = Place::of_file(file);
@@ -111,7 +111,7 @@ fn open_unnamed(tag: &Tag, file: *const c_void, mode: u32) -> i32 {
     }
     let place = Place::at(unnamed.mount, folder);
     let mut request = FileRequest::new(Operation::FileCreate, place, rights);
-    // It may get a name, and has its mode already.
+    // It may be given a name later, and has its mode already.
     let inode: *const c_void = member!(file, file_inode);
     if has_set_id_bits(member!(inode, inode_mode)) {
         request.flags = Flags::FORBIDDEN;

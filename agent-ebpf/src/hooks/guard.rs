@@ -1,4 +1,5 @@
-//! What no session may do: it would undo the confinement, or act through a process outside of it.
+//! Programs for hooks at which no session may act: it would undo its confinement, or act through a process outside
+//! of it.
 
 use core::{ffi::c_void, ptr};
 
@@ -18,7 +19,7 @@ use crate::{
     verdict::EPERM,
 };
 
-/// Refuses what the running task tries, if it is tagged.
+/// Refuses an act of the running task, if the task is tagged.
 #[inline(always)]
 fn forbid(operation: Operation, number: u32) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -26,7 +27,7 @@ fn forbid(operation: Operation, number: u32) -> i32 {
     check::refuse(tag, &act, Reason::Guard, EPERM)
 }
 
-/// Refuses what the running task tries on a task of another session, or of none.
+/// Refuses an act of the running task on a task outside of its session.
 #[inline(always)]
 fn forbid_outside(operation: Operation, other: Task, number: u32) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -38,15 +39,15 @@ fn forbid_outside(operation: Operation, other: Task, number: u32) -> i32 {
     check::refuse(tag, &act, Reason::Guard, EPERM)
 }
 
-/// `int ptrace_access_check(struct task_struct *child, unsigned int mode)`: also for `process_vm_*`,
-/// `pidfd_getfd`, and what procfs keeps for who may trace.
+/// `int ptrace_access_check(struct task_struct *child, unsigned int mode)`: also for `process_vm_*`, `pidfd_getfd`,
+/// and files of procfs that need the same permission.
 #[lsm(hook = "ptrace_access_check")]
 pub(crate) fn ptrace_access_check(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessTrace, Task(context.arg(0)), 0)
 }
 
-/// `int task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)`:
-/// signals from user space. Signal zero only asks whether the process is there.
+/// `int task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)`: a signal
+/// from user space. Signal zero only asks whether the process exists.
 #[lsm(hook = "task_kill")]
 pub(crate) fn task_kill(context: LsmContext) -> i32 {
     let signal: i32 = context.arg(2);
@@ -68,7 +69,7 @@ pub(crate) fn task_setioprio(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
 }
 
-/// `int task_setscheduler(struct task_struct *p)`: policy and processors.
+/// `int task_setscheduler(struct task_struct *p)`: scheduling policy and processors.
 #[lsm(hook = "task_setscheduler")]
 pub(crate) fn task_setscheduler(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
@@ -80,14 +81,14 @@ pub(crate) fn task_setrlimit(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
 }
 
-/// `int task_movememory(struct task_struct *p)`: to another memory node.
+/// `int task_movememory(struct task_struct *p)`: moves its memory to another node.
 #[lsm(hook = "task_movememory")]
 pub(crate) fn task_movememory(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessControl, Task(context.arg(0)), 0)
 }
 
-/// `int uring_override_creds(const struct cred *new)`: a request that names credentials which were put
-/// aside. With them a task would pass for one that the kernel does its own work in ([`is_borrowed`]).
+/// `int uring_override_creds(const struct cred *new)`: a request of io_uring names credentials that were registered
+/// before. With those, a task would look like one that works for the kernel ([`is_borrowed`]).
 #[lsm(hook = "uring_override_creds")]
 pub(crate) fn uring_override_creds(_context: LsmContext) -> i32 {
     forbid(Operation::PrivCredentials, 0)
@@ -98,18 +99,18 @@ const F_SETFL: u32 = 4;
 const F_SETOWN: u32 = 8;
 const F_SETSIG: u32 = 10;
 const F_SETOWN_EX: u32 = 15;
-/// `O_ASYNC`: the descriptor signals.
+/// `O_ASYNC`: the descriptor sends signals.
 const O_ASYNC: u32 = 0o20_000;
-/// The signal that a descriptor sends unless told otherwise (include/uapi/asm-generic/signal.h).
+/// The signal that a descriptor sends by default (include/uapi/asm-generic/signal.h).
 const SIGIO: u32 = 29;
 
-/// `F_SETLEASE` and `F_SETDELEG` (include/uapi/linux/fcntl.h), and `F_UNLCK`, which gives a lease back.
+/// `F_SETLEASE` and `F_SETDELEG` (include/uapi/linux/fcntl.h), and `F_UNLCK`, which releases a lease.
 const F_SETLEASE: u32 = 1024;
 const F_SETDELEG: u32 = 1040;
 const F_UNLCK: u32 = 2;
 
-/// `int file_fcntl(struct file *file, unsigned int cmd, unsigned long arg)`: the kernel sends a descriptor's
-/// signals in nobody's name, so whom they go to is decided when it is said: the own process alone.
+/// `int file_fcntl(struct file *file, unsigned int cmd, unsigned long arg)`: the kernel sends a descriptor's signals
+/// in nobody's name, so their receiver is decided when it is set. Only the own process is allowed.
 #[lsm(hook = "file_fcntl")]
 pub(crate) fn file_fcntl(context: LsmContext) -> i32 {
     let command: u32 = context.arg(1);
@@ -120,7 +121,7 @@ pub(crate) fn file_fcntl(context: LsmContext) -> i32 {
     match command {
         F_SETFL if argument & O_ASYNC != 0 => return signal_by(context.arg(0), command),
         F_SETSIG => return signal_by(context.arg(0), command),
-        // It names whom to signal in the caller's memory, which another thread can change meanwhile.
+        // The receiver is named in the caller's memory, which another thread can change meanwhile.
         F_SETOWN_EX => return forbid(Operation::ProcessSignal, command),
         F_SETOWN => {}
         _ => return 0,
@@ -130,9 +131,9 @@ pub(crate) fn file_fcntl(context: LsmContext) -> i32 {
     if to == own {
         return 0;
     }
-    // A terminal without an owner takes one outside when it begins to signal, which may be at this moment.
+    // A terminal without an owner gets one outside when it starts to signal, which may be at this moment.
     if to == 0 {
-        return if kernel::is_character_device(context.arg(0)) { refused_silently() } else { 0 };
+        return if kernel::is_character_device(context.arg(0)) { refuse_silently() } else { 0 };
     }
     let Some(tag) = &subject::current() else { return 0 };
     let act = Act {
@@ -143,7 +144,7 @@ pub(crate) fn file_fcntl(context: LsmContext) -> i32 {
     check::refuse(tag, &act, Reason::Guard, EPERM)
 }
 
-/// A descriptor that begins to signal, or is told which signal: the own process alone may be who gets it.
+/// Decides whether a descriptor may start to signal, or get another signal: only if the own process receives it.
 #[inline(always)]
 fn signal_by(file: *const c_void, command: u32) -> i32 {
     if subject::is_surely_untagged() {
@@ -151,7 +152,7 @@ fn signal_by(file: *const c_void, command: u32) -> i32 {
     }
     let is_fine = match command {
         F_SETSIG => kernel::signal_owner(file) != SignalOwner::Other,
-        // What signals already is not changed by that flag.
+        // The flag changes nothing if the descriptor signals already.
         _ => {
             member!(u32, file, file_flags) & O_ASYNC != 0
                 || terminal::signals_own_process_only(file)
@@ -160,8 +161,8 @@ fn signal_by(file: *const c_void, command: u32) -> i32 {
     if is_fine { 0 } else { forbid(Operation::ProcessSignal, command) }
 }
 
-/// A lease holds up whoever opens the file next, for 45 seconds if nothing is done about it: only on files that
-/// the session may write.
+/// Decides a lease, which delays whoever opens the file next, by 45 seconds unless it is released: only on files
+/// that the session may write.
 #[inline(always)]
 fn lease(file: *const c_void) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -224,8 +225,8 @@ pub(crate) fn kernel_load_data(context: LsmContext) -> i32 {
     forbid(Operation::PrivModule, context.arg(0))
 }
 
-/// `int syslog(int type)`: reading the kernel's log, and its settings; also by opening `/dev/kmsg` and `/proc/kmsg`.
-/// Before it the kernel asks for the capability, but not where everybody may read (`kernel.dmesg_restrict`).
+/// `int syslog(int type)`: reading and controlling the kernel's log, also by opening `/dev/kmsg` and `/proc/kmsg`.
+/// The kernel asks for the capability first, but not if everybody may read the log (`kernel.dmesg_restrict`).
 #[lsm(hook = "syslog")]
 pub(crate) fn syslog(_context: LsmContext) -> i32 {
     forbid(Operation::PrivCapability, CAP_SYSLOG)
@@ -241,11 +242,11 @@ pub(crate) fn kernel_read_file(context: LsmContext) -> i32 {
     forbid(Operation::PrivModule, context.arg(1))
 }
 
-/// Capabilities that would undo the confinement, by number (include/uapi/linux/capability.h):
-/// DAC_READ_SEARCH (2), LINUX_IMMUTABLE (9), NET_ADMIN (12), NET_RAW (13), SYS_MODULE (16), SYS_RAWIO
-/// (17), SYS_PTRACE (19), SYS_PACCT (20), SYS_ADMIN (21), SYS_BOOT (22), SYS_NICE (23), SYS_RESOURCE (24), SYS_TIME (25),
-/// SYS_TTY_CONFIG (26), MKNOD (27), AUDIT_CONTROL (30), MAC_OVERRIDE (32), MAC_ADMIN (33), SYSLOG (34), PERFMON (38),
-/// BPF (39), CHECKPOINT_RESTORE (40). (AUDIT_WRITE and AUDIT_READ need a kind of socket that no session can make.)
+/// Capabilities that would undo the confinement, by number (include/uapi/linux/capability.h): DAC_READ_SEARCH (2),
+/// LINUX_IMMUTABLE (9), NET_ADMIN (12), NET_RAW (13), SYS_MODULE (16), SYS_RAWIO (17), SYS_PTRACE (19), SYS_PACCT
+/// (20), SYS_ADMIN (21), SYS_BOOT (22), SYS_NICE (23), SYS_RESOURCE (24), SYS_TIME (25), SYS_TTY_CONFIG (26), MKNOD
+/// (27), AUDIT_CONTROL (30), MAC_OVERRIDE (32), MAC_ADMIN (33), SYSLOG (34), PERFMON (38), BPF (39),
+/// CHECKPOINT_RESTORE (40). (AUDIT_WRITE and AUDIT_READ need a kind of socket that no session can make.)
 const WITHHELD: u64 = 1 << 2
     | 1 << 9
     | 1 << 12
@@ -268,15 +269,15 @@ const WITHHELD: u64 = 1 << 2
     | 1 << 38
     | 1 << 39
     | 1 << 40;
-/// Of those, what overlayfs uses in its mounter's name while it works for a task: DAC_READ_SEARCH (2),
+/// Those of them that overlayfs uses with its mounter's credentials while it works for a task: DAC_READ_SEARCH (2),
 /// SYS_ADMIN (21) and MKNOD (27).
 const BORROWED: u64 = 1 << 2 | 1 << 21 | 1 << 27;
-/// `CAP_DAC_READ_SEARCH`: asked for at every look-up by root, before `CAP_DAC_OVERRIDE`.
+/// `CAP_DAC_READ_SEARCH`: the kernel asks for it at each look-up by root, before `CAP_DAC_OVERRIDE`.
 const DAC_READ_SEARCH: u32 = 2;
-/// `CAP_SYS_RESOURCE`: asked for whenever root makes a message queue, or a file system is nearly full; without it the
-/// limits of ordinary users hold.
+/// `CAP_SYS_RESOURCE`: the kernel asks for it whenever root makes a message queue, or a file system is nearly full.
+/// Without it, the limits of ordinary users hold.
 const SYS_RESOURCE: u32 = 24;
-/// `CAP_OPT_NOAUDIT` (include/linux/security.h): the caller only wonders.
+/// `CAP_OPT_NOAUDIT` (include/linux/security.h): the caller only probes for the capability.
 const NOAUDIT: u32 = 2;
 
 /// `int capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)`.
@@ -293,22 +294,23 @@ pub(crate) fn capable(context: LsmContext) -> i32 {
         || capability == SYS_RESOURCE
         || context.arg::<u32>(3) & NOAUDIT != 0
     {
-        return refused_silently();
+        return refuse_silently();
     }
     forbid(Operation::PrivCapability, capability)
 }
 
-/// Whether the credentials are not the running task's own (`kernel::has_borrowed_credentials`), and so not the
-/// task's to use. Those of io_uring's threads are always the session's: of who made the ring, or the request.
+/// Whether the credentials are not the running task's own ([`kernel::has_borrowed_credentials`]), so that the task
+/// can't use them. Worker threads of io_uring always have credentials of the session: of whoever made the ring, or
+/// the request.
 #[inline(always)]
 fn is_borrowed(credentials: u64) -> bool {
     credentials != member!(u64, kernel::current().0, task_real_cred)
         && !kernel::is_io_uring_worker()
 }
 
-/// Refuses without an incident: probes that fail harmlessly and would flood the log.
+/// Refuses without an incident: capability probes that fail harmlessly and would flood the log.
 #[inline(always)]
-fn refused_silently() -> i32 {
+fn refuse_silently() -> i32 {
     match &subject::current() {
         Some(tag) if !standing::is_audited(tag) => EPERM,
         _ => 0,

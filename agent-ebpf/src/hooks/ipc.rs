@@ -1,5 +1,5 @@
-//! System V memory, semaphores and message queues: a session uses those that its own processes made. (What
-//! POSIX has instead are files.)
+//! System V memory, semaphores and message queues: a session uses those that its own processes made. (Those of POSIX
+//! are files.)
 
 use core::ffi::c_void;
 
@@ -11,17 +11,17 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{check, kernel::peek, object_owner, offset, request::Act, subject, verdict::EACCES};
 
-/// What an act returns that finds no memory (`ENOMEM`).
+/// What making an object returns if its owner can't be recorded (`ENOMEM`).
 const ENOMEM: i32 = -12;
-/// Commands that ask about all objects and name none (`IPC_INFO`, `MSG_INFO`, `SHM_INFO`, `SEM_INFO`;
-/// include/uapi/linux/ipc.h, msg.h, shm.h, sem.h).
+/// Commands that ask about all objects and name none: `IPC_INFO`, `MSG_INFO`, `SHM_INFO`, `SEM_INFO`
+/// (include/uapi/linux/ipc.h, msg.h, shm.h, sem.h).
 const IPC_INFO: u32 = 3;
 const MSG_INFO: u32 = 12;
 const SHM_INFO: u32 = 14;
 const SEM_INFO: u32 = 19;
 
-/// Refuses what the running task tries on an object that its session did not make, if it is tagged. With the
-/// error that the kernel makes of any other.
+/// Refuses to use an object that the session of the running task did not make, with the error that the kernel gives
+/// for a lack of permission.
 #[inline(always)]
 fn use_of(context: &LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -35,14 +35,14 @@ fn use_of(context: &LsmContext) -> i32 {
 }
 
 /// `int ipc_permission(struct kern_ipc_perm *ipcp, short flag)`: finding by key, attaching, sending, receiving,
-/// changing a semaphore, asking.
+/// changing a semaphore, asking for its state.
 #[lsm(hook = "ipc_permission")]
 pub(crate) fn ipc_permission(context: LsmContext) -> i32 {
     use_of(&context)
 }
 
-/// `int shm_shmctl(struct kern_ipc_perm *perm, int cmd)`: also removing and locking, for which the kernel
-/// asks who owns it and not for its mode.
+/// `int shm_shmctl(struct kern_ipc_perm *perm, int cmd)`: also removing and locking, for which the kernel asks for
+/// the owner and not for the mode.
 #[lsm(hook = "shm_shmctl")]
 pub(crate) fn shm_shmctl(context: LsmContext) -> i32 {
     match context.arg::<u32>(1) {
@@ -69,7 +69,7 @@ pub(crate) fn sem_semctl(context: LsmContext) -> i32 {
     }
 }
 
-/// Writes down whose a new object is.
+/// Records the session that makes an object.
 #[inline(always)]
 fn make(context: &LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -94,7 +94,7 @@ pub(crate) fn sem_alloc_security(context: LsmContext) -> i32 {
     make(&context)
 }
 
-/// Whoever runs, the object is gone.
+/// Forgets an object that is freed, by whatever task.
 #[inline(always)]
 fn free(context: &LsmContext) -> i32 {
     object_owner::forget(context.arg::<*const c_void>(0) as u64);

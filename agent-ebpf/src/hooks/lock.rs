@@ -1,4 +1,4 @@
-//! Locks on files: whoever holds one holds up others.
+//! Locks on files, which make others wait.
 
 use core::{ffi::c_void, ptr};
 
@@ -14,9 +14,9 @@ use crate::{check, kernel::FMODE_READ, member, request::FileRequest, subject};
 const F_WRLCK: u32 = 1;
 const F_UNLCK: u32 = 2;
 
-/// `int file_lock(struct file *file, unsigned int cmd)`: by `fcntl` and by `flock`, whose kinds are given as those of
-/// the former. A lock of one's own holds up everybody, so it needs `write`; one that is shared with others what the
-/// file was opened for, as using it does. Giving one back is free.
+/// `int file_lock(struct file *file, unsigned int cmd)`: by `fcntl` and by `flock`, whose kinds the kernel gives as
+/// those of `fcntl`. An exclusive lock makes everybody wait, so it needs `write`; a shared one needs what the file
+/// was opened for. Releasing is free.
 #[lsm(hook = "file_lock")]
 pub(crate) fn file_lock(context: LsmContext) -> i32 {
     let kind: u32 = context.arg(1);

@@ -1,7 +1,7 @@
-//! Using sockets that are open already, wherever they come from. (Descriptors of files: [`super::descriptor`].)
+//! The use of open sockets, wherever they come from. (Files: [`super::descriptor`].)
 //!
-//! Making and connecting them is decided in [`super::socket`]; here it is decided whether they may still be used. The
-//! hooks on the data path are attached only while some session may lose what it has open (`bpf/attachment` in the daemon).
+//! Making and connecting sockets is decided in [`super::socket`]; here, whether they may still be used. The hooks on
+//! the data path are attached only while some session may lose what it has open (`bpf/attachment` in the daemon).
 
 use core::{ffi::c_void, ptr};
 
@@ -20,11 +20,12 @@ use crate::{
     standing, subject,
 };
 
-/// `SOL_TCP` and `TCP_ZEROCOPY_RECEIVE` (include/uapi/linux/tcp.h): gives what arrived.
+/// `SOL_TCP` and `TCP_ZEROCOPY_RECEIVE` (include/uapi/linux/tcp.h): an option that receives data.
 const SOL_TCP: u32 = 6;
 const TCP_ZEROCOPY_RECEIVE: u32 = 35;
-/// `MSG_DONTWAIT` (include/linux/socket.h): also where the descriptor says not to block.
+/// `MSG_DONTWAIT` (include/linux/socket.h). The kernel sets it too if the descriptor does not block.
 const MSG_DONTWAIT: u32 = 0x40;
+/// What a receive returns that finds nothing (`EAGAIN`).
 const EAGAIN: i32 = -11;
 
 /// `int socket_recvmsg(struct socket *sock, struct msghdr *msg, int size, int flags)`.
@@ -33,12 +34,12 @@ pub(crate) fn socket_recvmsg(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() { 0 } else { received(context.arg(0), context.arg(3)) }
 }
 
-/// Not inlined, as opening a file.
+/// Decides a receive. Not inlined: an untagged task should not pay for the registers that this needs.
 #[inline(never)]
 fn received(sock: *const c_void, flags: u32) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
     let found = check::find_refusal(tag, sock);
-    // Programs look for what came before they send anything. As long as nothing did, they are told what is so.
+    // Programs look for datagrams before they send any. As long as none came, that is the answer.
     if found == Finding::UNSENT
         && flags & MSG_DONTWAIT != 0
         && !standing::is_audited(tag)
@@ -49,7 +50,7 @@ fn received(sock: *const c_void, flags: u32) -> i32 {
     check::verdict_on_use(tag, sock, found)
 }
 
-/// Whether no datagram waits. The kernel moves them to a second queue when somebody asks whether one does.
+/// Whether no datagram waits. (The kernel moves them to a second queue when somebody asks for one.)
 #[inline(always)]
 fn is_quiet(sock: *const c_void) -> bool {
     let sk: *const c_void = member!(sock, socket_sk);
@@ -58,7 +59,7 @@ fn is_quiet(sock: *const c_void) -> bool {
         && kernel::read_word(sk as u64 + offset!(udp_queued)) as u32 == 0
 }
 
-/// `int socket_getsockopt(struct socket *sock, int level, int optname)`: one option receives.
+/// `int socket_getsockopt(struct socket *sock, int level, int optname)`: one option receives data.
 #[lsm(hook = "socket_getsockopt")]
 pub(crate) fn socket_getsockopt(context: LsmContext) -> i32 {
     if context.arg::<u32>(1) != SOL_TCP || context.arg::<u32>(2) != TCP_ZEROCOPY_RECEIVE {
@@ -80,7 +81,7 @@ pub(crate) fn socket_accept(context: LsmContext) -> i32 {
     if member!(u16, sk, sock_family) != AF_UNIX {
         return check::use_of_socket(tag, sock);
     }
-    // A unix socket with a path took the right to make that name.
+    // To make the path of a unix socket took the right to create it.
     let place = Place::peek(sk as u64 + offset!(unix_path));
     let inode = socket_inode(sock);
     if place.dentry == 0 {

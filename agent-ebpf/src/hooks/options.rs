@@ -7,18 +7,18 @@ use crate::{
     subject,
 };
 
-/// Its `IP_OPTIONS`, of which a source route is one, and `IP_LOCAL_PORT_RANGE` (since 6.3), by which the port that
-/// "the kernel chooses" is one of the session's choice.
+/// `IP_OPTIONS`, of which a source route is one, and `IP_LOCAL_PORT_RANGE` (since 6.3), by which "a port that the
+/// kernel chooses" is one that the session chose.
 const REFUSED: [u32; 2] = [4, 51];
-/// `IPV6_FLOWLABEL_MGR` (include/uapi/linux/in6.h): a flow label brings its options, a routing header among them, to
-/// each packet that has it.
+/// `IPV6_FLOWLABEL_MGR` (include/uapi/linux/in6.h): a flow label has options, among them a routing header, for each
+/// packet with that label.
 const FLOW_LABEL: u32 = 32;
-/// `SOL_UDP` and its `UDP_CORK` (include/uapi/linux/udp.h): zero sends what waits.
+/// `SOL_UDP` and its `UDP_CORK` (include/uapi/linux/udp.h), which sends what waits when it is set to zero.
 const UDP: u32 = 17;
 const UDP_CORK: u32 = 1;
 
-/// `int socket_setsockopt(struct socket *sock, int level, int optname)`: the value is not told, so one that
-/// would take a route away is refused too.
+/// `int socket_setsockopt(struct socket *sock, int level, int optname)`: the hook is not told the value, so removing
+/// a route is refused too.
 #[lsm(hook = "socket_setsockopt")]
 pub(crate) fn socket_setsockopt(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };

@@ -1,4 +1,4 @@
-//! Operations on names: making, removing, renaming, linking, changing by path.
+//! Operations on names: making, removing, renaming and linking files, and changing them by path.
 
 use core::{ffi::c_void, ptr};
 
@@ -20,16 +20,16 @@ use crate::{
 /// `RENAME_EXCHANGE` (include/uapi/linux/fs.h).
 const RENAME_EXCHANGE: u32 = 2;
 
-/// The place of a dentry that lies in the folder of a typed `struct path`.
+/// The place of a dentry in the folder of a typed `struct path`.
 #[inline(always)]
 fn below(folder: *const c_void, dentry: *const c_void) -> Place {
     Place::of_dentry(member!(folder, path_mnt), dentry)
 }
 
-/// The place of a name that is made in the folder of a typed `struct path`: it may not be in the list of
-/// its parent's names yet.
+/// The place of a name that is being made in the folder of a typed `struct path`: its dentry may not be in the
+/// folder's list of names yet.
 #[inline(always)]
-fn fresh(folder: *const c_void, dentry: *const c_void) -> Place {
+fn new_place(folder: *const c_void, dentry: *const c_void) -> Place {
     Place {
         mount: member!(folder, path_mnt),
         dentry: dentry as u64,
@@ -38,19 +38,19 @@ fn fresh(folder: *const c_void, dentry: *const c_void) -> Place {
     }
 }
 
-/// Whether the dentry is of a file that has no name: it was removed, or never had one (`O_TMPFILE`: only such
-/// a file can still get one, `vfs_link`, fs/namei.c). Who holds it open has it.
+/// Whether a dentry's file has no name: it was removed, or never had one. (Only a file of `O_TMPFILE` can still get
+/// a name: `vfs_link`, fs/namei.c.) It belongs to whoever holds it open.
 #[inline(always)]
 fn is_unnamed(dentry: *const c_void) -> bool {
     let inode: *const c_void = member!(dentry, dentry_inode);
     !inode.is_null() && member!(u32, inode, inode_nlink) == 0
 }
 
-/// Making a name in a folder, for a file of a mode.
+/// Decides making a name in a folder, for a file with this mode.
 #[inline(always)]
 fn create(context: &LsmContext, mode: u16) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
-    let place = fresh(context.arg(0), context.arg(1));
+    let place = new_place(context.arg(0), context.arg(1));
     let mut request = FileRequest::new(Operation::FileCreate, place, Rights::of(Right::Create));
     request.flags = if has_set_id_bits(mode) {
         Flags::MAY_BE_UNHASHED.with(Flags::FORBIDDEN)
@@ -60,18 +60,18 @@ fn create(context: &LsmContext, mode: u16) -> i32 {
     check::name(tag, &request, ptr::null())
 }
 
-/// Removing a name from a folder.
+/// Decides removing a name from a folder.
 #[inline(always)]
 fn delete(context: &LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let place = below(context.arg(0), context.arg(1));
     let request = FileRequest::new(Operation::FileDelete, place, Rights::of(Right::Delete));
-    // By its name: there is nothing to keep of what is going.
+    // By name: there is nothing to cache for a file that is going.
     check::name(tag, &request, ptr::null())
 }
 
-/// Changing a file by a typed `struct path`. What has no name (temporary files that were removed, memory
-/// files) is changed by who holds it open: by a descriptor (`fchmod`, and `ftruncate` on 6.1).
+/// Decides changing a file by a typed `struct path`. A file without a name (a removed temporary file, a memory file)
+/// can be changed by whoever holds it open: by a descriptor (`fchmod`, and `ftruncate` on 6.1).
 #[inline(always)]
 fn change(context: &LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -86,7 +86,7 @@ fn change(context: &LsmContext) -> i32 {
     existing(tag, dentry, &request, ptr::null())
 }
 
-/// Decides for a dentry that may turn out to have no inode.
+/// Decides for a dentry that may have no inode after all.
 #[inline(always)]
 fn existing(tag: &Tag, dentry: *const c_void, request: &FileRequest, to: *const Place) -> i32 {
     let inode: *const c_void = member!(dentry, dentry_inode);
@@ -96,14 +96,14 @@ fn existing(tag: &Tag, dentry: *const c_void, request: &FileRequest, to: *const 
     check::file(tag, inode, request, to)
 }
 
-/// Whether the dentry is a folder's.
+/// Whether a dentry is a folder.
 #[inline(always)]
 fn is_folder(dentry: *const c_void) -> bool {
     let inode: *const c_void = member!(dentry, dentry_inode);
     !inode.is_null() && member!(u16, inode, inode_mode) & S_IFMT == S_IFDIR
 }
 
-/// Whether the dentry is of something that a copy would not be: a socket, a device, a pipe with a name.
+/// Whether a dentry is something of which a copy would not do the same: a socket, a device, a named pipe.
 #[inline(always)]
 fn is_special(dentry: *const c_void) -> bool {
     let inode: *const c_void = member!(dentry, dentry_inode);
@@ -114,8 +114,8 @@ fn is_special(dentry: *const c_void) -> bool {
     kind != S_IFREG && kind != S_IFDIR && kind != S_IFLNK
 }
 
-/// `int path_mknod(const struct path *dir, struct dentry *dentry, umode_t mode, unsigned int dev)`: also
-/// before `open` makes a file.
+/// `int path_mknod(const struct path *dir, struct dentry *dentry, umode_t mode, unsigned int dev)`: also before
+/// `open` makes a file.
 #[lsm(hook = "path_mknod")]
 pub(crate) fn path_mknod(context: LsmContext) -> i32 {
     create(&context, context.arg(2))
@@ -151,8 +151,8 @@ pub(crate) fn path_truncate(context: LsmContext) -> i32 {
     change(&context)
 }
 
-/// `int path_chmod(const struct path *path, umode_t mode)`: no file gets set-id bits. On a folder they say whose what
-/// is made in it is.
+/// `int path_chmod(const struct path *path, umode_t mode)`: no file gets set-id bits. On a folder, these bits give
+/// the group to what is made in it.
 #[lsm(hook = "path_chmod")]
 pub(crate) fn path_chmod(context: LsmContext) -> i32 {
     if !has_set_id_bits(context.arg(1)) {
@@ -176,8 +176,8 @@ pub(crate) fn path_chown(context: LsmContext) -> i32 {
     change(&context)
 }
 
-/// `int path_notify(const struct path *path, u64 mask, unsigned int obj_type)`: watching tells what others do
-/// with a file, so it needs what opening it does.
+/// `int path_notify(const struct path *path, u64 mask, unsigned int obj_type)`: a watch tells what others do with a
+/// file, so it needs what opening the file needs.
 #[lsm(hook = "path_notify")]
 pub(crate) fn path_notify(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -188,9 +188,9 @@ pub(crate) fn path_notify(context: LsmContext) -> i32 {
     existing(tag, dentry, &request, ptr::null())
 }
 
-/// `int path_link(struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry)`: both
-/// in the same mount (`do_linkat`, fs/namei.c). The new name must give nothing that the old one did not:
-/// who may read and write the file could as well copy it.
+/// `int path_link(struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry)`: both are in
+/// the same mount (`do_linkat`, fs/namei.c). The new name must not give more rights than the old one: a session that
+/// may read and write the file could as well copy it.
 #[lsm(hook = "path_link")]
 pub(crate) fn path_link(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -198,7 +198,8 @@ pub(crate) fn path_link(context: LsmContext) -> i32 {
     let folder: *const c_void = context.arg(1);
     let rights = Rights::of(Right::Read).with(Right::Write);
     let mut leaving = FileRequest::new(Operation::FileLink, below(folder, old), rights);
-    let mut arriving = arriving(Operation::FileLink, fresh(folder, context.arg(2)), Flags::NONE);
+    let mut arriving =
+        arriving(Operation::FileLink, new_place(folder, context.arg(2)), Flags::NONE);
     let to = &raw const arriving.place;
     let verdict = if is_unnamed(old) { 0 } else { existing(tag, old, &leaving, to) };
     if verdict != 0 {
@@ -213,9 +214,9 @@ pub(crate) fn path_link(context: LsmContext) -> i32 {
     check::refuse_gained_rights(tag, &leaving, &arriving)
 }
 
-/// `int path_rename(const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir,
-/// struct dentry *new_dentry, unsigned int flags)`; an exchange asks once for each direction in some
-/// kernels and once in others, so both ends are asked for everything here.
+/// `int path_rename(const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir, struct dentry
+/// *new_dentry, unsigned int flags)`. For an exchange, some kernels ask once for each direction and others once in
+/// all: so both ends need everything here.
 #[lsm(hook = "path_rename")]
 pub(crate) fn path_rename(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() {
@@ -224,7 +225,7 @@ pub(crate) fn path_rename(context: LsmContext) -> i32 {
     rename(context.arg(0), context.arg(1), context.arg(2), context.arg(3), context.arg(4))
 }
 
-/// Not inlined, as opening a file.
+/// Decides a rename. Not inlined: an untagged task should not pay for the registers that this needs.
 #[inline(never)]
 fn rename(
     old_folder: *const c_void,
@@ -239,7 +240,7 @@ fn rename(
     let whole = if folder { Flags::MOVES_SUBTREE } else { Flags::NONE };
     let mut leaving = FileRequest::new(Operation::FileRename, below(old_folder, old), leave);
     leaving.flags = whole;
-    let mut arriving = arriving(Operation::FileRename, fresh(new_folder, new), whole);
+    let mut arriving = arriving(Operation::FileRename, new_place(new_folder, new), whole);
     if flags & RENAME_EXCHANGE != 0 {
         leaving.rights = leave.with(Right::Create);
         arriving.rights = leaving.rights;
@@ -267,16 +268,16 @@ fn rename(
     verdict
 }
 
-/// Whether both ends lie in one folder in which no rule tells names apart, and the session may do both there: nearly
-/// every rename is one like that, and what is known of the folder was made doubtful by the rename before. Neither is
-/// there a rule below, and what is below both names is the same.
+/// Whether both ends are in one folder in which no rule tells names apart, and the session may do both there. Nearly
+/// every rename is like this, and the rename before has made the cached entry of the folder doubtful. No rule names
+/// anything below either name, so nothing gains rights by the rename.
 #[inline(always)]
 fn allows_both(tag: &Tag, leaving: &mut FileRequest, arriving: &FileRequest, whole: Flags) -> bool {
     if leaving.place.mount != arriving.place.mount || leaving.place.parent != arriving.place.parent
     {
         return false;
     }
-    // Not a request of its own: the stack is short.
+    // Not a second request: the stack is short.
     let rights = leaving.rights;
     leaving.rights = rights.union(arriving.rights);
     leaving.flags = Flags::EVERY_NAME;
@@ -286,7 +287,7 @@ fn allows_both(tag: &Tag, leaving: &mut FileRequest, arriving: &FileRequest, who
     is_allowed
 }
 
-/// What the new end of a link or rename asks for.
+/// The request for the destination of a link or rename.
 #[inline(always)]
 fn arriving(operation: Operation, place: Place, flags: Flags) -> FileRequest {
     let mut request = FileRequest::new(operation, place, Rights::of(Right::Create));

@@ -1,5 +1,5 @@
-//! POSIX message queues: files of a file system that few hooks on paths see. `mq_open` makes a queue before it opens
-//! it, and `mq_unlink` removes one, without a folder's path.
+//! POSIX message queues: files in a file system of which most hooks on paths see nothing. `mq_open` makes a queue
+//! before it opens it, and `mq_unlink` removes one, without the path of a folder.
 
 use core::{ffi::c_void, ptr};
 
@@ -17,7 +17,7 @@ use crate::{
     subject,
 };
 
-/// Magic number of the queues' file system (`MQUEUE_MAGIC`, ipc/mqueue.c).
+/// Magic number of their file system (`MQUEUE_MAGIC`, ipc/mqueue.c).
 const QUEUES: u64 = 0x1980_0202;
 
 /// `int inode_create(struct inode *dir, struct dentry *dentry, umode_t mode)`.
@@ -38,8 +38,8 @@ pub(crate) fn inode_unlink(context: LsmContext) -> i32 {
     decide(context.arg(1), Operation::FileDelete, Right::Delete)
 }
 
-/// A queue is judged by its name where the file system of queues is mounted, which is its path for every other call;
-/// where it is not, by none. Not inlined, as opening a file.
+/// Decides by the queue's name where their file system is mounted, which is its path in every other call; refuses if
+/// it is not mounted. Not inlined: an untagged task should not pay for the registers that this needs.
 #[inline(never)]
 fn decide(dentry: *const c_void, operation: Operation, right: Right) -> i32 {
     if kernel::file_system_magic(dentry as u64) != QUEUES {

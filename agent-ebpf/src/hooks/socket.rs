@@ -1,4 +1,4 @@
-//! Sockets and network endpoints.
+//! Making, connecting and binding sockets, and sending.
 
 use core::ffi::c_void;
 
@@ -23,12 +23,12 @@ use crate::{
     verdict::EACCES,
 };
 
-/// Low bits of a socket type: the rest are flags (`SOCK_TYPE_MASK`, include/linux/net.h).
+/// The low bits of a socket's type; the others are flags (`SOCK_TYPE_MASK`, include/linux/net.h).
 const SOCK_TYPE: u32 = 0xf;
-/// Where `struct sockaddr_in6` has its address (include/uapi/linux/in6.h).
+/// Offset of the address in a `struct sockaddr_in6` (include/uapi/linux/in6.h).
 const IN6_ADDRESS: u64 = 8;
-/// The shortest addresses that the kernel takes: `struct sockaddr_in`, and `SIN6_LEN_RFC2133` (include/uapi/linux/in.h,
-/// include/net/ipv6.h).
+/// Lengths of the shortest addresses that the kernel takes: `struct sockaddr_in`, and `SIN6_LEN_RFC2133`
+/// (include/uapi/linux/in.h, include/net/ipv6.h).
 const IN_LEN: i32 = 16;
 const IN6_LEN: i32 = 24;
 
@@ -54,8 +54,8 @@ pub(crate) fn socket_create(context: LsmContext) -> i32 {
     check::refuse(tag, &act, Reason::NoTool, EACCES)
 }
 
-/// `int socket_post_create(struct socket *sock, int family, int type, int protocol, int kern)`: writes
-/// down whose socket it is.
+/// `int socket_post_create(struct socket *sock, int family, int type, int protocol, int kern)`: records the session
+/// that makes a socket.
 #[lsm(hook = "socket_post_create")]
 pub(crate) fn socket_post_create(context: LsmContext) -> i32 {
     if context.arg::<i32>(4) != 0 {
@@ -79,27 +79,28 @@ pub(crate) fn socket_connect(context: LsmContext) -> i32 {
     connect(context.arg(0), context.arg::<*const c_void>(1) as u64, context.arg(2))
 }
 
-/// Not inlined, as opening a file.
+/// Decides a connect. Not inlined: an untagged task should not pay for the registers that this needs.
 #[inline(never)]
 fn connect(sock: *const c_void, address: u64, len: i32) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
     reach(tag, sock, Name { address, len, has_control: false }, Operation::NetConnect)
 }
 
-/// `int socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)`: where the socket leads, and an
-/// address that comes with the message, also of a TCP fast open. (A stream that is connected sends to where
-/// it is connected, whatever comes with the message.)
+/// `int socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)`: the end that the socket is connected to,
+/// and an address that comes with the message, also of a TCP fast open. (A connected stream ignores such an
+/// address.)
 #[lsm(hook = "socket_sendmsg")]
 pub(crate) fn socket_sendmsg(context: LsmContext) -> i32 {
     if subject::is_surely_untagged() { 0 } else { send(context.arg(0), context.arg(1)) }
 }
 
-/// Each part has frames of its own: 6.1 has 512 bytes for those of all calls together.
+/// Decides a message. Each part is a function of its own, since 6.1 has 512 bytes of stack for the frames of all
+/// calls together.
 #[inline(always)]
 fn send(sock: *const c_void, message: *const c_void) -> i32 {
     let mut verdict = check::refuse_foreign_control_of_current(sock);
     if verdict == 0 && member!(u64, message, msghdr_control) != 0 {
-        verdict = beside(message);
+        verdict = control_data(message);
     }
     let name_use = use_of_name(sock, message);
     if verdict == 0 && (name_use == NameUse::None || name_use == NameUse::Stream) {
@@ -114,15 +115,15 @@ fn send(sock: *const c_void, message: *const c_void) -> i32 {
     named(sock, message)
 }
 
-/// Decides what stands beside a message.
+/// Decides the control data of a message.
 #[inline(never)]
-fn beside(message: *const c_void) -> i32 {
+fn control_data(message: *const c_void) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
     let routing_option = check::routing_option(message);
     if routing_option == 0 { 0 } else { check::refuse_routing_option(tag, routing_option) }
 }
 
-/// Decides about the address that comes with a message.
+/// Decides the address that comes with a message.
 #[inline(never)]
 fn named(sock: *const c_void, message: *const c_void) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
@@ -134,20 +135,20 @@ fn named(sock: *const c_void, message: *const c_void) -> i32 {
     reach(tag, sock, name, Operation::NetSend)
 }
 
-/// What the kernel does with a name that comes with a message.
+/// What the kernel does with an address that comes with a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NameUse {
     /// Nothing: the message goes to where the socket is connected.
     None,
-    /// The message goes there, which `unix_may_send` decides.
+    /// It sends the message there, which `unix_may_send` decides.
     Elsewhere,
-    /// The message goes there, unless it is the rest of one that waits.
+    /// It sends the message there, unless the message is the rest of one that waits.
     Datagram,
-    /// A stream that is not connected yet is connected there, if the message says so.
+    /// If the stream is not connected yet, it connects it to there, if the message asks for that.
     Stream,
 }
 
-/// Whether the kernel goes by the name at all. Where that is not certain, it is taken not to.
+/// What the kernel does with the address of a message. Where that is uncertain: nothing.
 #[inline(always)]
 fn use_of_name(sock: *const c_void, message: *const c_void) -> NameUse {
     let address: u64 = member!(message, msghdr_name);
@@ -160,21 +161,21 @@ fn use_of_name(sock: *const c_void, message: *const c_void) -> NameUse {
         return NameUse::None;
     }
     let (family, kind): (u16, u16) = (member!(sk, sock_family), member!(sk, sock_kind));
-    // What the name says of its family; short of two bytes it says nothing.
+    // The address's family. One that is shorter than two bytes has none.
     let named = if len < 2 { AF_UNSPEC } else { kernel::read_word(address) as u16 };
     match (family, kind) {
         (AF_UNIX, SOCK_DGRAM) if len > 0 => NameUse::Elsewhere,
         (AF_INET, SOCK_DGRAM) => NameUse::Datagram,
-        // Without a family it means the connected peer (`udpv6_sendmsg`, net/ipv6/udp.c).
+        // Without a family, it means the connected peer (`udpv6_sendmsg`, net/ipv6/udp.c).
         (AF_INET6, SOCK_DGRAM) if named != AF_UNSPEC => NameUse::Datagram,
-        // A connection to no family is none (`tcp_sendmsg_fastopen`, net/ipv4/tcp.c).
+        // A connection to no family does nothing (`tcp_sendmsg_fastopen`, net/ipv4/tcp.c).
         (AF_INET | AF_INET6, SOCK_STREAM) if named != AF_UNSPEC => NameUse::Stream,
         _ => NameUse::None,
     }
 }
 
-/// `int socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)`. Port zero is a port that
-/// the kernel chooses, as it does for every socket that is not bound.
+/// `int socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)`. With port zero the kernel chooses
+/// a port, as for every socket that is not bound.
 #[lsm(hook = "socket_bind")]
 pub(crate) fn socket_bind(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -220,7 +221,7 @@ pub(crate) fn socket_listen(context: LsmContext) -> i32 {
     }
 }
 
-/// Decides an outgoing endpoint.
+/// Decides the remote end that an address names.
 #[inline(always)]
 fn reach(tag: &Tag, sock: *const c_void, name: Name, operation: Operation) -> i32 {
     let sk: *const c_void = member!(sock, socket_sk);
@@ -251,7 +252,7 @@ fn reach(tag: &Tag, sock: *const c_void, name: Name, operation: Operation) -> i3
     verdict
 }
 
-/// Refuses an address that tells nothing that could be decided.
+/// Refuses an address of which the meaning can't be told.
 #[inline(never)]
 fn unreadable(tag: &Tag, sk: *const c_void, name: &Name, operation: Operation) -> i32 {
     let mut act = check::act_on_socket(sk, operation);
@@ -261,7 +262,7 @@ fn unreadable(tag: &Tag, sk: *const c_void, name: &Name, operation: Operation) -
     check::refuse(tag, &act, Reason::Unresolved, EACCES)
 }
 
-/// Decides a local endpoint.
+/// Decides a local end.
 #[inline(always)]
 fn listen(
     tag: &Tag,
@@ -286,24 +287,24 @@ fn listen(
     verdict
 }
 
-/// An address that a call brings.
+/// An address in the arguments of a call.
 #[derive(Clone, Copy)]
 struct Name {
     /// Where the kernel has its copy.
     address: u64,
     /// How many bytes of it there are.
     len: i32,
-    /// Whether something beside the message says more.
+    /// Whether the message has control data, which may say more.
     has_control: bool,
 }
 
-/// What an address says.
+/// What an address means.
 enum Read {
-    /// Nothing to decide here: it is decided elsewhere (unix sockets), names no other end, or undoes a connection.
+    /// Nothing to decide here: it is decided elsewhere (unix sockets), names no other end, or ends a connection.
     Nothing,
     /// An address, and a port in native order.
     Endpoint(Address, u16),
-    /// It can't be told what it means.
+    /// Its meaning can't be told.
     Unreadable,
 }
 
@@ -331,8 +332,8 @@ fn read_address(sk: *const c_void, name: &Name, operation: Operation) -> Read {
                 port,
             )
         }
-        // An IPv4 socket takes a message or a name without a family for IPv4 (`udp_sendmsg`,
-        // net/ipv4/udp.c; `__inet_bind`, net/ipv4/af_inet.c). Elsewhere it undoes a connection.
+        // For an IPv4 socket, an address without a family in a message or a bind is an IPv4 one (`udp_sendmsg`,
+        // net/ipv4/udp.c; `__inet_bind`, net/ipv4/af_inet.c). Elsewhere it ends a connection.
         AF_UNSPEC if operation as u8 == Operation::NetConnect as u8 => Read::Nothing,
         AF_UNSPEC if of_socket == AF_INET && name.len >= IN_LEN => Read::Endpoint(v4, port),
         _ => Read::Unreadable,

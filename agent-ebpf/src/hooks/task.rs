@@ -1,4 +1,4 @@
-//! The tag goes from parent to child.
+//! Forks: the child gets the tag of its parent.
 
 use core::ffi::c_void;
 
@@ -17,10 +17,10 @@ use crate::{
     verdict::EPERM,
 };
 
-/// What a fork returns when its child can't be tagged (`ENOMEM`).
+/// What a fork returns if its child can't be tagged (`ENOMEM`).
 const ENOMEM: i32 = -12;
 
-/// What a fork returns that may succeed a moment later (`EAGAIN`).
+/// What a fork returns that can be tried again a moment later (`EAGAIN`).
 const EAGAIN: i32 = -11;
 
 /// `CLONE_PARENT`, `CLONE_THREAD` and `CLONE_INTO_CGROUP` (include/uapi/linux/sched.h).
@@ -28,13 +28,13 @@ const CLONE_PARENT: u64 = 0x8000;
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// What an incident calls the two: the number of the flag's bit.
+/// What incidents call the two flags: the number of the bit.
 const PARENT: u32 = 15;
 const INTO_CGROUP: u32 = 33;
 
-/// `int task_alloc(struct task_struct *task, unsigned long clone_flags)`: before the child can run. Also
-/// for threads and for the workers of io_uring. A child that can't be tagged is not made, and none is made in a
-/// session that has ended or is quarantined, so that killing all of its processes comes to an end.
+/// `int task_alloc(struct task_struct *task, unsigned long clone_flags)`: before the child can run, also for threads
+/// and for workers of io_uring. A fork fails if its child can't be tagged. It also fails in a session that has ended
+/// or is quarantined, so that killing all of its processes comes to an end.
 #[lsm(hook = "task_alloc")]
 pub(crate) fn task_alloc(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -43,7 +43,7 @@ pub(crate) fn task_alloc(context: LsmContext) -> i32 {
         return verdict;
     }
     let child = Task(context.arg::<*const c_void>(0));
-    // What another thread used, the child may get with memory and descriptors.
+    // Memory and descriptors that the child may get were maybe obtained by another thread.
     let marks = tag.marks | subject::process_marks(kernel::current(), tag);
     if !subject::assign(child, &Tag { marks, ..*tag }) {
         return ENOMEM;
@@ -52,8 +52,8 @@ pub(crate) fn task_alloc(context: LsmContext) -> i32 {
     0
 }
 
-/// Whether a child may not be made, as what the hook returns: the session may do nothing, its processes are being
-/// looked through, or the child would be born in another control group, or as a child of a process outside.
+/// Whether a fork is refused, as what the hook returns: the session has no standing, its processes are being looked
+/// through, or the child would begin in another control group, or as the child of a process outside.
 #[inline(always)]
 fn refuse(tag: &Tag, flags: u64) -> i32 {
     let act = |number| Act {
@@ -78,13 +78,13 @@ fn refuse(tag: &Tag, flags: u64) -> i32 {
     0
 }
 
-/// `void task_free(struct task_struct *task)`: when nobody refers to the task any more.
+/// `void task_free(struct task_struct *task)`: nothing refers to the task any more.
 #[lsm(hook = "task_free")]
 pub(crate) fn task_free(context: LsmContext) -> i32 {
     let task = Task(context.arg::<*const c_void>(0));
     if let Some(tag) = &subject::of(task) {
         subject::forget_marks(task, tag);
-        // One less than none: the first ended before the daemon counted it.
+        // Less than none are left if the first task ended before the daemon counted it.
         if session_tasks::add_to_count(tag, u64::MAX)
             .is_some_and(|before| before.cast_signed() <= 1)
         {

@@ -1,4 +1,5 @@
-//! Unix sockets: by the path that the peer is bound to. Sockets of the own session are its own affair.
+//! Unix sockets: decided by the path that the peer is bound to. A session may connect its own sockets with each
+//! other.
 
 use core::{ffi::c_void, ptr};
 
@@ -19,11 +20,11 @@ use crate::{
     verdict::EACCES,
 };
 
-/// Bytes of `struct sockaddr_un` before its path.
+/// Bytes of a `struct sockaddr_un` before its path.
 const UNIX_HEAD: u64 = 2;
 
-/// `int unix_stream_connect(struct sock *sock, struct sock *other, struct sock *newsk)`: stream and
-/// seqpacket, after the peer was found.
+/// `int unix_stream_connect(struct sock *sock, struct sock *other, struct sock *newsk)`: stream and seqpacket
+/// sockets, once the peer was found.
 #[lsm(hook = "unix_stream_connect")]
 pub(crate) fn unix_stream_connect(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -38,7 +39,8 @@ pub(crate) fn unix_stream_connect(context: LsmContext) -> i32 {
     control_socket::record_connector(tag, other, context.arg(2))
 }
 
-/// `int unix_may_send(struct socket *sock, struct socket *other)`: datagrams, connected and addressed.
+/// `int unix_may_send(struct socket *sock, struct socket *other)`: datagrams, of connected sockets and with an
+/// address.
 #[lsm(hook = "unix_may_send")]
 pub(crate) fn unix_may_send(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
@@ -51,7 +53,7 @@ pub(crate) fn unix_may_send(context: LsmContext) -> i32 {
     reach(tag, sk, kernel::socket_inode(sock), other)
 }
 
-/// Decides whether the session may talk to the other socket. What takes no tool takes a session that may do something.
+/// Decides whether the session may talk to the other socket.
 #[inline(always)]
 fn reach(tag: &Tag, sk: *const c_void, inode: *const c_void, other: *const c_void) -> i32 {
     if socket_owner::of(other).is_some_and(|owner| owner.tag.session == tag.session) {
@@ -69,8 +71,8 @@ fn reach(tag: &Tag, sk: *const c_void, inode: *const c_void, other: *const c_voi
     }
     let name: u64 = peek(address + offset!(unix_addr));
     if name == 0 {
-        // A socket without a name is reached only by who has its other end: a pair, or what a
-        // connection that was decided brought.
+        // A socket without a name can be reached only by its other end: that of a pair, or of a connection that was
+        // decided.
         return check::act_without_tool(tag, sk, inode, Operation::UnixConnect);
     }
     let len = peek::<u32>(name + offset!(unix_address_len));

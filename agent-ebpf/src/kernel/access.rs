@@ -1,4 +1,4 @@
-//! The ways to read the kernel's memory.
+//! The ways to read the kernel's memory: see [`crate::kernel`].
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::LsmContext,
 };
 
-/// The value of a field of `Offsets` on the running kernel, a constant of the instruction.
+/// The value of a field of `Offsets` on the running kernel, as a constant in the instruction.
 #[macro_export]
 macro_rules! offset {
     ($($field:ident).+) => {
@@ -19,8 +19,8 @@ macro_rules! offset {
     };
 }
 
-/// Reads a member, by the field of `Offsets` that says where it is, through a pointer that the verifier has
-/// typed: one instruction. The result keeps its type.
+/// Reads a member through a pointer that the verifier has typed: one instruction. The member is named by the field
+/// of `Offsets` that has its offset; the result keeps its type.
 #[macro_export]
 macro_rules! member {
     ($type:ty, $base:expr, $field:ident) => {
@@ -34,7 +34,7 @@ macro_rules! member {
     };
 }
 
-/// The value that the loader puts into an instruction for the field at `FIELD` of `Offsets`.
+/// Loads the value that the loader puts into an instruction for the field at `FIELD` of `Offsets`.
 macro_rules! loaded {
     ($instruction:literal) => {{
         let value: u64;
@@ -51,19 +51,19 @@ macro_rules! loaded {
     }};
 }
 
-/// The field at that place of `Offsets`, which is a `u32`: see [`offset`].
+/// The field at a place of `Offsets`, which is a `u32`: see `offset!`.
 #[inline(always)]
 pub(crate) fn constant<const FIELD: usize>() -> u64 {
     loaded!("{value} = {stand_in}")
 }
 
-/// The field at that place of `Offsets`, which is a `u64`.
+/// The field at a place of `Offsets`, which is a `u64`.
 #[inline(always)]
 pub(super) fn address<const FIELD: usize>() -> u64 {
     loaded!("{value} = {stand_in} ll")
 }
 
-/// See [`member`].
+/// See `member!`.
 #[inline(always)]
 pub(crate) fn member<T: Copy, const FIELD: usize>(base: *const c_void) -> T {
     let value: u64;
@@ -92,14 +92,14 @@ pub(crate) fn member<T: Copy, const FIELD: usize>(base: *const c_void) -> T {
     unsafe { core::mem::transmute_copy(&value) }
 }
 
-/// Reads a member through a pointer that the verifier has typed.
+/// Reads a member at an offset through a pointer that the verifier has typed.
 #[inline(always)]
 pub(crate) fn load<T: Copy>(base: *const c_void, offset: u64) -> T {
     // SAFETY: the verifier checks the access against the kernel's BTF, and a fault reads as zero.
     unsafe { core::ptr::read_volatile(base.cast::<u8>().add(offset as usize).cast::<T>()) }
 }
 
-/// Copies a value from a kernel address; all zeroes where nothing is mapped.
+/// Copies a value from an address; zeroes if nothing is mapped there.
 #[inline(always)]
 pub(crate) fn peek<T: Copy>(address: u64) -> T {
     let mut value = MaybeUninit::<T>::uninit();
@@ -108,8 +108,8 @@ pub(crate) fn peek<T: Copy>(address: u64) -> T {
     unsafe { value.assume_init() }
 }
 
-/// Reads a member of the structure at an address: typed by `$type`, a field of `Types`, where the kernel
-/// can do that, else by copying.
+/// Reads a member of the structure at an address: through a pointer of the type that `$type`, a field of `Types`,
+/// names, if the kernel can do that, else by copying.
 macro_rules! read {
     ($type:ident at $address:expr, $offset:expr) => {{
         let (address, offset): (u64, u64) = ($address, $offset);
@@ -122,8 +122,8 @@ macro_rules! read {
     }};
 }
 
-/// An address as a pointer to a structure of the kernel's BTF (`bpf_rdonly_cast`, kernel/bpf/helpers.c):
-/// loads through it are checked against the type, and give zeroes where nothing is mapped.
+/// An address as a pointer to a structure of the kernel's BTF (`bpf_rdonly_cast`, kernel/bpf/helpers.c). The
+/// verifier checks loads through it against the type; they read zeroes where nothing is mapped.
 #[inline(always)]
 pub(super) fn cast(address: u64, number: u64) -> *const c_void {
     let typed: *const c_void;
@@ -144,8 +144,8 @@ pub(super) fn cast(address: u64, number: u64) -> *const c_void {
     typed
 }
 
-/// An argument of a hook, as it lies in the context: for a hook whose arguments are others on other kernels.
-/// (The compiler would make one load of the two, at a place that it calculates, which the verifier forbids.)
+/// An argument of a hook, read from the context: for hooks that have other arguments on other kernels. (Of two such
+/// reads, the compiler would make one load at a calculated place, which the verifier refuses.)
 #[inline(always)]
 pub(crate) fn argument<const NUMBER: usize>(context: &LsmContext) -> *const c_void {
     let value: *const c_void;
@@ -162,14 +162,14 @@ pub(crate) fn argument<const NUMBER: usize>(context: &LsmContext) -> *const c_vo
     value
 }
 
-/// Copies `len` bytes from a kernel address; on failure the destination is zeroed by the helper.
+/// Copies `len` bytes from an address. If that fails, the helper zeroes the destination.
 #[inline(always)]
 pub(crate) fn copy(to: *mut c_void, len: u32, from: u64) -> bool {
     // SAFETY: the verifier checks that `to` has room for `len` bytes.
     unsafe { bpf_probe_read_kernel(to, len, from as *const c_void) == 0 }
 }
 
-/// The same number, of which the compiler forgets what it knew: a bound that follows stays.
+/// Hides a value from the optimizer, so that a bound check which follows stays for the verifier to see.
 #[inline(always)]
 pub(crate) fn hide_from_optimizer(number: u32) -> u32 {
     // SAFETY: a reference is valid.
@@ -183,13 +183,13 @@ pub(crate) fn now() -> agent_common::id::BootNanos {
     agent_common::id::BootNanos(unsafe { bpf_ktime_get_boot_ns() })
 }
 
-/// The word of 64 bits at an address, of whatever lies there.
+/// The 64-bit word at an address, whatever lies there.
 #[inline(always)]
 pub(crate) fn read_word(address: u64) -> u64 {
     read!(words at address, 0)
 }
 
-/// The two words of 64 bits at an address, where the kernel can type it.
+/// The two 64-bit words at an address, on a kernel that can type addresses.
 #[inline(always)]
 pub(crate) fn read_two_words(address: u64) -> [u64; 2] {
     let typed = cast(address, offset!(types.words));

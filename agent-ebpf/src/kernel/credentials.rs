@@ -1,18 +1,18 @@
-//! Credentials: the running task's, and those that an exec gives.
+//! Credentials: those of the running task, and those that an exec gives.
 
 use core::ffi::c_void;
 
 use super::{access::load, task::current};
 
-/// Whether the running task acts with credentials that are not its own: the kernel put others in their
-/// place to do its own work (`override_creds`), as overlayfs does.
+/// Whether the running task has credentials other than its own: the kernel replaced them to do work of its own
+/// (`override_creds`), as overlayfs does.
 #[inline(always)]
 pub(crate) fn has_borrowed_credentials() -> bool {
     let task = current().0;
     member!(u64, task, task_cred) != member!(u64, task, task_real_cred)
 }
 
-/// Capabilities, as two words: how they are kept differs.
+/// Capabilities as two words, since kernels differ in their type.
 #[inline(always)]
 fn capabilities(cred: *const c_void, offset: u64) -> [u32; 2] {
     [load(cred, offset), load(cred, offset + 4)]
@@ -24,8 +24,8 @@ const CAP_SETUID: u32 = 7;
 /// `SECBIT_NOROOT` (include/uapi/linux/securebits.h).
 const NOROOT: u32 = 1;
 
-/// Whether credentials that an exec gives (`struct cred`) have what the running task can't take by itself: a
-/// user or group that is none of its own, or capabilities that are not root's by being root.
+/// Whether credentials that an exec gives (`struct cred`) have what the running task can't take by itself: a user or
+/// group that is none of its own, or capabilities that do not come from being root.
 #[inline(always)]
 pub(crate) fn gains_privilege(new: *const c_void) -> bool {
     let old: *const c_void = member!(current().0, task_cred);
@@ -53,7 +53,7 @@ pub(crate) fn gains_privilege(new: *const c_void) -> bool {
 /// `PF_IO_WORKER` (include/linux/sched.h).
 const IO_WORKER: u32 = 0x10;
 
-/// Whether the running task is a thread of io_uring's, whose credentials are those of whoever made the ring.
+/// Whether the running task is a worker thread of io_uring, with the credentials of whoever made the ring.
 #[inline(always)]
 pub(crate) fn is_io_uring_worker() -> bool {
     member!(u32, current().0, task_flags) & IO_WORKER != 0

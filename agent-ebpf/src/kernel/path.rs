@@ -1,4 +1,4 @@
-//! Where files are: mounts and dentries, the kernel's counts of changes to them, and inodes.
+//! Mounts and dentries as places of files, the kernel's counts of changes to them, and inodes.
 
 use core::{ffi::c_void, mem::offset_of};
 
@@ -6,7 +6,7 @@ use agent_common::{cache::InodeIdentity, offsets::Offsets};
 
 use super::access::{address, cast, peek};
 
-/// A file's place: the mount and the dentry by which it is reached, as addresses.
+/// The place of a file: the mount and dentry by which it is reached, as addresses.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
@@ -14,32 +14,32 @@ pub(crate) struct Place {
     pub(crate) mount: u64,
     /// `struct dentry`.
     pub(crate) dentry: u64,
-    /// The dentry's parent, where the hook has a dentry that the verifier has typed and that has its name
-    /// still; else zero, and nothing is kept.
+    /// The dentry's parent, if the hook has a dentry that the verifier has typed and that still has its name; else
+    /// zero, and decisions at this place are not cached.
     pub(crate) parent: u64,
-    /// Hash and length of the dentry's name, likewise.
+    /// Hash and length of the dentry's name, or zero likewise.
     pub(crate) name: u64,
 }
 
 impl Place {
-    /// From a `struct file` that the verifier has typed.
+    /// The place of a `struct file` that the verifier has typed.
     #[inline(always)]
     pub(crate) fn of_file(file: *const c_void) -> Self {
         Self::of_dentry(member!(file, file_path_mnt), member!(file, file_path_dentry))
     }
 
-    /// From a mount, and a dentry that the verifier has typed.
+    /// The place of a dentry that the verifier has typed, in a mount.
     #[inline(always)]
     pub(crate) fn of_dentry(mount: u64, dentry: *const c_void) -> Self {
         let mut place = Self {
             mount,
             dentry: dentry as u64,
             parent: member!(dentry, dentry_parent),
-            // Two loads: 6.1 knows the two only apart.
+            // Two loads, since 6.1 has no type for both together.
             name: u64::from(member!(u32, dentry, dentry_name))
                 | u64::from(member!(u32, dentry, dentry_name_len)) << 32,
         };
-        // A dentry that was unlinked has no place any more: what was found before does not answer for it.
+        // A dentry that was unlinked has no place any more: earlier decisions must not answer for it.
         if member!(u64, dentry, dentry_hash_pprev) == 0 {
             place.parent = 0;
             place.name = 0;
@@ -47,13 +47,13 @@ impl Place {
         place
     }
 
-    /// From addresses alone: what is decided there is not kept.
+    /// A place by addresses alone: decisions there are not cached.
     #[inline(always)]
     pub(crate) fn at(mount: u64, dentry: u64) -> Self {
         Self { mount, dentry, parent: 0, name: 0 }
     }
 
-    /// From a `struct path` at an address.
+    /// The place of a `struct path` at an address.
     #[inline(always)]
     pub(crate) fn peek(path: u64) -> Self {
         let mount = peek(path + offset!(path_mnt));
@@ -72,7 +72,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// As they are now.
+    /// The counts as they are now.
     #[inline(always)]
     pub(crate) fn now() -> Self {
         Self {
@@ -81,14 +81,14 @@ impl Changes {
         }
     }
 
-    /// Whether nothing is under way.
+    /// Whether no rename or mount change is under way.
     #[inline(always)]
     pub(crate) fn are_settled(self) -> bool {
         (self.renames | self.mounts) & 1 == 0
     }
 }
 
-/// A dentry's parent, and its name: how long, and where.
+/// A dentry's parent, and the length and address of its name.
 #[inline(always)]
 pub(crate) fn parent_and_name(dentry: u64) -> (u64, u64, u64) {
     let number = offset!(types.dentry);
@@ -100,33 +100,33 @@ pub(crate) fn parent_and_name(dentry: u64) -> (u64, u64, u64) {
             member!(typed, dentry_name_text),
         );
     }
-    // Three words that lie side by side in every kernel that we load on (the daemon checks it); `struct
-    // qstr` is hash and length, then the pointer (include/linux/dcache.h).
+    // Three words that lie side by side in every supported kernel (the daemon checks it). `struct qstr` is hash and
+    // length, then the pointer (include/linux/dcache.h).
     let [parent, hash_and_len, name]: [u64; 3] = peek(dentry + offset!(dentry_parent));
     (parent, hash_and_len >> 32, name)
 }
 
-/// A dentry's parent alone, read anew.
+/// A dentry's parent, read anew.
 #[inline(always)]
 pub(crate) fn parent(dentry: u64) -> u64 {
     read!(dentry at dentry, offset!(dentry_parent))
 }
 
-/// Whether a dentry is no longer in its parent's list of names.
+/// Whether a dentry is not in its parent's list of names.
 #[inline(always)]
 pub(crate) fn is_unhashed(dentry: u64) -> bool {
     let pprev: u64 = read!(dentry at dentry, offset!(dentry_hash_pprev));
     pprev == 0
 }
 
-/// The magic number of the file system that a dentry belongs to.
+/// The magic number of a dentry's file system.
 #[inline(always)]
 pub(crate) fn file_system_magic(dentry: u64) -> u64 {
     let sb: u64 = read!(dentry at dentry, offset!(dentry_sb));
     read!(super_block at sb, offset!(sb_magic))
 }
 
-/// The identity of a dentry's inode; an address of zero where it has none.
+/// The identity of a dentry's inode; its address is zero if there is none.
 #[inline(always)]
 pub(crate) fn inode_of(dentry: u64) -> InodeIdentity {
     let address: u64 = read!(dentry at dentry, offset!(dentry_inode));
@@ -145,7 +145,7 @@ pub(crate) fn identity(inode: *const c_void) -> InodeIdentity {
     InodeIdentity { address: inode as u64, number, generation, reserved: 0 }
 }
 
-/// The number of an inode that the verifier has typed, and which of those with that number it is.
+/// Number and generation of an inode that the verifier has typed.
 #[inline(always)]
 pub(crate) fn number_and_generation(inode: *const c_void) -> (u64, u32) {
     (member!(inode, inode_number), member!(inode, inode_generation))

@@ -1,4 +1,4 @@
-//! Tasks.
+//! Tasks: the running one, their storage, and those that procfs folders stand for.
 
 use core::ffi::c_void;
 
@@ -10,7 +10,7 @@ use super::access::{cast, peek};
 #[derive(Clone, Copy)]
 pub(crate) struct Task(pub(crate) *const c_void);
 
-/// The task that runs.
+/// The running task.
 #[inline(always)]
 pub(crate) fn current() -> Task {
     // SAFETY: the helper has no precondition.
@@ -36,21 +36,21 @@ pub(crate) fn parent_of_current() -> u64 {
     member!(u64, current().0, task_real_parent)
 }
 
-/// Whether the task has any local storage: without it, it has no tag. One load, no helper.
+/// Whether a task has any local storage: without it, the task has no tag. One load, no helper.
 #[inline(always)]
 pub(crate) fn has_storage(task: Task) -> bool {
     member!(u64, task.0, task_bpf_storage) != 0
 }
 
-/// The first value that any program keeps with a task, where the kernel can type addresses: the address of its
-/// map, and its first two words; `None` where there is none.
+/// The first value in a task's storage, on a kernel that can type addresses: the address of its map, and its first
+/// two words. `None` if there is none.
 #[inline(always)]
 pub(crate) fn first_storage(task: Task) -> Option<(u64, u64, u64)> {
     let storage: *const c_void = member!(task.0, task_bpf_storage);
     if storage.is_null() {
         return None;
     }
-    // `hlist_head` and `hlist_node` are a pointer each at first.
+    // `hlist_head` and `hlist_node` begin with a pointer each.
     let node: u64 = member!(storage, storage_list);
     if node == 0 {
         return None;
@@ -63,7 +63,7 @@ pub(crate) fn first_storage(task: Task) -> Option<(u64, u64, u64)> {
     ))
 }
 
-/// The task that a folder of procfs stands for, as an address; zero if none.
+/// Address of the task that a procfs folder stands for; zero for none.
 #[inline(always)]
 pub(crate) fn procfs_task(dentry: u64) -> u64 {
     let inode: u64 = read!(dentry at dentry, offset!(dentry_inode));

@@ -1,10 +1,11 @@
-//! Terminals, the process groups that have them, and who gets a descriptor's signals.
+//! Terminals, their process groups, and who receives a descriptor's signals.
 
 use core::ffi::c_void;
 
 use super::{access::peek, task::current};
 
-/// Places in `struct pid` and `struct signal_struct` (`enum pid_type`, include/linux/pid_types.h).
+/// Indices of the process and the process group in `struct pid` and `struct signal_struct` (`enum pid_type`,
+/// include/linux/pid_types.h).
 const PROCESS: u64 = 1;
 const GROUP: u64 = 2;
 /// Bytes of a `hlist_head`, and of a pointer.
@@ -12,7 +13,7 @@ const HEAD: u64 = 8;
 /// Bytes of a `hlist_node`.
 const NODE: u64 = 16;
 
-/// Whom a descriptor signals.
+/// Who receives the signals of a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignalOwner {
     /// Nobody.
@@ -23,7 +24,7 @@ pub(crate) enum SignalOwner {
     Other,
 }
 
-/// Whom a file that the verifier has typed signals (`struct fown_struct`, include/linux/fs.h).
+/// Who receives the signals of a file that the verifier has typed (`struct fown_struct`, include/linux/fs.h).
 #[inline(always)]
 pub(crate) fn signal_owner(file: *const c_void) -> SignalOwner {
     let owner: u64 = if offset!(owner_is_apart) != 0 {
@@ -41,21 +42,21 @@ pub(crate) fn signal_owner(file: *const c_void) -> SignalOwner {
     }
 }
 
-/// Address of what the threads of the running process share (`struct signal_struct`).
+/// Address of the `struct signal_struct` that the threads of the running process share.
 #[inline(always)]
 fn signal() -> u64 {
     member!(u64, current().0, task_signal)
 }
 
-/// Address of the `struct pid` of the process group in the foreground of the running process's terminal; zero
-/// where it has no terminal, or the terminal no such group.
+/// Address of the `struct pid` of the foreground process group on the running process's terminal; zero if there is
+/// no terminal or no such group.
 #[inline(always)]
 pub(crate) fn foreground_group() -> u64 {
     let terminal: u64 = peek(signal() + offset!(signal_tty));
     if terminal == 0 { 0 } else { peek(terminal + offset!(tty_foreground)) }
 }
 
-/// Address of the task that leads a process group; zero where it is gone.
+/// Address of the task that leads a process group; zero if it is gone.
 #[inline(always)]
 pub(crate) fn group_leader(group: u64) -> u64 {
     let link: u64 = peek(group + offset!(pid_tasks));
@@ -74,7 +75,7 @@ pub(crate) fn next_member(link: u64) -> u64 {
     peek(link)
 }
 
-/// Address of the task that a link in that list is of.
+/// Address of the task at a link of that list.
 #[inline(always)]
 pub(crate) fn member_task(link: u64) -> u64 {
     link - offset!(task_pid_links) - NODE * GROUP
