@@ -118,11 +118,11 @@ pub(crate) static PORT_TABLES: ArrayOfMaps<Ports, POLICY_SLOTS> = ArrayOfMaps::n
 #[btf_map]
 pub(crate) static SET_ID_TOOLS: Array<ToolSet, POLICY_SLOTS> = Array::new();
 
-/// Generation modulo `POLICY_SLOTS` → the tools whose loss kills the processes that used them.
+/// Generation modulo `POLICY_SLOTS` → the kill-on-revoke tools: their loss kills the processes that used them.
 #[unsafe(link_section = ".bss.deadly")]
 static DEADLY: Entries<ToolSet, POLICY_SLOTS> = Entries::new();
 
-/// The tools of a policy whose loss kills the processes that used them.
+/// The kill-on-revoke tools of a policy.
 #[inline(always)]
 pub(crate) fn deadly(generation: u32) -> ToolSet {
     let set = DEADLY.at(generation);
@@ -182,7 +182,7 @@ pub(crate) static OBJECT_OWNERS: HashMap<u64, Tag, SHARED_OBJECTS, { BPF_F_NO_PR
 pub(crate) static PROCESS_MARKS: HashMap<u64, Tag, TASKS, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 
-/// Slot → which tools whose loss kills its session has used, as a [`Used`]. Written by the programs; cleared by the
+/// Slot → which kill-on-revoke tools its session has used, as a [`Used`]. Written by the programs; cleared by the
 /// daemon for a new session.
 #[btf_map]
 pub(crate) static USED_MARKS: Array<Used, SLOTS> = Array::new();

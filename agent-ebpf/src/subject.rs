@@ -184,7 +184,7 @@ pub(crate) fn process_marks(task: Task, tag: &Tag) -> u32 {
     known.filter(|known| known.session == tag.session).map_or(0, |known| known.marks)
 }
 
-/// Whether a process of the session has used a tool whose loss kills.
+/// Whether a process of the session has used a kill-on-revoke tool.
 #[inline(always)]
 fn has_used(tag: &Tag) -> bool {
     USED_MARKS.get(tag.slot.0).is_some_and(|used| used.0 != 0)

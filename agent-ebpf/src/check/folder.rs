@@ -91,11 +91,10 @@ impl FolderLabels {
         Labels(self.0 & !EVERY_NAME)
     }
 
-    /// The labels, if they are known.
+    /// Whether the labels are known.
     #[inline(always)]
-    pub(super) fn known_labels(self) -> Option<Labels> {
-        let labels = self.labels();
-        (labels.0 != UNKNOWN & !EVERY_NAME).then_some(labels)
+    pub(super) fn are_known(self) -> bool {
+        self.labels().0 != UNKNOWN & !EVERY_NAME
     }
 }
 

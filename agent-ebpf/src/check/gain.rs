@@ -46,8 +46,7 @@ extern "C" fn decide_gain(
     let from = FolderLabels::of(tag, leaving, &basis);
     if !from.is_unknown() {
         let to = FolderLabels::of(tag, arriving, &basis);
-        if let Some(to) = to.known_labels()
-            && judge_move(tag, generation, from.labels(), to, is_folder) == 0
+        if to.are_known() && judge_move(tag, generation, from.labels(), to.labels(), is_folder) == 0
         {
             return 0;
         }

@@ -92,7 +92,7 @@ impl Verdict {
     }
 }
 
-/// Decides what the running task does. If a tool allows it whose loss kills, marks the task for its use. (Not inside
+/// Decides what the running task does. If a kill-on-revoke tool allows it, marks the task for its use. (Not inside
 /// the decision, which is as deep as the stack allows.)
 #[inline(always)]
 pub(super) fn judge_use(tag: &Tag, generation: u32, labels: Labels, rights: Rights) -> Verdict {
@@ -134,8 +134,8 @@ extern "C" fn judge_rights(tag: *const Tag, generation: u32, labels: u64, rights
     }
 }
 
-/// The tools whose loss kills that the session held at an epoch of its entry. If the entry was written since: all
-/// tools of that kind.
+/// The kill-on-revoke tools that the session held at an epoch of its entry. If the entry was written since: all of
+/// the policy's.
 #[inline(always)]
 fn held_deadly(session: &Session, generation: u32, epoch: u32) -> ToolSet {
     let deadly = maps::deadly(generation);
@@ -145,8 +145,8 @@ fn held_deadly(session: &Session, generation: u32, epoch: u32) -> ToolSet {
     ToolSet(core::array::from_fn(|word| deadly.0[word] & (held[word] | all)))
 }
 
-/// Marks the running task and its process, before it goes on, for the tools whose loss kills among those that cover
-/// the rights; returns the marks. `epoch` is the epoch of the session's entry before the decision.
+/// Marks the running task and its process, before the task goes on, for the kill-on-revoke tools among those that
+/// cover the rights; returns the marks. `epoch` is the epoch of the session's entry before the decision.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn mark_use(

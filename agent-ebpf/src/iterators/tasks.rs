@@ -1,5 +1,5 @@
-//! A program over all tasks, which the daemon runs to ask for the tasks of a session and what they used, after a tool was
-//! lost whose loss kills.
+//! A program over all tasks, which the daemon runs after a kill-on-revoke tool was lost: it asks for the tasks of a
+//! session, and what they used.
 
 use core::ffi::c_void;
 
