@@ -77,18 +77,18 @@ pub enum State {
     Quarantined = 2,
 }
 
-/// Whether a refusal is carried out.
+/// Whether refusals are enforced.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Refuse.
     Enforce = 0,
-    /// Report what would be refused, and let it pass.
+    /// Report what would be refused, and allow it.
     Audit = 1,
 }
 
-/// A session as the kernel sees it: the value of the session table, at the session's slot. Written by
-/// the daemon, but for `no_expiry_near`.
+/// A session as the kernel sees it: the value of the session table, at the session's slot. The daemon writes it,
+/// except `no_expiry_near`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Session {
@@ -100,7 +100,7 @@ pub struct Session {
     pub nearest_expiry: BootNanos,
     /// The tools held, some of them maybe past their expiry.
     pub tools: ToolSet,
-    /// The tools held now or before whose loss leaves open descriptors usable (`recall = "opens"`).
+    /// The tools held now or before that leave open descriptors usable when they are lost (`recall = "opens"`).
     pub kept: ToolSet,
     /// The parent's identity; zero for none.
     pub parent_id: SessionId,
@@ -110,9 +110,9 @@ pub struct Session {
     pub state: u32,
     /// A [`Mode`].
     pub mode: u32,
-    /// How often the entry was written, wrapping: what was decided at one epoch need not hold at another.
+    /// How often the entry was written, wrapping: a decision under one epoch need not hold under another.
     pub epoch: u32,
-    /// When the kernel side saw last that no expiry is near: its count of ticks, with the epoch. Zero for never.
+    /// When a program saw last that no expiry is near: the count of ticks then, with the epoch. Zero for never.
     pub no_expiry_near: u64,
 }
 
@@ -135,7 +135,7 @@ impl Session {
     };
 }
 
-/// Until when a session holds each tool, by bit; zero for a tool that it does not hold. The value of
-/// the expiry table, at the session's slot. Written before the session's entry when authority grows,
-/// after it when it shrinks.
+/// The expiry of each tool that a session holds, by bit; zero for a tool that it does not hold. The value of the
+/// expiry table, at the session's slot. Written before the session's entry when authority grows, after it when
+/// authority shrinks.
 pub type Expiries = [BootNanos; TOOLS];

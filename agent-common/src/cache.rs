@@ -1,10 +1,9 @@
-//! What the kernel side keeps of its decisions: the rights that were found to be allowed on a file, how far
-//! the rules are known for a folder, and the endpoints that were found to be allowed.
+//! Entries of the kernel side's caches: rights on files that were allowed, positions of the rules at folders, and
+//! endpoints that were allowed.
 //!
-//! All lie in arrays, at a place that is computed from what the entry is of and the session: an entry that
-//! another one takes the place of is decided anew. The address of a file or folder alone names nothing, since
-//! the kernel uses memory again; so each entry has the inode's number and generation with it, which no other
-//! file has.
+//! They lie in arrays, at a place that is computed from the session and the object. An entry whose place another one
+//! takes is lost, and decided anew. The address of a file or folder alone names nothing, since the kernel uses
+//! memory again; so each entry also has the inode's number and generation, which no other file has.
 
 use crate::{
     assert_layout,
@@ -12,7 +11,7 @@ use crate::{
     rule::Position,
 };
 
-/// The inode behind an entry.
+/// An inode.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InodeIdentity {
@@ -20,7 +19,7 @@ pub struct InodeIdentity {
     pub address: u64,
     /// Its number (`i_ino`).
     pub number: u64,
-    /// Which of the inodes that had that number (`i_generation`).
+    /// Which of the inodes that had this number (`i_generation`).
     pub generation: u32,
     /// Alignment; zero.
     pub reserved: u32,
@@ -28,8 +27,8 @@ pub struct InodeIdentity {
 
 assert_layout!(InodeIdentity, 24, 8);
 
-/// Allowed rights, together with everything that they were decided from. An entry answers only for the
-/// very same; whatever it does not answer is decided anew.
+/// Rights on a file that were allowed, and everything that they were decided from: the entry answers for nothing
+/// else.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CachedRights {
@@ -58,20 +57,20 @@ pub struct CachedRights {
     pub mounts: u32,
     /// Which of the files that had that number (`i_generation`).
     pub generation: u32,
-    /// The [marks](crate::mark) that using these rights leaves: the entry answers only for a task that has them.
+    /// The [marks](crate::mark) that the use of these rights leaves: the entry answers only for tasks that have them.
     pub marks: u32,
 }
 
 assert_layout!(CachedRights, 80, 8);
 
-/// Words that a folder's path is kept in: for each component from the folder up its length, then its name as
-/// it lies in memory, in whole words.
+/// Words of the path in a folder's entry: for each component, from the folder up, its length, and its name as it
+/// lies in memory, in whole words.
 pub const PATH_WORDS: usize = 64;
-/// Words of the longest name that is kept there.
+/// Words of the longest name that fits there.
 pub const NAME_WORDS: usize = 5;
 
-/// Where the rules stand at a folder: what is in it is one step from there. That depends on the names of its
-/// path alone: after a rename elsewhere the path is gone through once more, and only compared.
+/// The positions of the rules at a folder: a file in it is one step further. They depend only on the names of the
+/// folder's path. So after a rename elsewhere the path is compared with the one in the entry, and not matched anew.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CachedFolder {
@@ -91,15 +90,15 @@ pub struct CachedFolder {
     pub renames: u32,
     /// The kernel's count of mount changes.
     pub mounts: u32,
-    /// By the shared rules, and by the session's own.
+    /// The positions: by the shared rules, and by the session's own.
     pub positions: [Position; 2],
     /// The policy's generation, and below it the session's epoch, for which `rights` are allowed; zero for none.
     pub stamp: u64,
-    /// The rights that are allowed on whatever is in the folder, where no name leads on.
+    /// The rights that are allowed on everything in the folder, if no rule tells names apart.
     pub rights: u32,
-    /// The [marks](crate::mark) that using these rights leaves: they answer only for a task that has them.
+    /// The [marks](crate::mark) that their use leaves: they are for tasks that have those marks.
     pub marks: u32,
-    /// Words of `path` that count; zero where the path is not kept.
+    /// Words of `path` that are used; zero if the path is not in the entry.
     pub path_words: u64,
     /// The folder's path.
     pub path: [u64; PATH_WORDS],
@@ -107,7 +106,7 @@ pub struct CachedFolder {
 
 assert_layout!(CachedFolder, 136 + 8 * PATH_WORDS, 8);
 
-/// An allowed endpoint.
+/// An endpoint that was allowed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CachedEndpoint {

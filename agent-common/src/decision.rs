@@ -138,8 +138,8 @@ pub fn decide(
     Ok(())
 }
 
-/// Whether an open descriptor stays usable although [`decide`] refuses: a tool covers each right that the
-/// session holds or held, and whose loss does not recall descriptors.
+/// Whether an open descriptor stays usable although [`decide`] refuses: for each right, a tool covers it that the
+/// session holds or held, and whose loss leaves descriptors open.
 #[inline(always)]
 pub fn keeps(rights: Rights, labels: [&Label; 2], session: &Session) -> bool {
     if session.state != State::Active as u32
@@ -163,13 +163,13 @@ pub fn keeps(rights: Rights, labels: [&Label; 2], session: &Session) -> bool {
     true
 }
 
-/// What a copy takes along: whoever may read, and write elsewhere, can have it without moving anything. What answers
-/// at a socket, or behind a device, can't be copied.
+/// The rights that a copy has too: whoever may read something, and write elsewhere, gets them without a move. What
+/// answers at a socket, or behind a device, can't be copied.
 pub const COPIED: Rights = Rights(0b1_1111);
 
 /// The rights that what is moved would gain: those that the labels of the new place give to a tool, or to everybody,
-/// to which the labels of the old place don't. By what the policy says, not by what the session holds: a tool that is
-/// granted later opens nothing that was brought into its place.
+/// to which the labels of the old place do not give them. By the policy, not by what the session holds, so that a
+/// tool which is granted later opens nothing that was moved to its place.
 #[inline(always)]
 pub fn gained(from: [&Label; 2], to: [&Label; 2]) -> Rights {
     let (had, has) = (from[0].always | from[1].always, to[0].always | to[1].always);
@@ -191,8 +191,8 @@ pub fn gained(from: [&Label; 2], to: [&Label; 2]) -> Rights {
     Rights(gained & !denied & !(had & !was_denied))
 }
 
-/// The [marks](crate::mark) that an operation leaves which [`decide`] allows: those of the tools among these, held and
-/// deadly, that cover one of its rights, whatever else covers it.
+/// The [marks](crate::mark) that an operation leaves which [`decide`] allows: those of all kill-on-revoke tools
+/// among `tools` that cover one of its rights, even if other tools cover it too.
 #[inline(always)]
 pub fn marks(rights: Rights, labels: [&Label; 2], tools: &ToolSet) -> u32 {
     let wanted = rights.0 & !(labels[0].always | labels[1].always);

@@ -1,9 +1,9 @@
-//! What a session was given at its start: descriptors that stay usable, whatever they are of.
+//! Files and sockets that a session was given at its start: their open descriptors stay usable.
 
 use crate::{assert_layout, id::SessionId, limits::PASSED};
 
-/// A file that a session was given: by its inode, since what one descriptor of a file may do, every other
-/// one with the same mode may do as well.
+/// A file that a session was given: by its inode, since every descriptor of the file with the same mode may do the
+/// same.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GivenKey {
@@ -15,7 +15,7 @@ pub struct GivenKey {
 
 assert_layout!(GivenKey, 16, 8);
 
-/// What tells the inode from a later one at the same address, and what may be done with it.
+/// What tells the inode from a later one at its address, and what the session may do with it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Given {
@@ -29,13 +29,13 @@ pub struct Given {
 
 assert_layout!(Given, 16, 8);
 
-/// Which descriptors of the process that is looked at next are given to which session.
+/// Which descriptors of the process that the program `given` runs over are given to which session.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Giving {
     /// The session.
     pub session: SessionId,
-    /// How many of `descriptors` count.
+    /// How many of `descriptors` are used.
     pub count: u32,
     /// Alignment; zero.
     pub reserved: u32,

@@ -2,8 +2,8 @@
 
 use crate::limits::SESSIONS;
 
-/// A session's place in the session table, `0..SESSIONS`, and behind those [`Slot::CANARY`]. Reused after a session's end: only together
-/// with its [`SessionId`] does it name a session.
+/// A session's place in the session table, `0..SESSIONS`; [`Slot::CANARY`] follows those. It is used again after the
+/// session's end, so it names a session only together with a [`SessionId`].
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub u32);
@@ -50,7 +50,7 @@ impl LabelId {
     pub const NONE: Self = Self(0);
 }
 
-/// What a kernel task carries in its task storage.
+/// What a kernel task has in its task storage: its session.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
@@ -58,8 +58,8 @@ pub struct Tag {
     pub session: SessionId,
     /// Its slot.
     pub slot: Slot,
-    /// The marks ([`crate::mark`]) of what the task used, or who made it before it did; never taken off. Zero where a
-    /// tag only says which session is meant.
+    /// The marks ([`crate::mark`]) of what the task used, or its parent before the fork; never removed. Zero where a
+    /// tag only names a session.
     pub marks: u32,
 }
 

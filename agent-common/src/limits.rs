@@ -33,10 +33,10 @@ pub const AFFIX_BYTES: usize = 248;
 /// Walks that a path gets before it is given up as `unresolved`, because renames or mounts kept
 /// happening meanwhile.
 pub const WALKS: u32 = 64;
-/// Mounts of one file system that are looked through, those of other namespaces included, for one by which a
-/// file can be reached.
+/// Mounts of one file system that are looked through for those that reach a file; mounts of other namespaces count
+/// too.
 pub const MOUNTS: u32 = 65_536;
-/// Of those that can reach a file, how many are tried.
+/// How many of the mounts that reach a file are tried.
 pub const WAYS: u32 = 8;
 /// Policy tables that exist at once: the active one, the one before, and the one being filled. Three
 /// would do; a power of two makes the index a mask.
@@ -45,23 +45,24 @@ pub const POLICY_SLOTS: usize = 4;
 pub const ANCESTORS: usize = 8;
 /// Bytes of the ring buffer that carries events.
 pub const RING_BYTES: usize = 4 << 20;
-/// How much of that buffer a session may fill: so many times what is free. One session alone gets two thirds, two get
-/// two fifths each, and there is always room for one that was quiet so far.
+/// How much of that buffer a session may fill: this many times what is free. One session alone gets two thirds, two
+/// get two fifths each, and there is always room for a session that was quiet so far.
 pub const RING_SHARE: u64 = 2;
-/// Bytes of that buffer that only the daemon's canary gets: more than all that it is refused in a run.
+/// Bytes of that buffer that only the daemon's canary gets: more than all its refusals in a run take.
 pub const RING_RESERVE: u64 = 64 << 10;
-/// Bytes of the ring buffer that tells the daemon of sessions without tasks: a page, the least. One that is full
-/// tells as much: all are looked at.
+/// Bytes of the ring buffer that tells the daemon of sessions without tasks: a page, the smallest size. If it is
+/// full, the daemon looks at all sessions anyway.
 pub const VACANCY_BYTES: usize = 4096;
-/// Decisions on files that are kept, over all sessions; a power of two.
+/// Cached decisions on files, over all sessions; a power of two.
 pub const FILES_KEPT: usize = 16_384;
-/// Folders of which it is kept where the rules stand, over all sessions; a power of two.
+/// Cached folders, over all sessions; a power of two.
 pub const FOLDERS_KEPT: usize = 4_096;
-/// Endpoints that were found to be allowed, over all sessions; a power of two.
+/// Cached decisions on endpoints, over all sessions; a power of two.
 pub const ENDPOINTS_KEPT: usize = 4_096;
-/// Sockets whose owner lies in an array, over all sessions; a power of two. More have it in their own storage.
+/// Sockets whose owner lies in an array, over all sessions; a power of two. Others have it in their own storage.
 pub const SOCKETS_KEPT: usize = 8_192;
-/// Tagged tasks at once, on kernels that lose a task's storage; on all, processes that used a tool whose loss kills.
+/// Tagged tasks at once, on kernels that lose a task's storage; on all kernels, processes that used a kill-on-revoke
+/// tool.
 pub const TASKS: usize = 65_536;
 /// Descriptors that a session can be given at its start, the standard ones included.
 pub const PASSED: usize = 64;

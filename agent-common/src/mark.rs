@@ -1,8 +1,10 @@
-//! Marks: which tools a process has used whose loss kills who used them (`on_revoke`).
+//! Marks: which kill-on-revoke tools a process has used (`on_revoke = "kill"`). The loss of such a tool kills the
+//! processes that used it.
 //!
-//! The kernel holds pages for a process in ways that no hook sees: mappings, buffers that io_uring registered, pages
-//! in pipes, a `sendfile` that waits. So killing follows use: what a task is allowed by such a tool leaves a mark in
-//! its [tag](crate::id::Tag) and with its process, before the operation goes on, and what it forks has it too.
+//! The kernel holds pages for a process in ways that no hook sees: mappings, buffers registered with io_uring, pages
+//! in pipes, a `sendfile` that waits. So killing follows use. What such a tool allows a task leaves a mark in the
+//! task's [tag](crate::id::Tag) and with its process before the operation goes on, and children of the task have the
+//! mark too.
 
 use crate::{
     assert_layout,
@@ -10,8 +12,8 @@ use crate::{
     id::{SessionId, ToolBit},
 };
 
-/// How many marks there are. Tools whose bits differ by a multiple of it share one: then the loss of one kills who
-/// used the other, too.
+/// How many marks there are. Tools whose bits differ by a multiple of it share a mark: then the loss of one also
+/// kills the processes that used the other.
 pub const MARKS: u16 = 32;
 
 /// The mark of a tool, as a set of one.
@@ -26,7 +28,7 @@ pub fn marks(tools: &ToolSet) -> u32 {
     (all | all >> MARKS) as u32
 }
 
-/// A task of a session, as the kernel side tells the daemon of it.
+/// A task of a session, as the kernel side tells the daemon.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskRecord {
@@ -52,7 +54,7 @@ impl TaskRecord {
     }
 }
 
-/// What is known of the tools that a session used, in one word for each slot.
+/// Which kill-on-revoke tools the processes of a session have used: one word for each slot.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used(pub u64);
@@ -63,7 +65,7 @@ impl Used {
         Self(marks as u64)
     }
 
-    /// The word for a use by a process that there was no room to note.
+    /// The word for a use by a process for which there was no room.
     pub const fn by_unknown(marks: u32) -> Self {
         Self((marks as u64) << 32)
     }
@@ -73,7 +75,7 @@ impl Used {
         self.0 as u32
     }
 
-    /// Those of them of which it is not known who used them all.
+    /// Those marks of which not all users are known.
     pub const fn unknown(self) -> u32 {
         (self.0 >> 32) as u32
     }

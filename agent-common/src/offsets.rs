@@ -57,24 +57,25 @@ macro_rules! offsets {
             /// Address of the kernel's `mount_lock`; its first word counts mount changes
             /// (`fs/namespace.c`).
             pub mount_lock: u64,
-            /// Not zero where a fork that fails early frees the storage of the task that forked, and its
-            /// tag with it: tags are then kept by the task's address instead.
+            /// Not zero where a fork that fails early frees the storage of the task that forked, and its tag with
+            /// it: tags are then kept by the task's address.
             pub storage_is_lost: u32,
-            /// Not zero where the hook `inode_setattr` is told the mount's mapping of users first (since 6.9).
+            /// Not zero where the first argument of the hook `inode_setattr` is the mount's mapping of users (since
+            /// 6.9).
             pub setattr_has_map: u32,
             /// Not zero where a file system's mounts are a chain of pointers (since 6.18), not a list.
             pub mounts_are_chained: u32,
-            /// From a value's node in the list of what programs keep with a task to the value itself
-            /// (`bpf_local_storage_elem`, from `snode` to `sdata`).
+            /// From the node of a value in a task's storage to the value (`bpf_local_storage_elem`, from `snode` to
+            /// `sdata`).
             pub storage_node_sdata: u32,
-            /// Not zero where what a program keeps with a task can be read by plain loads, and is not lost.
+            /// Not zero where values in a task's storage can be read by plain loads, and are not lost.
             pub storage_is_plain: u32,
-            /// Offset of a member of `task_struct` that is zero only for a task without a tag: `bpf_storage`, and
-            /// where that can be lost one that is never zero.
+            /// Offset of a member of `task_struct` that is zero only for tasks without a tag: `bpf_storage`, or a
+            /// member that is never zero where the storage can be lost.
             pub task_hint: u32,
-            /// Offset of the second word of what a program keeps, in `bpf_local_storage_data`.
+            /// Offset of the second word of a value in `bpf_local_storage_data`.
             pub storage_data_second: u32,
-            /// Not zero where a file's owner of signals lies apart from the file (since 6.12).
+            /// Not zero where the owner of a file's signals is not part of the file (since 6.12).
             pub owner_is_apart: u32,
             /// Type numbers in the kernel's BTF; all zero where the kernel can't type an address.
             pub types: Types,

@@ -189,7 +189,7 @@ pub struct PortKey {
 
 assert_layout!(PortKey, 8, 4);
 
-/// Where the matching of a path against one trie stands.
+/// How far the matching of a path has come, in one automaton.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -201,7 +201,7 @@ pub struct Position {
     pub here: u32,
     /// Label of what is below and not named.
     pub below: u32,
-    /// Zero once no edge led on.
+    /// Zero once no edge fitted.
     pub alive: u64,
 }
 
@@ -211,7 +211,7 @@ impl Position {
     /// Covered by no rule, and nothing below is.
     pub const NOWHERE: Self = Self { node: NO_NODE, flags: 0, here: 0, below: 0, alive: 0 };
 
-    /// Whether a name may lead on from here.
+    /// Whether an edge may lead on from here.
     #[inline(always)]
     pub fn leads_on(&self) -> bool {
         self.alive != 0 && self.node != NO_NODE

@@ -54,13 +54,18 @@ impl Labels {
 /// that covered it leave descriptors open when they are lost (`recall = "opens"`).
 #[inline(always)]
 pub(super) fn stays_usable(tag: &Tag, generation: u32, labels: Labels, rights: Rights) -> bool {
-    judge_kept(tag, generation, labels.0, u64::from(rights.0)) != 0
+    judge_stays_usable(tag, generation, labels.0, u64::from(rights.0)) != 0
 }
 
 /// See [`stays_usable`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn judge_kept(tag: *const Tag, generation: u32, labels: u64, rights: u64) -> u32 {
+extern "C" fn judge_stays_usable(
+    tag: *const Tag,
+    generation: u32,
+    labels: u64,
+    rights: u64,
+) -> u32 {
     deref_or_return!(tag; else return 0);
     let Some(session) = SESSIONS_BY_SLOT.get(tag.slot.0) else { return 0 };
     // Its state alone does not tell that a session's time is up.
