@@ -19,6 +19,7 @@ pub(crate) fn look_up<K, V, const MAX: usize, const FLAGS: usize>(
 
 /// The value at an index of an array map, to write. A race leaves one of the values that were written.
 #[inline(always)]
+#[expect(clippy::mut_from_ref, reason = "a map's values are memory that programs share")]
 pub(crate) fn value_mut<T, const MAX: usize, const FLAGS: usize>(
     map: &'static Array<T, MAX, FLAGS>,
     index: u32,

@@ -54,6 +54,7 @@ pub(crate) fn inode_setxattr(context: LsmContext) -> i32 {
     let dentry: *const c_void = context.arg(1);
     let mut value = 0;
     // The verifier lets no program read an argument of the type `const void *` directly.
+    // SAFETY: the hook has that argument, and the destination is a word.
     unsafe { bpf_get_func_arg(context.as_ptr(), 3, &raw mut value) };
     if !gives_capabilities(context.arg::<*const c_void>(2) as u64, value) {
         return change(tag, dentry);

@@ -47,6 +47,7 @@ pub(crate) fn key_permission(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let mut reference = 0;
     // The argument has an incomplete type, so the verifier lets no program read it directly.
+    // SAFETY: the hook has that argument, and the destination is a word.
     unsafe { bpf_get_func_arg(context.as_ptr(), 0, &raw mut reference) };
     // The lowest bit tells whether the task possesses the key.
     let key = reference & !1;
