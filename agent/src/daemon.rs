@@ -1,19 +1,21 @@
-//! `remitd`: puts the parts together, and says in which order they start and stop.
+//! `remitd`: composes the parts, and starts and stops them in their order.
 //!
-//! Start: settings, lock, kernel, registry (which takes over what is there), policy (read and checked whole, and put in
-//! force), log, control socket, readiness. Where the settings are wrong or the kernel can't enforce, there is no start.
-//! A policy that is wrong, and a state directory or log that can't be written, stop none: what can't be done is said
-//! (`troubles`). Stop: the socket, then the log; the kernel goes on enforcing by itself.
+//! Start: settings, lock, kernel, registry (which takes over the live sessions), policy, log, control socket, readiness. The
+//! daemon does not start if the settings are wrong or the kernel can't enforce. It does start with a wrong policy, or if
+//! the state directory or the log can't be written: these are troubles (`troubles`), which it reports until they are
+//! mended. Stop: the control socket, then the log; the kernel goes on enforcing by itself.
 
 mod alarm;
 mod apart;
 mod builtin;
 mod canary;
 mod context;
+mod host;
 pub mod kernel;
 mod lock;
 mod log;
 mod memory;
+mod message;
 mod notify;
 mod policy;
 pub mod teardown;
@@ -27,17 +29,18 @@ use std::{
     process::ExitCode,
     sync::{
         Arc,
-        mpsc::{Receiver, Sender},
+        mpsc::{self, Receiver, Sender},
     },
 };
 
 use clap::Parser;
 
 use self::{
-    context::{DaemonContext, host},
+    context::DaemonContext,
     kernel::Kernel,
     lock::{Lock, LockError},
     log::{LogHandle, Reader, Writer},
+    message::ToCanary,
 };
 use crate::{
     api::server::{self, Attempts, Server, SocketError, users},
@@ -73,7 +76,7 @@ pub enum DaemonError {
     /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// Another daemon runs.
+    /// Another daemon is running.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The kernel can't enforce.
@@ -93,7 +96,7 @@ pub enum DaemonError {
     System {
         /// What was tried.
         action: &'static str,
-        /// What it said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
@@ -145,11 +148,11 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     let settings = Settings::load(config)?;
     allow_descriptors();
     let locks = (Lock::take(&settings.state_dir)?, Lock::take_pins(&settings.pin_dir)?);
-    // Where nothing was pinned, the folder that was locked goes again; one with pins stays.
+    // On an error the pin directory, which the lock made, is removed again; one with pins in it stays.
     let started = kernel::start(&settings).inspect_err(|_| drop(fs::remove_dir(&settings.pin_dir)));
     let Kernel { enforcer, events, wake, vacancies, epoch } = started?;
     let troubles = Arc::new(Troubles::default());
-    let (log, mail) = log::mailbox().map_err(DaemonError::system("make an event counter"))?;
+    let (log, inbox) = log::channel().map_err(DaemonError::system("make an event counter"))?;
     let groups = Groups::open(&settings.control_group);
     tracing::info!("control groups: {}", groups.describe());
     groups.keep_base(&settings.state_dir);
@@ -161,9 +164,9 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     let parts = Parts {
         enforcer,
         clock: Arc::new(clock::System),
-        witness: Box::new(log.clone()),
+        act_log: Box::new(log.clone()),
         builtin: builtin::of(&settings, config, groups.mount()),
-        linger: settings.detach_after,
+        detach_after: settings.detach_after,
         troubles: Arc::clone(&troubles),
     };
     let mut registry = Registry::take_over(parts, &settings.state_dir)?;
@@ -174,21 +177,21 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     let mut options = Options::new(&settings.log_dir, epoch);
     options.group = users::gid(&settings.group);
     let journal = Journal::open(options.clone()).or_else(|error| {
-        // The log's thread opens it as soon as it can be, and says until then that it can't.
+        // The log's thread opens it as soon as it can. Until then that is a trouble.
         tracing::error!("{error}");
         Journal::later(options)
     })?;
     let vitals = Arc::new(Vitals::new(settings.canary_interval));
-    let (bell, letters) = canary::mailbox();
-    let at_once = bell.clone();
-    sessions.lock().on_watch(Box::new(move || drop(at_once.send(canary::Letter::Watched))));
-    let context = DaemonContext::new(host(), sessions.clone(), bell.clone());
-    let told = (Arc::clone(&vitals), Arc::clone(&troubles));
-    let writer = Writer::new(events, wake, context, journal, mail, told).spawn();
+    let (to_canary, messages) = mpsc::channel();
+    let attached = to_canary.clone();
+    sessions.lock().on_watch(Box::new(move || drop(attached.send(ToCanary::Attached))));
+    let context = DaemonContext::new(host::name(), sessions.clone(), to_canary.clone());
+    let reports = (Arc::clone(&vitals), Arc::clone(&troubles));
+    let writer = Writer::new(events, wake, context, journal, inbox, reports).spawn();
     let writer = writer.map_err(DaemonError::system("start the log's thread"))?;
-    let served = serve(&settings, sessions, vacancies, &log, vitals, (bell.clone(), letters));
-    // It may be in the middle of a run: that is given up.
-    let _ = bell.send(canary::Letter::Stop);
+    let served = serve(&settings, sessions, vacancies, &log, vitals, (to_canary.clone(), messages));
+    // A run that is under way is given up.
+    let _ = to_canary.send(ToCanary::Stop);
     log.stop();
     if writer.join().is_err() {
         tracing::error!("the log's thread panicked");
@@ -197,7 +200,7 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
     served
 }
 
-/// Allows as many descriptors as the host lets us have: a connection takes three.
+/// Raises the limit of open descriptors to the host's maximum: each connection needs three.
 fn allow_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -214,7 +217,7 @@ fn serve(
     vacancies: Vacancies,
     log: &LogHandle,
     vitals: Arc<Vitals>,
-    (bell, letters): (Sender<canary::Letter>, Receiver<canary::Letter>),
+    (to_canary, messages): (Sender<ToCanary>, Receiver<ToCanary>),
 ) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -232,7 +235,7 @@ fn serve(
             group: settings.group.as_str().into(),
             threads: server::peer::threads,
             vitals: Arc::clone(&vitals),
-            canary: Arc::new(move || canary::run_now(&bell)),
+            canary: Arc::new(move || canary::run_now(&to_canary)),
             attempts: attempts.clone(),
         };
         if let Some(interval) = settings.canary_interval {
@@ -245,7 +248,7 @@ fn serve(
                 log,
                 vitals,
                 folder,
-                letters,
+                messages,
                 waiting,
                 pins,
                 skipped,
@@ -270,7 +273,7 @@ fn serve(
         }
     });
     notify::stopping();
-    // Requests that are being carried out are; followers of the log are not waited for.
+    // Waits for requests that change something, but not for followers of the log, which never end.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     attempts.flush(&sessions);
     served

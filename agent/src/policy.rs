@@ -8,8 +8,10 @@
 pub mod check;
 pub mod compile;
 pub mod diagnostic;
+pub mod limit;
 pub mod model;
 pub mod pattern;
+pub mod place;
 pub mod source;
 mod syntax;
 pub mod tables;
@@ -19,14 +21,16 @@ pub mod value;
 pub use self::{
     check::check,
     compile::{
-        Builtin, Compiled, EndpointExplanation, InstantiateError, LimitError, PathExplanation,
-        RuleOwner, RuleRef,
+        Builtin, Compiled, EndpointExplanation, InstantiateError, PathExplanation, RuleOwner,
+        RuleRef,
     },
     diagnostic::{Diagnostic, Severity, Span},
+    limit::LimitError,
     model::{
         Approval, Cidr, Conflict, Data, Denial, Direction, FileRule, Limits, MayStart, NetworkRule,
-        OnRevoke, Place, Policy, Profile, Protocol, Recall, Request, Tool, When,
+        OnRevoke, Policy, Profile, Protocol, Recall, Request, Tool, When,
     },
+    place::Place,
     source::{ReadError, Source, read},
     tables::{Rules, Tables},
     tools::ToolBits,

@@ -1,8 +1,8 @@
-//! Which hooks are attached. A program that is attached costs every process of the host, whoever it is asked for:
-//! so all are loaded and pinned from the start, and attached while something needs them.
+//! Which hooks are attached. An attached program costs every process of the host, also those outside of all sessions. So
+//! all programs are loaded and pinned from the start, and attached only while a session needs them.
 //!
-//! Owns the links. What is needed more is attached before [`Attachment::set`] returns; what is needed less is taken
-//! off later, hook by hook: the kernel waits some hundred milliseconds for each.
+//! Owns the links. Hooks that are needed are attached before [`Attachment::set`] returns. Hooks that are not are detached
+//! later, one by one: the kernel takes some hundred milliseconds for each.
 
 use std::{
     fs, io,
@@ -11,37 +11,38 @@ use std::{
     thread,
 };
 
-use super::{pins::Pins, sys};
+use super::{
+    pins::{self, Pins},
+    sys,
+};
 
-/// What hooks have to look at.
+/// Which operations the hooks have to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
-    /// Nothing: there is no session.
+    /// None: there is no session.
     Nothing,
-    /// What sessions do.
+    /// What sessions open, run, connect to and change.
     Acts,
-    /// Each use of what is open as well: something may be lost that a session has open.
+    /// Each use of an open file or socket too: a session may lose a tool that it has something open by.
     Uses,
 }
 
-/// The hooks on the data path, which look at each use of what is open.
-const USES: [&str; 4] = ["file_permission", "socket_recvmsg", "socket_getsockopt", "socket_accept"];
+/// The hooks on the data path, which see each use of an open file or socket.
+const USE_HOOKS: [&str; 4] =
+    ["file_permission", "socket_recvmsg", "socket_getsockopt", "socket_accept"];
 
 impl Need {
     fn covers(self, hook: &str) -> bool {
-        self >= if USES.contains(&hook) { Self::Uses } else { Self::Acts }
+        self >= if USE_HOOKS.contains(&hook) { Self::Uses } else { Self::Acts }
     }
 }
 
 /// Whether a hook is on the data path.
-pub(super) fn is_of_use(hook: &str) -> bool {
-    USES.contains(&hook)
+pub(super) fn is_use_hook(hook: &str) -> bool {
+    USE_HOOKS.contains(&hook)
 }
 
-/// Ends the name of a pin that has not taken its place yet (the BPF file system allows no dot in names).
-pub(super) const NEW: &str = "-new";
-
-/// The hooks of the loaded programs, and which of them are wanted.
+/// The hooks of the pinned programs, and which of them have to be attached.
 pub(super) struct Attachment {
     shared: Arc<Shared>,
 }
@@ -50,31 +51,31 @@ struct Shared {
     pins: Pins,
     hooks: Vec<String>,
     need: Mutex<Need>,
-    /// Held while one hook is attached or taken off.
-    turn: Mutex<()>,
+    /// Held while one hook is attached or detached.
+    changing: Mutex<()>,
 }
 
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panic left is looked at again each time.
+    // A panic leaves nothing half changed that matters: which hooks are attached is read from the pins each time.
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Attachment {
-    /// Of the programs that are pinned.
+    /// For the hooks whose programs are pinned.
     pub(super) fn new(pins: Pins, hooks: Vec<String>) -> Self {
-        let (need, turn) = (Mutex::new(Need::Nothing), Mutex::new(()));
-        Self { shared: Arc::new(Shared { pins, hooks, need, turn }) }
+        let (need, changing) = (Mutex::new(Need::Nothing), Mutex::new(()));
+        Self { shared: Arc::new(Shared { pins, hooks, need, changing }) }
     }
 
-    /// Attaches what is needed and not attached; has taken off what is not needed any more, after it returned.
+    /// Attaches the hooks that are needed, and starts to detach the others.
     ///
     /// # Errors
-    /// What the kernel says; then some of it may be attached.
+    /// What the kernel says; some hooks may be attached then.
     pub(super) fn set(&self, need: Need) -> io::Result<()> {
         let shared = &self.shared;
         *lock(&shared.need) = need;
         {
-            let _turn = lock(&shared.turn);
+            let _changing = lock(&shared.changing);
             for hook in shared.hooks.iter().filter(|hook| need.covers(hook)) {
                 shared.attach(hook)?;
             }
@@ -82,8 +83,7 @@ impl Attachment {
         let is_spare = |hook: &String| !need.covers(hook) && shared.is_attached(hook);
         if shared.hooks.iter().any(is_spare) {
             let shared = Arc::clone(shared);
-            let take_off = move || shared.take_off();
-            thread::Builder::new().name("detach".into()).spawn(take_off)?;
+            thread::Builder::new().name("detach".into()).spawn(move || shared.detach_unneeded())?;
         }
         Ok(())
     }
@@ -98,38 +98,36 @@ impl Shared {
         if self.is_attached(hook) { Ok(()) } else { attach(&self.pins, hook) }
     }
 
-    /// Takes off what is not needed when its turn comes.
-    fn take_off(&self) {
+    /// Detaches the hooks that are not needed, each unless it is needed again by then.
+    fn detach_unneeded(&self) {
         for hook in &self.hooks {
-            let _turn = lock(&self.turn);
+            let _changing = lock(&self.changing);
             if lock(&self.need).covers(hook) || !self.is_attached(hook) {
                 continue;
             }
-            if let Err(error) = take_off(&self.pins, hook) {
+            if let Err(error) = detach(&self.pins, hook) {
                 tracing::warn!(hook, "can't take the program off its hook: {error}");
             }
         }
     }
 }
 
-/// Attaches a hook's pinned program and pins the link, in the place of an older one: the new program is there before
-/// the old one goes.
+/// Attaches a hook's pinned program and pins the link, in place of an older one. The new program is attached before the
+/// old one is detached.
 ///
 /// # Errors
 /// What the kernel says.
 pub(super) fn attach(pins: &Pins, hook: &str) -> io::Result<()> {
     let program = sys::pinned(&pins.programs().join(hook))?;
     let link = sys::attach(program.as_fd())?;
-    let new = pins.links().join(format!("{hook}{NEW}"));
-    let _ = fs::remove_file(&new);
-    sys::pin(link.as_fd(), &new)?;
-    fs::rename(&new, pins.links().join(hook))
+    pins::replace(link.as_fd(), &pins.links(), hook)
 }
 
-/// Takes a hook's program off.
-fn take_off(pins: &Pins, hook: &str) -> io::Result<()> {
+/// Detaches a hook's program.
+fn detach(pins: &Pins, hook: &str) -> io::Result<()> {
     let path = pins.links().join(hook);
-    // Whoever drops a link last waits until its program is off: the kernel attaches none that is still on its way.
+    // Closing the last reference waits until the program is detached. Without this one the kernel would detach it at some
+    // later time, and refuse to attach it again until then.
     let link = sys::pinned(&path)?;
     fs::remove_file(&path)?;
     drop(link);
@@ -141,8 +139,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_path_is_for_uses_alone_and_nothing_for_nothing() {
-        for hook in USES {
+    fn need_covers_data_path_hooks_for_uses_alone() {
+        for hook in USE_HOOKS {
             assert!(!Need::Nothing.covers(hook) && !Need::Acts.covers(hook));
             assert!(Need::Uses.covers(hook));
         }

@@ -2,37 +2,33 @@
 
 use std::{fs, mem, path::Path, thread, time::Duration};
 
-mod faults;
-
 use super::{
     attachment,
-    load::{self, LoadError},
+    error::LoadError,
+    faults, host,
     offsets::{KernelTypes, OffsetsError},
+    pins::Pins,
+    programs,
 };
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What.
+    /// What was checked.
     pub name: &'static str,
-    /// Whether it is as it must be.
+    /// Whether it passed.
     pub ok: bool,
     /// What was found.
     pub found: String,
-    /// What to change when it is not; empty when it is.
+    /// What to change when it failed; empty when it passed.
     pub advice: String,
 }
 
-/// The kernel's security modules, comma-separated, in their order; empty when they can't be read.
-pub fn security_modules() -> String {
-    fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default().trim().to_owned()
-}
-
-/// Looks at everything that enforcement needs, and at whether it is in force.
+/// Checks everything that enforcement needs, and whether it is in force.
 pub fn checks(pin_dir: &Path) -> Vec<Check> {
     let kernel = KernelTypes::read();
     let structures = structures(&kernel);
-    vec![root(), modules(), faults::check(), structures, pins(pin_dir), links(pin_dir, kernel)]
+    vec![root(), modules(), known_faults(), structures, pins(pin_dir), links(pin_dir, kernel)]
 }
 
 fn check(name: &'static str, ok: bool, found: String, advice: &str) -> Check {
@@ -45,7 +41,7 @@ fn root() -> Check {
 }
 
 fn modules() -> Check {
-    let modules = security_modules();
+    let modules = host::security_modules();
     let found = if modules.is_empty() {
         "`/sys/kernel/security/lsm` can't be read".to_owned()
     } else {
@@ -53,11 +49,21 @@ fn modules() -> Check {
     };
     check(
         "kernel runs BPF security modules",
-        modules.split(',').any(|module| module == "bpf"),
+        host::has_bpf(&modules),
         found,
         "add `bpf` to the list of the kernel's boot option `lsm=` (and mount securityfs at \
          `/sys/kernel/security`), or boot a kernel with CONFIG_BPF_LSM",
     )
+}
+
+fn known_faults() -> Check {
+    let kernel = host::Kernel::running();
+    let fault = faults::of(&kernel).into_iter().find_map(faults::Fault::advice);
+    let (ok, found, advice) = match fault {
+        Some((fault, advice)) => (false, format!("{}: {fault}", kernel.release), advice),
+        None => (true, kernel.release, ""),
+    };
+    check("kernel without known faults", ok, found, advice)
 }
 
 fn structures(kernel: &Result<KernelTypes, OffsetsError>) -> Check {
@@ -90,8 +96,8 @@ fn pins(pin_dir: &Path) -> Check {
 }
 
 fn links(pin_dir: &Path, kernel: Result<KernelTypes, OffsetsError>) -> Check {
-    let pins = super::pins::Pins::new(pin_dir);
-    let hooks = kernel.map_err(LoadError::from).and_then(|kernel| load::hooks(&kernel));
+    let pins = Pins::new(pin_dir);
+    let hooks = kernel.map_err(LoadError::from).and_then(|kernel| programs::hooks(&kernel));
     let hooks = match hooks {
         Ok(hooks) => hooks,
         Err(error) => {
@@ -104,10 +110,10 @@ fn links(pin_dir: &Path, kernel: Result<KernelTypes, OffsetsError>) -> Check {
     let attached = || -> Vec<bool> { hooks.iter().map(|hook| links.join(hook).exists()).collect() };
     let mut now = attached();
     let missing = loop {
-        // Those that are not needed are loaded and wait; a few of them alone do not.
+        // Hooks that no session needs are loaded and not attached: all of them, or those of the data path.
         let idle = !now.contains(&true);
         let waits =
-            |hook: &str| (idle || attachment::is_of_use(hook)) && programs.join(hook).exists();
+            |hook: &str| (idle || attachment::is_use_hook(hook)) && programs.join(hook).exists();
         let pairs = hooks.iter().map(String::as_str).zip(&now);
         let missing: Vec<&str> = pairs
             .filter(|(hook, attached)| !**attached && !waits(hook))
@@ -116,8 +122,8 @@ fn links(pin_dir: &Path, kernel: Result<KernelTypes, OffsetsError>) -> Check {
         if missing.is_empty() {
             break missing;
         }
-        // They may be on their way on or off.
-        thread::sleep(MOVING);
+        // They may be just being attached or detached.
+        thread::sleep(CHANGE_TIME);
         let before = mem::replace(&mut now, attached());
         if before == now {
             break missing;
@@ -140,5 +146,5 @@ fn links(pin_dir: &Path, kernel: Result<KernelTypes, OffsetsError>) -> Check {
     check("hooks", missing.is_empty(), found, "start the daemon: `systemctl start remitd`")
 }
 
-/// How long a hook takes to be attached or taken off, and some more.
-const MOVING: Duration = Duration::from_secs(1);
+/// More time than a hook takes to be attached or detached.
+const CHANGE_TIME: Duration = Duration::from_secs(1);

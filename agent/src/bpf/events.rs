@@ -1,6 +1,6 @@
-//! The ring buffer's user side. aya's takes a record out as it is read; this one leaves it until the log
-//! has it, so that a daemon that is killed between loses nothing. And of the ring it maps what is pending, while it
-//! is read: a mapping of all of it counts twice over as the daemon's memory, for as long as it is there.
+//! The reader of the events' ring buffer. Unlike aya's it leaves a record in the ring until the log has it, so that a
+//! daemon that is killed in between loses nothing. It maps only the pending part of the ring, and only while it reads:
+//! a mapping of the whole ring would count twice as memory of the daemon.
 
 use std::{
     collections::BTreeMap,
@@ -24,9 +24,9 @@ use crate::incident::EventSource;
 /// Set in a record's length while it is being written (`BPF_RINGBUF_BUSY_BIT`,
 /// include/uapi/linux/bpf.h).
 const BUSY: u32 = 1 << 31;
-/// Set in a record's length when it was given up (`BPF_RINGBUF_DISCARD_BIT`).
+/// Set in a record's length when the record was discarded (`BPF_RINGBUF_DISCARD_BIT`).
 const DISCARDED: u32 = 1 << 30;
-/// Bytes before each record: length, and an offset that is the kernel's own.
+/// Bytes before each record: its length, and an offset that only the kernel uses.
 const RECORD_HEAD: u64 = 8;
 
 /// A region of the ring's file, mapped.
@@ -39,7 +39,7 @@ impl Mapping {
     fn new(map: BorrowedFd<'_>, len: usize, offset: usize, writable: bool) -> io::Result<Self> {
         let protection =
             if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
-        // SAFETY: a new mapping where the kernel likes; the offset is a whole number of pages.
+        // SAFETY: the kernel chooses the address, so no memory is mapped over; the offset is a whole number of pages.
         let address = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -64,45 +64,44 @@ impl Drop for Mapping {
     }
 }
 
-/// Bytes of records that are looked at at once, and a last one: what is released sooner makes room sooner, and more at
-/// once folds better.
+/// The batch size in bytes; the record that exceeds it is still part of the batch. A smaller batch makes room in the ring
+/// sooner, a larger one folds more repeats.
 const BATCH: u64 = RING_BYTES as u64 / 4;
 
-/// What is counted of each slot's events.
+/// Counts of each slot's events.
 pub(super) struct Counts {
-    /// Those that found no room.
+    /// Events that found no room.
     pub(super) lost: MapData,
-    /// The bytes that were put in.
+    /// Bytes that were put in.
     pub(super) sent: MapData,
-    /// The bytes that were taken out: by these two the kernel knows what a session has waiting.
+    /// Bytes that were taken out. The kernel subtracts them from `sent` to know how much of the ring a session fills.
     pub(super) taken: Array<MapData, u64>,
 }
 
-/// Where a record ends, and whose it is.
+/// A record that was read and is still in the ring.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// Where it, and what was given up behind it, ends.
+    /// The position of its end, discarded records behind it included.
     end: u64,
     slot: u32,
-    /// What it takes up.
+    /// Its size in the ring.
     bytes: u64,
 }
 
-/// The events that wait in the kernel, and the counts of those that found no room.
+/// The ring of events, and the counts of events that found no room in it.
 pub struct Events {
     map: MapData,
     counts: Counts,
-    /// What [`Counts::taken`] says.
+    /// The values of [`Counts::taken`].
     taken: Vec<u64>,
-    /// The page that holds the position up to which records were taken out.
+    /// The page with the position up to which records were taken out.
     consumer: Mapping,
-    /// The page that holds the position up to which records were put in. The ring follows it in the file, twice
-    /// over.
+    /// The page with the position up to which records were put in. In the file the ring follows it, twice.
     producer: Mapping,
     page: usize,
-    /// The records that the last `peek` saw, from the first on.
+    /// The records that the last `peek` read, in their order.
     seen: Vec<Seen>,
-    /// Whether it left some for the next.
+    /// Whether the last `peek` left some for the next.
     has_more: bool,
 }
 
@@ -122,12 +121,12 @@ impl Events {
         let (taken, seen) = (vec![0; SLOTS], Vec::new());
         let mut events =
             Self { map, counts, taken, consumer, producer, page, seen, has_more: false };
-        events.settle()?;
+        events.correct_taken()?;
         Ok(events)
     }
 
-    /// Counts as taken what was put in and does not wait: whoever took it may have been killed before it said so.
-    fn settle(&mut self) -> io::Result<()> {
+    /// Corrects the counts of taken bytes: a daemon may have been killed after it took records and before it counted them.
+    fn correct_taken(&mut self) -> io::Result<()> {
         let mut waiting = vec![0; SLOTS];
         self.peek_at_most(u64::MAX, &mut |_| {});
         for seen in &self.seen {
@@ -135,7 +134,8 @@ impl Events {
                 *bytes += seen.bytes;
             }
         }
-        // What came meanwhile counts as taken: a little too much may wait then, where too little would for ever.
+        // Records that came meanwhile count as taken, so a session may fill a little more than its share. The other error
+        // would lower its share for ever.
         let sent = sys::values(self.counts.sent.fd().as_fd(), SLOTS)?;
         for (slot, (sent, waiting)) in (0..).zip(sent.into_iter().zip(waiting)) {
             self.set_taken(slot, sent.saturating_sub(waiting));
@@ -143,7 +143,7 @@ impl Events {
         Ok(())
     }
 
-    /// Tells the kernel how much of a slot's was taken out.
+    /// Tells the kernel how many of a slot's bytes were taken out.
     fn set_taken(&mut self, slot: u32, bytes: u64) {
         let Some(taken) = self.taken.get_mut(slot as usize) else { return };
         if *taken != bytes {
@@ -154,7 +154,7 @@ impl Events {
         }
     }
 
-    /// The descriptor that becomes readable when a record comes.
+    /// A descriptor that becomes readable when a record comes.
     ///
     /// # Errors
     /// When it can't be cloned.
@@ -164,11 +164,11 @@ impl Events {
 
     /// The position at the start of a page.
     fn position(mapping: &Mapping) -> &AtomicU64 {
-        // SAFETY: both mappings begin with a position, aligned, that the kernel touches atomically.
+        // SAFETY: both mappings begin with an aligned position, which the kernel reads and writes atomically.
         unsafe { AtomicU64::from_ptr(mapping.address.cast()) }
     }
 
-    /// Maps what is pending.
+    /// Maps the pending records.
     fn pending(&self, position: u64, end: u64) -> io::Result<Pending> {
         let Window { offset, len, skip } = Window::new(position, end, self.page);
         let mapping = Mapping::new(self.map.fd().as_fd(), len, 2 * self.page + offset, false)?;
@@ -176,20 +176,20 @@ impl Events {
     }
 }
 
-/// What of the ring has to be mapped: whole pages.
+/// The part of the ring that has to be mapped: whole pages.
 #[derive(Debug, PartialEq, Eq)]
 struct Window {
-    /// From where on, in the ring.
+    /// Its start in the ring.
     offset: usize,
-    /// How much.
+    /// Its length.
     len: usize,
-    /// Where in it the first record begins.
+    /// The start of the first record in it.
     skip: usize,
 }
 
 impl Window {
-    /// From one position to another, which are no further apart than the ring is long. It may go on beyond the
-    /// ring's end, into its second image.
+    /// From one position to another, which are at most the ring's length apart. It may extend beyond the ring's end, into
+    /// the second image of the ring.
     const fn new(position: u64, end: u64, page: usize) -> Self {
         let begin = position as usize & (RING_BYTES - 1);
         let skip = begin & (page - 1);
@@ -198,25 +198,25 @@ impl Window {
     }
 }
 
-/// Records that wait, mapped.
+/// Pending records, mapped.
 struct Pending {
     mapping: Mapping,
-    /// Where in the mapping the first begins.
+    /// The start of the first record in the mapping.
     skip: usize,
     /// Its position.
     position: u64,
 }
 
 impl Pending {
-    /// The address of a byte at a position of those that were mapped.
+    /// The address of the byte at a mapped position.
     fn at(&self, position: u64) -> *const u8 {
-        // SAFETY: the mapping goes from before the first position to the last.
+        // SAFETY: the mapping begins at or before the first pending position and ends at or after the last.
         unsafe { self.mapping.address.add(self.skip + (position - self.position) as usize) }
     }
 }
 
 impl Events {
-    /// Looks at what waits, and stops after so many bytes.
+    /// Reads the pending records, and stops after `most` bytes.
     fn peek_at_most(&mut self, most: u64, sink: &mut dyn FnMut(&[u8])) -> usize {
         self.seen.clear();
         self.has_more = false;
@@ -247,7 +247,7 @@ impl Events {
             let len = head & !DISCARDED;
             let mut slot = None;
             if head & DISCARDED == 0 {
-                // SAFETY: the record lies whole in the mapping and stays as it is until it is released.
+                // SAFETY: the whole record lies in the mapping, and the kernel does not change it until it is released.
                 let record = unsafe {
                     std::slice::from_raw_parts(pending.at(position + RECORD_HEAD), len as usize)
                 };
@@ -261,7 +261,7 @@ impl Events {
             } else if let Some(last) = self.seen.last_mut() {
                 last.end = position;
             } else {
-                // Nothing that the log has to have: it only says that something was lost.
+                // A discarded record before all others: there is nothing to keep for the log.
                 Self::position(&self.consumer).store(position, Ordering::Release);
             }
         }
@@ -269,7 +269,7 @@ impl Events {
     }
 }
 
-/// Whose a record is; nobody's where it is none that we know.
+/// A record's slot; of an unknown kind of record, one that does not exist.
 fn slot_of(record: &[u8]) -> u32 {
     const PLACE: usize = offset_of!(EventHeader, slot);
     let bytes = record.get(PLACE..PLACE + 4).and_then(|bytes| bytes.try_into().ok());
@@ -299,7 +299,7 @@ impl EventSource for Events {
     }
 
     fn lost(&mut self) -> Vec<(Slot, u64)> {
-        // In one call: they are asked for each time that something waits.
+        // In one call, since this is read with each batch.
         let counts = sys::values(self.counts.lost.fd().as_fd(), SESSIONS).unwrap_or_default();
         (0..).map(Slot).zip(counts).filter(|(_, count)| *count > 0).collect()
     }
@@ -319,7 +319,7 @@ mod tests {
     const RING: u64 = RING_BYTES as u64;
 
     #[test]
-    fn window_is_the_pages_of_what_is_pending() {
+    fn window_covers_the_pages_of_pending_records() {
         let window = |position, end| {
             let Window { offset, len, skip } = Window::new(position, end, PAGE);
             (offset, len, skip)

@@ -1,16 +1,16 @@
-//! Hooks that are left out to show that a test notices: only in a build with the feature `hole`, which is
-//! no default and which the programs `remitd` and `remit` are never built with. Without it, none of this
-//! is compiled, and no variable is read.
+//! Leaves out hooks, to show that a test notices: only in a build with the feature `hole`, which is not a default, and
+//! with which `remitd` and `remit` are never built. Without the feature none of this is compiled, and the environment
+//! variable is not read.
 
-use super::load::LoadError;
+use super::error::LoadError;
 
-/// Names the hooks to leave out, with commas between.
+/// The environment variable with the names of the hooks to leave out, separated by commas.
 const VARIABLE: &str = "REMIT_WITHOUT_HOOK";
 
-/// The hooks but those that are to be left out. Says so, loudly.
+/// The hooks except those to leave out, each of which the log names as an error.
 ///
 /// # Errors
-/// When a name is none of the hooks: a hole that is not there would pass for a test that is not.
+/// A name is no hook: a misspelled one would make a test pass that proves nothing.
 pub(super) fn leave_out(mut hooks: Vec<String>) -> Result<Vec<String>, LoadError> {
     let wanted = std::env::var(VARIABLE).unwrap_or_default();
     for name in wanted.split(',').filter(|name| !name.is_empty()) {

@@ -1,4 +1,4 @@
-//! The real [`Enforcer`]: the pinned maps.
+//! The real [`Enforcer`]: it reads and writes the pinned maps.
 
 use std::{
     fs, io,
@@ -17,23 +17,24 @@ use agent_common::{
 use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, lpm_trie};
 
 use super::{
-    Confinement, Enforcer, KernelError, Need,
-    attachment::Attachment,
+    attachment::{Attachment, Need},
+    enforcer::{Confinement, Enforcer},
+    error::{KernelError, LoadError, chain},
     events::{Counts, Events},
-    generation::{Active, Network},
-    load::{self, LoadError},
+    iterators,
     pins::Pins,
-    sys,
+    programs, sys,
+    tables::{Active, Network},
     vacancies::Vacancies,
 };
 use crate::policy::tables::{Rules, Tables};
 
-/// The kernel's side of the sessions and the policy.
+/// The kernel's maps of sessions and policy, open for writing.
 pub struct Kernel {
     tags: MapData,
-    /// Where the kernel side keeps tags for us on kernels that lose a task's storage; else empty.
+    /// Copies of the tags by process id, which the kernel programs make on kernels that lose a task's storage; else empty.
     tags_by_process: HashMap<MapData, u32, Tag>,
-    /// What to read for all processes to be there.
+    /// The iterator that fills `tags_by_process` when it is read.
     processes: PathBuf,
     sessions: Array<MapData, Session>,
     expiries: Array<MapData, Expiries>,
@@ -50,12 +51,12 @@ pub struct Kernel {
     address_tables: MapData,
     port_tables: MapData,
     set_id_tools: Array<MapData, ToolSet>,
-    deadly: Array<MapData, [ToolSet; POLICY_SLOTS]>,
+    kill_tools: Array<MapData, [ToolSet; POLICY_SLOTS]>,
     used: Array<MapData, u64>,
-    /// Which sessions connected to the control socket.
+    /// For each connection to the control socket, the session that made it.
     connectors: MapData,
     control_socket: Array<MapData, u64>,
-    /// The tables in force; none before the first policy of this run.
+    /// The tables in force; `None` before this daemon has put a policy in force.
     current: Option<Active>,
 }
 
@@ -88,13 +89,13 @@ impl Kernel {
             affix_tables: pins.map("AFFIX_TABLES")?,
             given: open!(pins, "GIVEN_FILES", HashMap),
             giving: open!(pins, "GIVING", Array),
-            attachment: Attachment::new(pins.clone(), load::pinned_hooks(pins)),
+            attachment: Attachment::new(pins.clone(), programs::pinned_hooks(pins)),
             pins: pins.clone(),
             label_tables: pins.map("LABEL_TABLES")?,
             address_tables: pins.map("ADDRESS_TABLES")?,
             port_tables: pins.map("PORT_TABLES")?,
             set_id_tools: open!(pins, "SET_ID_TOOLS", Array),
-            deadly: open!(pins, "DEADLY", Array),
+            kill_tools: open!(pins, "DEADLY", Array),
             used: open!(pins, "USED_MARKS", Array),
             connectors: pins.map("CONNECTORS")?,
             control_socket: open!(pins, "CONTROL_SOCKET", Array),
@@ -102,7 +103,7 @@ impl Kernel {
         })
     }
 
-    /// The events that wait.
+    /// The ring of events.
     ///
     /// # Errors
     /// When the ring can't be mapped.
@@ -118,7 +119,7 @@ impl Kernel {
         })
     }
 
-    /// The kernel's word of sessions without tasks.
+    /// The ring of notices that a session has no tasks left.
     ///
     /// # Errors
     /// When the ring can't be mapped.
@@ -126,9 +127,9 @@ impl Kernel {
         Ok(Vacancies::new(open!(pins, "VACANCIES", RingBuf)))
     }
 
-    /// Makes a generation's tables the ones that its number leads to, and lets go of those in the stale
-    /// place. Each change of an outer map waits for every program that runs
-    /// (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c), so all wait at once.
+    /// Stores a generation's tables at its index of the outer arrays, and clears the stale index. Each change of an outer
+    /// array waits for every running program (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c), so all are made in
+    /// parallel.
     fn publish(
         &mut self,
         place: u32,
@@ -159,24 +160,24 @@ impl Kernel {
 }
 
 impl Kernel {
-    /// The tag of the process behind a pidfd, in whatever way this kernel keeps tags.
+    /// The tag of the process behind a pidfd, from task storage or, where this kernel can lose that, from the copy.
     fn find_tag(&self, pidfd: BorrowedFd<'_>) -> io::Result<Option<Tag>> {
         let tag = sys::tag(self.tags.fd().as_fd(), pidfd)?;
         if tag.is_some() || !self.processes.exists() {
             return Ok(tag);
         }
         let process = sys::process_of(pidfd)?;
-        let found = match self.noted_tag(process)? {
-            // One that did nothing yet that is decided is noted by being looked for.
-            None => self.note_processes().and_then(|()| self.noted_tag(process))?,
+        let found = match self.copied_tag(process)? {
+            // A process is recorded at its first decision; before that, the iterator records it.
+            None => self.copy_tags().and_then(|()| self.copied_tag(process))?,
             found => found,
         };
-        // The number may have gone to another process meanwhile.
+        // Another process may have got the same id meanwhile.
         sys::is_there(pidfd).map(|()| found)
     }
 
-    /// The tag that the kernel side noted of a process, without marks, on kernels where tags are kept by task.
-    fn noted_tag(&self, process: u32) -> io::Result<Option<Tag>> {
+    /// The copy of a process's tag, without marks.
+    fn copied_tag(&self, process: u32) -> io::Result<Option<Tag>> {
         match self.tags_by_process.get(&process, 0) {
             Ok(tag) => Ok(Some(Tag { marks: 0, ..tag })),
             Err(MapError::KeyNotFound) => Ok(None),
@@ -184,9 +185,8 @@ impl Kernel {
         }
     }
 
-    /// Has the kernel side note the processes of all sessions, and keep the tags of those that are new where they
-    /// can't be lost.
-    fn note_processes(&self) -> io::Result<()> {
+    /// Has the kernel copy the tags of all sessions' processes to where they can't be lost.
+    fn copy_tags(&self) -> io::Result<()> {
         if fs::read(&self.processes)?.is_empty() {
             Ok(())
         } else {
@@ -194,8 +194,8 @@ impl Kernel {
         }
     }
 
-    /// Makes sure that the kernel has a session as it was written, where its programs look: another daemon may have
-    /// put its own maps there.
+    /// Makes sure that the kernel's programs read a session as it was written: another daemon may have pinned maps of its
+    /// own over those that are open here.
     fn read_back(&self, slot: Slot, session: &Session) -> Result<(), KernelError> {
         let action = "make sure that the kernel has what was written";
         let other = |reason: String| failed(action)(io::Error::other(reason));
@@ -211,7 +211,7 @@ impl Kernel {
     }
 }
 
-/// What was found, or not, as an answer.
+/// A look-up of a tag as an answer.
 fn confinement(action: &str, found: io::Result<Option<Tag>>) -> Confinement {
     match found {
         Ok(Some(tag)) => Confinement::Of(tag),
@@ -220,27 +220,16 @@ fn confinement(action: &str, found: io::Result<Option<Tag>>) -> Confinement {
     }
 }
 
-/// An error of aya as ours, with what was tried.
+/// An error of aya as a [`KernelError`] of an operation.
 fn failed<E: std::error::Error>(action: &str) -> impl FnOnce(E) -> KernelError {
     move |error| KernelError { action: action.to_owned(), source: io::Error::other(chain(&error)) }
-}
-
-/// An error and what caused it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl Enforcer for Kernel {
     fn activate(&mut self, generation: Generation, tables: &Tables) -> Result<(), KernelError> {
         let slots = POLICY_SLOTS as u32;
-        // The oldest tables are let go: when the second last were put in place, whoever may still have
-        // used these was waited for.
+        // The index after this one has the oldest tables. No program uses them any more: storing the tables that came after
+        // them waited for all that did.
         let (place, stale) = (generation.0 % slots, generation.0.wrapping_add(1) % slots);
         let active = Active::new(place, &tables.rules).map_err(failed("fill the path rules"))?;
         let network = Network::new(tables).map_err(failed("fill the network rules"))?;
@@ -248,11 +237,11 @@ impl Enforcer for Kernel {
             .set(place, tables.set_id, 0)
             .map_err(failed("put the tools for set-id programs in place"))?;
         let action = "put the tools whose loss kills in place";
-        let mut deadly = self.deadly.get(&0, 0).map_err(failed(action))?;
-        if let Some(set) = deadly.get_mut(place as usize) {
+        let mut kill_tools = self.kill_tools.get(&0, 0).map_err(failed(action))?;
+        if let Some(set) = kill_tools.get_mut(place as usize) {
             *set = tables.deadly;
         }
-        self.deadly.set(0, deadly, 0).map_err(failed(action))?;
+        self.kill_tools.set(0, kill_tools, 0).map_err(failed(action))?;
         self.publish(place, stale, &active, &network).map_err(failed("put the rules in place"))?;
         self.active
             .set(0, u64::from(generation.0), 0)
@@ -285,12 +274,12 @@ impl Enforcer for Kernel {
     fn remove_rules(&mut self, rules: &Rules) -> Result<(), KernelError> {
         let Some(active) = &mut self.current else { return Ok(()) };
         for (key, _) in &rules.edges {
-            gone(active.edges.remove(key)).map_err(failed("remove a session's rules"))?;
+            removed(active.edges.remove(key)).map_err(failed("remove a session's rules"))?;
             active.filled = active.filled.saturating_sub(1);
         }
         for (key, bits, _) in rules.affixes.iter() {
             let key = lpm_trie::Key::new(bits, key);
-            gone(active.affixes.remove(&key)).map_err(failed("remove a session's rules"))?;
+            removed(active.affixes.remove(&key)).map_err(failed("remove a session's rules"))?;
         }
         Ok(())
     }
@@ -302,22 +291,21 @@ impl Enforcer for Kernel {
         expiries: &Expiries,
     ) -> Result<(), KernelError> {
         let before = self.sessions.get(&slot.0, 0).map_err(failed("read a session"))?;
-        // What shrinks goes first: an entry that has neither the tools that go nor those that come.
+        // First an entry without the tools that the session loses and without those that it gains.
         let mut between = *session;
         for (word, old) in between.tools.0.iter_mut().zip(before.tools.0) {
             *word &= old;
         }
-        // Until the entry is whole, each tool's own expiry is looked at, and those are still the old.
+        // Zero makes programs compare each tool's own expiry, and these are still the old ones.
         between.nearest_expiry = BootNanos(0);
-        // Two epochs further, so that what is decided from an entry that is half written is good for
-        // neither the old nor the new one.
+        // An epoch of its own, so that no decision that was cached from this entry counts for the old or the new one.
         between.epoch = before.epoch.wrapping_add(1);
         let session = &Session { epoch: before.epoch.wrapping_add(2), ..*session };
         if before.id == session.id {
             self.sessions.set(slot.0, between, 0).map_err(failed("write a session"))?;
         }
         if before.id != session.id {
-            // Tasks of the session before may live on; they are not this one's.
+            // Tasks of the slot's last session may live on; they don't count as this one's.
             self.tasks.set(slot.0, 0, 0).map_err(failed("count a session's tasks"))?;
             self.used.set(slot.0, 0, 0).map_err(failed("forget what the session before used"))?;
         }
@@ -336,17 +324,17 @@ impl Enforcer for Kernel {
         sys::set_tag(self.tags.fd().as_fd(), pidfd, tag)
             .map_err(|source| KernelError { action: "tag the process".to_owned(), source })?;
         if self.processes.exists() {
-            // Where a task can lose what the daemon writes, the tag has to be elsewhere before the task goes on.
-            let noted = self.note_processes().and_then(|()| match self.find_tag(pidfd)? {
+            // On kernels that lose a task's storage, the tag has to be copied before the task goes on.
+            let noted = self.copy_tags().and_then(|()| match self.find_tag(pidfd)? {
                 Some(found) if found == tag => Ok(()),
                 _ => Err(io::Error::other("the kernel did not keep it")),
             });
             noted.map_err(failed("tag the process"))?;
         }
-        // The first task of a session is counted here, the others where they are made. Only now: a daemon that is
-        // killed in between leaves a session without tasks, which the next one ends, and not one that seems to
-        // have a task for ever. The process waits for the answer, so it has no children yet; one that does not
-        // wait can only end its own session early.
+        // The kernel programs count tasks when they fork; the first task of a session is counted here. Only after it was
+        // tagged: a daemon that is killed in between leaves a session without tasks, which the next daemon ends, and not
+        // one that seems to have a task for ever. The process waits for the daemon's answer, so it has not forked yet; one
+        // that does not wait can only end its own session early.
         let count = self.tasks.get(&tag.slot.0, 0).map_err(failed("count a session's tasks"))?;
         if count == 0 {
             self.tasks.set(tag.slot.0, 1, 0).map_err(failed("count a session's tasks"))?;
@@ -369,7 +357,7 @@ impl Enforcer for Kernel {
         }
         self.giving.set(0, giving, 0).map_err(failed(action))?;
         let process = sys::process_of(pidfd).map_err(failed(action))?;
-        load::go_over_files(&self.pins, process).map_err(failed(action))
+        iterators::record_given(&self.pins, process).map_err(failed(action))
     }
 
     fn forget_given(&mut self, sessions: &[SessionId]) -> Result<(), KernelError> {
@@ -380,7 +368,7 @@ impl Enforcer for Kernel {
             .filter_map(Result::ok)
             .filter(|key| sessions.contains(&key.session))
             .collect();
-        keys.iter().try_for_each(|key| gone(self.given.remove(key))).map_err(failed(action))
+        keys.iter().try_for_each(|key| removed(self.given.remove(key))).map_err(failed(action))
     }
 
     fn attach(&mut self, need: Need) -> Result<(), KernelError> {
@@ -388,7 +376,7 @@ impl Enforcer for Kernel {
     }
 
     fn reset_connections(&mut self) -> Result<(), KernelError> {
-        load::go_over_connections(&self.pins).map_err(failed("reset lost connections"))
+        iterators::reset_connections(&self.pins).map_err(failed("reset lost connections"))
     }
 
     fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Confinement {
@@ -397,7 +385,7 @@ impl Enforcer for Kernel {
 
     fn note_control_socket(&mut self, socket: BorrowedFd<'_>) -> Result<(), KernelError> {
         let action = "tell which the control socket is";
-        // Zero: every connection is written down, until it is known which ones have to be.
+        // Zero makes the kernel record every connection, until it knows the control socket.
         self.control_socket.set(0, 0, 0).map_err(failed(action))?;
         let mut giving = Giving {
             session: SessionId(0),
@@ -407,7 +395,7 @@ impl Enforcer for Kernel {
         };
         giving.descriptors[0] = socket.as_raw_fd().cast_unsigned();
         self.giving.set(0, giving, 0).map_err(failed(action))?;
-        load::go_over_files(&self.pins, std::process::id()).map_err(failed(action))?;
+        iterators::record_given(&self.pins, std::process::id()).map_err(failed(action))?;
         match self.control_socket.get(&0, 0).map_err(failed(action))? {
             0 => Err(failed(action)(io::Error::other("the kernel did not find it"))),
             _ => Ok(()),
@@ -425,12 +413,12 @@ impl Enforcer for Kernel {
 
     fn tasks(&self, session: SessionId) -> Result<Vec<TaskRecord>, KernelError> {
         let action = "look at the session's tasks";
-        // A table of the policy is put where it is: the kernel waits for every program that runs.
+        // Storing a table where it already is changes nothing, but the kernel waits for every running program.
         if let Some(active) = &self.current {
             let (outer, inner) = (self.edge_tables.fd().as_fd(), active.edges.map().fd().as_fd());
             sys::put_inner(outer, active.place, inner).map_err(failed(action))?;
         }
-        let written = load::go_over_tasks(&self.pins).map_err(failed(action))?;
+        let written = iterators::read_tasks(&self.pins).map_err(failed(action))?;
         let (records, _) = written.as_chunks();
         let records = records.iter().map(|bytes| TaskRecord::from_bytes(*bytes));
         Ok(records.filter(|record| record.session == session).collect())
@@ -442,13 +430,13 @@ impl Enforcer for Kernel {
 
     fn tasks_of(&self, slot: Slot) -> Result<u64, KernelError> {
         let count = self.tasks.get(&slot.0, 0).map_err(failed("count a session's tasks"))?;
-        // One less than none: the first task ended before it was counted.
+        // Minus one: the first task ended before it was counted.
         Ok(count.cast_signed().max(0).cast_unsigned())
     }
 }
 
-/// An element that is not there was removed.
-fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
+/// A removal, which is no error if the element did not exist.
+fn removed(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::SyscallError(error))
             if error.io_error.raw_os_error() == Some(libc::ENOENT) =>

@@ -1,4 +1,5 @@
-//! The running kernel's structure offsets, lock addresses and type numbers, for the programs' instructions.
+//! The running kernel's structure offsets, lock addresses and type numbers, which are written into the programs'
+//! instructions.
 
 use std::{
     fs::{self, File},
@@ -8,7 +9,11 @@ use std::{
 use agent_common::offsets::{Offsets, Types};
 use btf_rs::{Btf, Type};
 
-use super::patch::Functions;
+use super::{
+    faults::{self, Fault},
+    host,
+    patch::Functions,
+};
 
 /// The kernel's description of its own types.
 const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -29,13 +34,13 @@ pub enum OffsetsError {
         /// The member.
         member: &'static str,
     },
-    /// A dentry's parent and name don't lie side by side.
+    /// A dentry's parent and name are not adjacent.
     #[error("this kernel lays out `struct dentry` in a way that is not known")]
     Dentry,
     /// The symbols can't be read.
     #[error("can't read `{SYMBOLS_PATH}`: {0}")]
     Symbols(#[source] io::Error),
-    /// A lock has no address there.
+    /// The symbols have no address of a lock.
     #[error(
         "`{SYMBOLS_PATH}` has no address for `{0}`; it shows them to root alone, \
          and only while `kernel.kptr_restrict` is 0 or 1"
@@ -43,27 +48,28 @@ pub enum OffsetsError {
     Symbol(&'static str),
 }
 
-/// What the running kernel says of its types: read once, since there are some 150,000 of them.
+/// The running kernel's type information (BTF). Read once: it has some 150,000 types.
 pub(super) struct KernelTypes(Btf);
 
 impl KernelTypes {
-    /// Reads them. From memory: read from the file itself, each type costs two system calls, and a start
-    /// half its time.
+    /// Reads the types. The whole file is read at once: read type by type, each costs two system calls, half of the time
+    /// that a start takes.
     ///
     /// # Errors
-    /// They can't be read, or not be understood.
+    /// The types can't be read or parsed.
     pub(super) fn read() -> Result<Self, OffsetsError> {
         let failed = |reason: String| OffsetsError::Btf(reason);
         let bytes = fs::read(BTF_PATH).map_err(|error| failed(error.to_string()))?;
         Btf::from_bytes(&bytes).map(Self).map_err(|error| failed(error.to_string()))
     }
 
-    /// Whether the kernel has that hook for BPF programs.
+    /// Whether BPF programs can be attached to this hook.
     pub(super) fn has_hook(&self, hook: &str) -> bool {
         parameters(&self.0, &format!("bpf_lsm_{hook}")).is_some()
     }
 
-    /// The kernel's functions that the programs call; the structures to type addresses with have to be known, too.
+    /// The kernel's functions that the programs call. The one that types addresses is left out where a structure that
+    /// addresses are typed with is missing.
     pub(super) fn functions(&self) -> Functions {
         let function = |name| number(&self.0, name, |kind| matches!(kind, Type::Func(_)));
         Functions {
@@ -72,7 +78,7 @@ impl KernelTypes {
         }
     }
 
-    /// Everything that the programs need to know of the running kernel, its locks' addresses too.
+    /// All offsets, addresses and facts of the running kernel that the programs need.
     ///
     /// # Errors
     /// What is missing.
@@ -83,13 +89,14 @@ impl KernelTypes {
             let found = member.split('|').find_map(|name| offset(btf, structure, name));
             offsets.set(index, found.ok_or(OffsetsError::Member { structure, member })?);
         }
-        // The walk reads both at once.
+        // The programs read a dentry's parent and name by one call.
         if offsets.dentry_name != offsets.dentry_parent + 8
             || (offsets.qstr_len, offsets.qstr_name) != (4, 8)
         {
             return Err(OffsetsError::Dentry);
         }
-        offsets.storage_is_lost = u32::from(loses_storage(rustix::system::uname().release()));
+        let faults = faults::of(&host::Kernel::running());
+        offsets.storage_is_lost = u32::from(faults.contains(&Fault::LosesStorage));
         offsets.task_hint =
             if offsets.storage_is_lost == 0 { offsets.task_bpf_storage } else { offsets.task_cred };
         offsets.setattr_has_map = u32::from(parameters(btf, "bpf_lsm_inode_setattr") == Some(3));
@@ -108,7 +115,7 @@ impl KernelTypes {
         Ok(offsets)
     }
 
-    /// The numbers of the structures that the programs type addresses with; `None` where one is missing.
+    /// The type numbers of the structures that the programs type addresses with; `None` where one is missing.
     fn structures(&self) -> Option<Types> {
         let structure = |name| number(&self.0, name, |kind| matches!(kind, Type::Struct(_)));
         Some(Types {
@@ -123,38 +130,7 @@ impl KernelTypes {
     }
 }
 
-/// Whether a fork that fails early (no user namespace, too many processes) frees the storage of the task that
-/// forked: seen on 6.18.15, not on 6.1, 6.12 and 7.3; what lies between counts as having it. It can't be found out by
-/// trying: the try would leave this host a task whose storage is freed memory. So a kernel without the fault is one
-/// whose number says so and whose builder is known to leave the number's code as it is: others put later code under
-/// earlier numbers (`5.14.0-570.el9`).
-fn loses_storage(release: &std::ffi::CStr) -> bool {
-    let release = release.to_string_lossy();
-    let numbers_end = release.find(|it: char| !it.is_ascii_digit() && it != '.');
-    let (version, build) = release.split_at(numbers_end.unwrap_or(release.len()));
-    let mut numbers = version.split('.').map(str::parse::<u32>);
-    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return true };
-    let has_fault = (6, 13) <= (major, minor) && (major, minor) < (7, 0);
-    has_fault || ((major, minor) < (6, 13) && !is_plain(build))
-}
-
-/// Whether a build is one of the number's own code: upstream's, a release candidate, or of those that take only its
-/// fixes: Debian (`+deb13-amd64`, `-56-amd64`), Ubuntu's general kernels (`-45-generic`).
-fn is_plain(build: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if let Some(rest) = build.strip_prefix("+deb") {
-        return digits(rest.split(['-', 'u']).next().unwrap_or_default());
-    }
-    let mut words = build.split('-').skip(1);
-    match (build, words.next(), words.next()) {
-        ("", ..) => true,
-        (_, Some(rc), None) => rc.strip_prefix("rc").is_some_and(digits),
-        (_, Some(number), Some("amd64" | "arm64" | "cloud" | "rt" | "generic")) => digits(number),
-        _ => false,
-    }
-}
-
-/// How many arguments a function of the kernel's takes.
+/// The number of parameters of a kernel function.
 fn parameters(btf: &Btf, name: &str) -> Option<usize> {
     btf.resolve_types_by_name(name).ok()?.iter().find_map(|kind| {
         let Type::Func(function) = kind else { return None };
@@ -165,14 +141,14 @@ fn parameters(btf: &Btf, name: &str) -> Option<usize> {
     })
 }
 
-/// The number of the first type of that name and kind.
+/// The type number of the first type of this name and kind.
 pub(super) fn number(btf: &Btf, name: &str, is_wanted: impl Fn(&Type) -> bool) -> Option<u32> {
     let mut numbers = btf.resolve_ids_by_name(name).ok()?.into_iter();
     numbers.find(|number| btf.resolve_type_by_id(*number).is_ok_and(|kind| is_wanted(&kind)))
 }
 
-/// The addresses of symbols. (Their kind says nothing: the locks are data in one kernel and lie in a section
-/// that counts as text in another.)
+/// The addresses of symbols, of whatever kind: the locks are data in one kernel, and in a section that counts as text in
+/// another.
 #[expect(clippy::indexing_slicing, reason = "both arrays have `N` places")]
 fn addresses<const N: usize>(
     symbols: impl BufRead,
@@ -195,7 +171,7 @@ fn addresses<const N: usize>(
     }
 }
 
-/// The byte offset of a member, `a.b` for a nested one, by the structure's name.
+/// The byte offset of a member of the structure of this name; `a.b` is a member of a member.
 fn offset(btf: &Btf, structure: &str, member: &str) -> Option<u32> {
     btf.resolve_types_by_name(structure)
         .ok()?
@@ -241,7 +217,7 @@ fn direct(btf: &Btf, within: &Type, name: &str) -> Option<(u32, Type)> {
     })
 }
 
-/// The type behind its other names and qualifiers.
+/// The type without typedefs and qualifiers.
 fn plain(btf: &Btf, kind: Type) -> Option<Type> {
     let mut kind = kind;
     loop {
@@ -261,35 +237,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn address_is_found_by_the_whole_name_and_of_any_kind() {
+    fn address_of_any_kind_is_found_by_the_whole_name() {
         let symbols =
             "ffff01 t my_rename_lock\nffff02 d rename_lock\nffff03 T mount_lock [module]\n";
         let found = addresses(symbols.as_bytes(), ["mount_lock", "rename_lock"]);
         assert!(matches!(found, Ok([0xffff03, 0xffff02])), "{found:?}");
-    }
-
-    #[test]
-    fn storage_is_not_trusted_where_the_kernel_may_lose_it() {
-        for (release, lost) in [
-            (c"6.1.0-56-amd64", false),
-            (c"6.12.118+deb13-amd64", false),
-            (c"6.13.1", true),
-            (c"6.18.15+deb13-amd64", true),
-            (c"7.3.4+deb13-amd64", false),
-            (c"6.1.0", false),
-            (c"6.12.0-rc3", false),
-            (c"6.8.0-45-generic", false),
-            (c"6.14.0-33-generic", true),
-            // Under these numbers lies later code.
-            (c"5.14.0-570.12.1.el9_6.x86_64", true),
-            (c"6.12.0-55.el10.x86_64", true),
-            (c"6.12.9-200.fc41.x86_64", true),
-            (c"6.1.75-android14-11-g1234", true),
-            (c"6.6.87.2-microsoft-standard-WSL2", true),
-            (c"unknown", true),
-        ] {
-            assert_eq!(loses_storage(release), lost, "{release:?}");
-        }
     }
 
     #[test]

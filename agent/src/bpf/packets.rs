@@ -1,22 +1,20 @@
-//! The program that looks at what leaves sessions' sockets: on the control group that all sessions' groups are in.
+//! The program on the packets that sessions' sockets send. It is attached to the control group that all sessions' groups
+//! are in.
 
 use std::{fs, io, os::fd::AsFd as _, path::Path};
 
 use aya::{Ebpf, programs::CgroupSkb};
 
 use super::{
-    attachment::NEW,
-    load::{self, LoadError},
-    pins::Pins,
+    error::LoadError,
+    pins::{self, Pins},
+    programs::{self, EGRESS},
     sys,
 };
 
-/// The program's name.
-pub(super) const EGRESS: &str = "egress";
-
-/// Has the kernel check the program.
+/// Loads the program, and the kernel verifies it.
 pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), LoadError> {
-    let program: &mut CgroupSkb = load::program(ebpf, EGRESS)?;
+    let program: &mut CgroupSkb = programs::find(ebpf, EGRESS)?;
     program.load().map_err(|source| LoadError::Program {
         action: "load",
         program: EGRESS.to_owned(),
@@ -24,8 +22,8 @@ pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), LoadError> {
     })
 }
 
-/// Attaches the pinned program to a control group, and pins the link, in the place of an older one. What is sent by
-/// sockets that were made in other groups costs nothing more.
+/// Attaches the pinned program to a control group, and pins the link in place of an older one. Packets of sockets that
+/// were made in other groups cost nothing more.
 ///
 /// # Errors
 /// What the kernel says.
@@ -33,9 +31,5 @@ pub fn attach(pins: &Pins, group: &Path) -> io::Result<()> {
     let program = sys::pinned(&pins.programs().join(EGRESS))?;
     let group = fs::File::open(group)?;
     let link = sys::attach_to_group(program.as_fd(), group.as_fd())?;
-    let place = pins.root().join(EGRESS);
-    let new = pins.root().join(format!("{EGRESS}{NEW}"));
-    let _ = fs::remove_file(&new);
-    sys::pin(link.as_fd(), &new)?;
-    fs::rename(&new, place)
+    pins::replace(link.as_fd(), &pins.root(), EGRESS)
 }

@@ -1,6 +1,6 @@
-//! What is known of the running kernel, written into the instructions of the object: offsets and addresses as
-//! constants, and the kernel's own functions that are called. Rust has no relocations for either, and aya
-//! would not do the second; so the programs have numbers that stand for them (`agent_common::offsets`).
+//! Writes the running kernel's offsets, addresses and function numbers into the object's instructions. Rust has no
+//! relocations for them (CO-RE), and aya none for kernel functions. So the programs contain placeholder numbers
+//! (`agent_common::offsets`), which are replaced here.
 
 use agent_common::offsets::{CAST, CONSTANT, MEMBER, Offsets, RESET};
 use object::{Object as _, ObjectSection as _, SectionFlags};
@@ -18,17 +18,18 @@ const KERNEL_FUNCTION: u8 = 0x20;
 /// `struct bpf_insn`: operation, registers, offset, immediate.
 type Instruction = [u8; 8];
 
-/// Numbers of the kernel's functions that the programs call; `None` where the kernel does not have them.
+/// Type numbers of the kernel functions that the programs call; `None` where the kernel does not have one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Functions {
-    /// What types an address ([`CAST`]). Without, an address stays what it is; no program gets there.
+    /// The function that types an address ([`CAST`]). Without it the call becomes a copy of its argument; no program gets
+    /// there.
     pub(super) cast: Option<u32>,
-    /// What resets a connection ([`RESET`]). Without, nothing is done; the program that calls it is not loaded.
+    /// The function that resets a connection ([`RESET`]). Without it the program that calls it is not loaded.
     pub(super) reset: Option<u32>,
 }
 
 impl Functions {
-    /// The function that a call stands for; `None` for an ordinary call.
+    /// The function that a placeholder is for; `None` for an ordinary call.
     fn called(self, number: i32) -> Option<Option<u32>> {
         match number {
             CAST => Some(self.cast),
@@ -38,10 +39,10 @@ impl Functions {
     }
 }
 
-/// Adapts an object.
+/// Replaces the placeholders in an object.
 ///
 /// # Errors
-/// It is no object, or has a number that stands for nothing.
+/// It is no object, or has a placeholder that is for nothing.
 pub(super) fn object(
     bytes: &mut [u8],
     offsets: &Offsets,
@@ -52,7 +53,7 @@ pub(super) fn object(
         let code = bytes.get_mut(range).ok_or("a section is not within the file")?;
         let mut instructions = code.as_chunks_mut().0.iter_mut();
         while let Some(instruction) = instructions.next() {
-            // The second half of a wide load is no instruction.
+            // The second half of a wide load is not an instruction of its own.
             let half = match instruction[0] {
                 LOAD_WIDE => instructions.next(),
                 _ => None,
@@ -77,7 +78,7 @@ fn code(bytes: &[u8]) -> Result<Vec<std::ops::Range<usize>>, String> {
     Ok(sections.filter_map(|section| section.file_range().and_then(range)).collect())
 }
 
-/// Adapts one instruction; `half` is the second half of a wide load.
+/// Replaces the placeholder of one instruction, if it has one; `half` is the second half of a wide load.
 fn patch(
     instruction: &mut Instruction,
     half: Option<&mut Instruction>,
@@ -87,7 +88,7 @@ fn patch(
     let &mut [operation, registers, low, high, a, b, c, d] = instruction;
     let immediate = i32::from_le_bytes([a, b, c, d]);
     let offset = i16::from_le_bytes([low, high]);
-    // The word of `Offsets` that a number stands for, by how far it is from the first.
+    // The word of `Offsets` that a placeholder is for, by its distance from the first placeholder.
     let word = |distance: i32, bytes: i32| {
         let place = usize::try_from(distance / bytes).ok()?;
         (distance % bytes == 0).then(|| words.get(place).copied()).flatten()
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn constant_is_the_word_that_it_stands_for() {
+    fn constant_placeholder_becomes_its_word() {
         let [a, b, c, d] = (CONSTANT + 8).to_le_bytes();
         assert_eq!(patched([0xb7, 3, 0, 0, a, b, c, d], NONE), [0xb7, 3, 0, 0, 0x33, 0x33, 0, 0]);
         let other = [0xb7, 3, 0, 0, a, b, c, 0];
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_constant_is_two_words() {
+    fn wide_constant_placeholder_becomes_two_words() {
         let [a, b, c, d] = CONSTANT.to_le_bytes();
         let (mut first, mut second) = ([0x18, 1, 0, 0, a, b, c, d], [0; 8]);
         patch(&mut first, Some(&mut second), WORDS, NONE).unwrap();
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn load_has_the_member_s_offset() {
+    fn load_placeholder_becomes_the_member_s_offset() {
         let [low, high] = (MEMBER + 1).to_le_bytes();
         let load = [0x79, 0x21, low, high, 0, 0, 0, 0];
         assert_eq!(patched(load, NONE), [0x79, 0x21, 0x22, 0x22, 0, 0, 0, 0]);
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn call_becomes_the_kernel_s_function_or_nothing() {
+    fn call_placeholder_becomes_the_kernel_function_or_a_copy() {
         let both = Functions { cast: Some(7), reset: Some(8) };
         for (stand_in, function) in [(CAST, 7), (RESET, 8)] {
             let [a, b, c, d] = stand_in.to_le_bytes();

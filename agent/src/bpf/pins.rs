@@ -1,18 +1,21 @@
-//! Where the pins are: `PIN_DIR/v1/{maps,links,programs,shared}`.
+//! Where the pins are: `PIN_DIR/v1/{maps,links,programs,shared}`, and how one is replaced.
 
 use std::{
     fs, io,
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
 };
 
 use aya::maps::MapData;
 
-use super::load::LoadError;
+use super::{error::LoadError, sys};
 
 /// The version of the pins' layout: names and types of maps.
 const LAYOUT: &str = "v1";
 /// Magic number of the BPF file system (`BPF_FS_MAGIC`, include/uapi/linux/magic.h).
 const BPF_FS: i64 = 0xcafe_4a11;
+/// The end of the name of a pin that is about to replace another (the BPF file system allows no dot in names).
+const NEW: &str = "-new";
 
 /// Where the pins are.
 #[derive(Clone, Debug)]
@@ -26,7 +29,7 @@ impl Pins {
         Self { root: pin_dir.join(LAYOUT) }
     }
 
-    /// The folder of everything.
+    /// The folder of all pins.
     pub(super) fn root(&self) -> PathBuf {
         self.root.clone()
     }
@@ -46,13 +49,13 @@ impl Pins {
         self.root.join("programs")
     }
 
-    /// The folder of the links that fill the places of shared functions, in a folder for each loading.
+    /// The folder of the links of shared functions to the programs that call them, in a folder for each loading.
     pub fn shared(&self) -> PathBuf {
         self.root.join("shared")
     }
 
-    /// The file that, when it is read, has the kernel side note the processes of all sessions; not there
-    /// where the daemon can ask for a task's tag itself.
+    /// The iterator that records the processes of all sessions when it is read. It does not exist where the daemon can
+    /// read a task's tag itself.
     pub fn processes(&self) -> PathBuf {
         self.root.join("processes")
     }
@@ -81,4 +84,24 @@ impl Pins {
         }
         Ok(())
     }
+}
+
+/// Pins a program or link, and replaces an older pin of that name at once: there is no moment without either.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn replace(object: BorrowedFd<'_>, folder: &Path, name: &str) -> io::Result<()> {
+    let new = folder.join(format!("{name}{NEW}"));
+    let _ = fs::remove_file(&new);
+    sys::pin(object, &new)?;
+    fs::rename(&new, folder.join(name))
+}
+
+/// The names of the pins in a folder.
+pub(super) fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| !name.ends_with(NEW))
+        .collect()
 }

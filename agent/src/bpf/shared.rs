@@ -1,8 +1,9 @@
-//! The functions that the programs of the hooks share. Each program has a place for each that it calls, and one program
-//! fills all places of a function (`freplace`): so the kernel checks a function's body once, and not once a hook.
+//! Functions that several hook programs share. Each hook program contains a stub of every shared function that it calls. A
+//! program of its own has the function's body and replaces the stub in each of them (`freplace`). So the kernel verifies
+//! the body once, and not once for each hook.
 //!
-//! Owns the links that fill the places. They are pinned in a folder of each loading: what is in force keeps its own
-//! until what replaces it is attached. A place that is not filled refuses.
+//! Owns the links that replace the stubs. Each loading pins its links in a folder of its own, so that the programs in
+//! force keep theirs until the new programs are attached. A stub that is not replaced refuses.
 
 use std::{collections::BTreeMap, fs, io, os::fd::AsFd, path::Path};
 
@@ -13,76 +14,70 @@ use aya::{
 use btf_rs::{Btf, Type};
 
 use super::{
-    load::{self, LoadError},
+    error::LoadError,
     offsets,
     pins::Pins,
+    programs::{self, SHARED, in_parallel},
     sys,
 };
 
-/// Begins the name of a program that fills the places of the function named after it.
-const PREFIX: &str = "shared_";
-
-/// Whether a program of the object fills places in others.
-pub(super) fn is_shared(program: &str) -> bool {
-    program.starts_with(PREFIX)
-}
-
-/// Whether all places in the pinned programs of the hooks are filled, by links that are pinned. `programs` are the names
-/// of all programs of the object.
+/// Whether pinned links replace every stub in the pinned hook programs. `programs` are the names of all programs of the
+/// object.
 pub(super) fn is_complete(pins: &Pins, hooks: &[String], programs: &[String]) -> bool {
     let pinned = |hook: &str| sys::pinned(&pins.programs().join(hook));
     let targets = hooks.iter().map(|hook| Ok((hook.as_str(), pinned(hook)?)));
     let targets: io::Result<BTreeMap<_, _>> = targets.collect();
-    let Ok(places) = targets.and_then(|targets| Places::find(programs, &targets)) else {
+    let Ok(stubs) = targets.and_then(|targets| Stubs::find(programs, &targets)) else {
         return false;
     };
-    let folder = pins.shared().join(&places.folder);
-    places.functions.iter().all(|(function, place)| {
-        place.hooks.iter().all(|hook| folder.join(link_name(hook, function)).exists())
+    let folder = pins.shared().join(&stubs.folder);
+    stubs.functions.iter().all(|(function, stub)| {
+        stub.hooks.iter().all(|hook| folder.join(link_name(hook, function)).exists())
     })
 }
 
-/// Has the kernel check the shared functions, fills their places in the loaded programs of the hooks, and pins that.
-/// Gives the name of the folder with the pins.
+/// Loads the shared functions, replaces their stubs in the loaded hook programs, and pins the links. Returns the name of
+/// the folder with the links.
 ///
 /// # Errors
 /// What the kernel refuses; then nothing that is attached has changed.
-pub(super) fn fill(
+pub(super) fn replace_stubs(
     ebpf: &mut Ebpf,
     pins: &Pins,
     hooks: &[String],
     programs: &[String],
 ) -> Result<String, LoadError> {
     let targets = hooks.iter().map(|hook| {
-        let target = load::descriptor(ebpf, hook)?.try_clone().map_err(unpinned(hook))?;
+        let target = programs::descriptor(ebpf, hook)?.try_clone().map_err(unpinned(hook))?;
         Ok((hook.as_str(), target))
     });
     let targets: BTreeMap<_, _> = targets.collect::<Result<_, LoadError>>()?;
-    let places = Places::find(programs, &targets).map_err(unpinned("shared functions"))?;
-    check(ebpf, &places, &targets)?;
-    let folder = pins.shared().join(&places.folder);
-    fs::create_dir_all(&folder).map_err(unpinned(&places.folder))?;
-    for (function, place) in &places.functions {
-        let body = load::descriptor(ebpf, &format!("{PREFIX}{function}"))?;
-        for hook in &place.hooks {
+    let stubs = Stubs::find(programs, &targets).map_err(unpinned("shared functions"))?;
+    load(ebpf, &stubs, &targets)?;
+    let folder = pins.shared().join(&stubs.folder);
+    fs::create_dir_all(&folder).map_err(unpinned(&stubs.folder))?;
+    for (function, stub) in &stubs.functions {
+        let body = programs::descriptor(ebpf, &format!("{SHARED}{function}"))?;
+        for hook in &stub.hooks {
             let Some(target) = targets.get(hook) else { continue };
             let name = link_name(hook, function);
-            sys::fill(body.as_fd(), target.as_fd(), place.number)
+            sys::replace_function(body.as_fd(), target.as_fd(), stub.number)
                 .and_then(|link| sys::pin(link.as_fd(), &folder.join(&name)))
                 .map_err(unpinned(&name))?;
         }
     }
-    Ok(places.folder)
+    Ok(stubs.folder)
 }
 
-/// Has the kernel check the shared functions, each in the place of one program: all places are alike.
-fn check(ebpf: &mut Ebpf, places: &Places<'_>, targets: &Targets<'_>) -> Result<(), LoadError> {
+/// Loads the shared functions. The kernel verifies each against the stub of one hook program: the stubs of a function are
+/// all alike.
+fn load(ebpf: &mut Ebpf, stubs: &Stubs<'_>, targets: &Targets<'_>) -> Result<(), LoadError> {
     let wanted = ebpf.programs_mut().filter_map(|(name, program)| {
-        let function = name.strip_prefix(PREFIX)?;
-        let target = targets.get(places.functions.get(function)?.hooks.first()?)?;
+        let function = name.strip_prefix(SHARED)?;
+        let target = targets.get(stubs.functions.get(function)?.hooks.first()?)?;
         Some((function, program, target))
     });
-    load::side_by_side(wanted, |(function, program, target)| {
+    in_parallel(wanted, |(function, program, target)| {
         let failed = |source| LoadError::Program {
             action: "load",
             program: function.to_owned(),
@@ -94,17 +89,17 @@ fn check(ebpf: &mut Ebpf, places: &Places<'_>, targets: &Targets<'_>) -> Result<
     })
 }
 
-/// The error of what could not be pinned.
+/// The error for a link that could not be made or pinned.
 fn unpinned(name: &str) -> impl FnOnce(io::Error) -> LoadError {
     move |error| LoadError::Pin { name: name.to_owned(), reason: error.to_string() }
 }
 
-/// The name of the link that fills a function's place in a hook's program.
+/// The name of the link that replaces a function's stub in a hook program.
 fn link_name(hook: &str, function: &str) -> String {
     format!("{hook}-{function}")
 }
 
-/// Removes the pins of all loadings but one.
+/// Removes the links of all loadings except one.
 pub(super) fn keep_only(pins: &Pins, folder: &str) {
     let Ok(folders) = fs::read_dir(pins.shared()) else { return };
     for other in folders.flatten().filter(|other| other.file_name() != folder) {
@@ -114,7 +109,7 @@ pub(super) fn keep_only(pins: &Pins, folder: &str) {
     }
 }
 
-/// Removes one loading's pins.
+/// Removes the links of one loading.
 ///
 /// # Errors
 /// What could not be removed.
@@ -125,48 +120,48 @@ pub(super) fn remove(folder: &Path) -> io::Result<()> {
     fs::remove_dir(folder)
 }
 
-/// The loaded programs, by their hooks.
+/// Loaded hook programs, by hook.
 type Targets<'a, D = ProgramFd> = BTreeMap<&'a str, D>;
 
-/// Where the shared functions have places.
-struct Places<'a> {
+/// The stubs in the hook programs.
+struct Stubs<'a> {
     /// By the function's name.
-    functions: BTreeMap<&'a str, Place<'a>>,
-    /// The name of the folder for the pins: the number of a program, so no two loadings have the same.
+    functions: BTreeMap<&'a str, Stub<'a>>,
+    /// The name of the folder for the links: the id of a program, so that no two loadings share one.
     folder: String,
 }
 
-/// Where one function has places.
-struct Place<'a> {
-    /// The function's number in the type information of the programs.
+/// The stubs of one function.
+struct Stub<'a> {
+    /// The function's type number in the programs' type information, which is the same for all.
     number: u32,
     /// The hooks whose programs call it.
     hooks: Vec<&'a str>,
 }
 
-impl<'a> Places<'a> {
-    /// By what the kernel says of the loaded programs, which all have the same type information; of the shared ones among
-    /// all programs of the object.
+impl<'a> Stubs<'a> {
+    /// Reads from the kernel which shared functions each loaded hook program contains. `programs` are the names of all
+    /// programs of the object.
     fn find(programs: &'a [String], targets: &Targets<'a, impl AsFd>) -> io::Result<Self> {
-        let mut places = Self { functions: BTreeMap::new(), folder: String::new() };
+        let mut stubs = Self { functions: BTreeMap::new(), folder: String::new() };
         for (hook, target) in targets {
             let found = sys::functions(target.as_fd())?;
-            if places.folder.is_empty() {
-                places.folder = found.program.to_string();
+            if stubs.folder.is_empty() {
+                stubs.folder = found.program.to_string();
                 let types = Btf::from_bytes(&sys::types(found.types)?).map_err(io::Error::other)?;
-                for name in programs.iter().filter_map(|name| name.strip_prefix(PREFIX)) {
+                for name in programs.iter().filter_map(|name| name.strip_prefix(SHARED)) {
                     let number =
                         offsets::number(&types, name, |kind| matches!(kind, Type::Func(_)))
                             .ok_or_else(|| io::Error::other(format!("no function `{name}`")))?;
-                    places.functions.insert(name, Place { number, hooks: Vec::new() });
+                    stubs.functions.insert(name, Stub { number, hooks: Vec::new() });
                 }
             }
-            for place in places.functions.values_mut() {
-                if found.functions.contains(&place.number) {
-                    place.hooks.push(hook);
+            for stub in stubs.functions.values_mut() {
+                if found.functions.contains(&stub.number) {
+                    stub.hooks.push(hook);
                 }
             }
         }
-        Ok(places)
+        Ok(stubs)
     }
 }

@@ -1,4 +1,5 @@
-//! What aya has no call for: values of task storage, by pidfd, many values at once, and maps of maps.
+//! Commands of the `bpf` system call that aya does not have: task storage by pidfd, many values at once, maps of maps,
+//! iterators, links.
 
 mod functions;
 
@@ -15,7 +16,7 @@ use std::{
 
 use agent_common::id::Tag;
 
-pub(super) use functions::{fill, functions, types};
+pub(super) use functions::{functions, replace as replace_function, types};
 
 /// Commands of the `bpf` system call (`enum bpf_cmd`, include/uapi/linux/bpf.h).
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
@@ -28,15 +29,15 @@ const OBJ_PIN: libc::c_int = 6;
 /// `BPF_MAP_TYPE_ARRAY_OF_MAPS`.
 const ARRAY_OF_MAPS: u32 = 12;
 
-/// The system call, with attributes that are those of the command.
+/// The system call. The attributes must be those of the command.
 fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_long> {
-    // SAFETY: the attributes are those that the command reads; what they point to is valid, by the callers.
+    // SAFETY: the callers pass the attributes that the command reads, with valid pointers in them.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// The member of `union bpf_attr` that makes a map, as far as an array of maps needs it.
+/// The member of `union bpf_attr` that makes a map, up to the fields that an array of maps needs.
 #[repr(C)]
 struct MapOfMaps {
     kind: u32,
@@ -115,7 +116,7 @@ struct Batch {
     flags: u64,
 }
 
-/// The values of an array, the first so many, by one call.
+/// The first `many` values of an array, by one call.
 ///
 /// # Errors
 /// What the kernel says.
@@ -135,7 +136,7 @@ pub(super) fn values(map: BorrowedFd<'_>, many: usize) -> io::Result<Vec<u64>> {
     Ok(values)
 }
 
-/// Puts a map into a place of an array of maps, and waits for every program that runs.
+/// Stores a map at an index of an array of maps, and waits until no running program can use the one before.
 ///
 /// # Errors
 /// What the kernel says.
@@ -148,10 +149,10 @@ pub(super) fn put_inner(
     element(MAP_UPDATE_ELEM, outer, &place, &raw mut inner)
 }
 
-/// Empties a place of an array of maps, and waits for every program that runs.
+/// Clears an index of an array of maps, and waits until no running program can use the map that was there.
 ///
 /// # Errors
-/// What the kernel says; none when the place is empty already.
+/// What the kernel says; none when there is no map at the index.
 pub(super) fn drop_inner(outer: BorrowedFd<'_>, place: u32) -> io::Result<()> {
     match element(MAP_DELETE_ELEM, outer, &place, std::ptr::null_mut::<libc::c_int>()) {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
@@ -168,8 +169,8 @@ struct Attach {
     cookie: u64,
 }
 
-/// The member of `union bpf_attr` that makes a link; the last two describe what an iterator goes over, or name the
-/// function that is replaced.
+/// The member of `union bpf_attr` that makes a link. `what` points to the description of an iterator's objects, or is the
+/// number of the function that is replaced.
 #[repr(C)]
 #[derive(Default)]
 struct Link {
@@ -182,9 +183,9 @@ struct Link {
     padding: u32,
 }
 
-/// What an iterator over tasks goes over (`union bpf_iter_link_info`, member `task`).
+/// Restricts an iterator over tasks to one process (`union bpf_iter_link_info`, member `task`).
 #[repr(C)]
-struct OfTask {
+struct TaskFilter {
     thread: u32,
     process: u32,
     pidfd: u32,
@@ -208,11 +209,11 @@ const TRACE_ITER: u32 = 28;
 /// A command that returns a new descriptor.
 fn descriptor<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
     let made = bpf(command, attributes)?;
-    // SAFETY: by the callers, the command returns a new descriptor.
+    // SAFETY: the callers pass a command that returns a new descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(made as libc::c_int) })
 }
 
-/// Opens what is pinned.
+/// Opens a pinned program, map or link.
 ///
 /// # Errors
 /// What the kernel says.
@@ -231,9 +232,9 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     bpf(OBJ_PIN, &Pin { path: path.as_ptr() as u64, object, flags: 0 }).map(drop)
 }
 
-/// The member of `union bpf_attr` that tells of an object.
+/// The member of `union bpf_attr` that asks for information on an object.
 #[repr(C)]
-struct Tell {
+struct Info {
     object: u32,
     len: u32,
     info: u64,
@@ -244,20 +245,20 @@ const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const INFO_WORDS: usize = 27;
 const MISSES: usize = 26;
 
-/// Has the kernel tell of an object.
-fn tell<T>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
+/// Reads the kernel's information on an object.
+fn read_info<T>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
     let object = object.as_raw_fd().cast_unsigned();
     let (len, info) = (size_of::<T>() as u32, (&raw mut *info) as u64);
-    bpf(OBJ_GET_INFO_BY_FD, &Tell { object, len, info }).map(drop)
+    bpf(OBJ_GET_INFO_BY_FD, &Info { object, len, info }).map(drop)
 }
 
-/// How often the kernel left a program out because it was running on the same processor already.
+/// How often the kernel skipped a program because it was running on the same processor already.
 ///
 /// # Errors
 /// What the kernel says.
 pub(super) fn misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0_u64; INFO_WORDS];
-    tell(program, &mut info)?;
+    read_info(program, &mut info)?;
     Ok(info.get(MISSES).copied().unwrap_or(0))
 }
 
@@ -273,7 +274,7 @@ pub(super) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// `BPF_CGROUP_INET_EGRESS` (`enum bpf_attach_type`).
 const CGROUP_INET_EGRESS: u32 = 1;
 
-/// Attaches a program to what leaves the sockets of a control group and of those below.
+/// Attaches a program to the packets that sockets of a control group, and of those below it, send.
 ///
 /// # Errors
 /// What the kernel says.
@@ -296,36 +297,36 @@ pub(super) fn attach_to_group(
 ///
 /// # Errors
 /// What the kernel says.
-pub(super) fn go_over_files(program: BorrowedFd<'_>, process: u32) -> io::Result<()> {
-    let what = OfTask { thread: 0, process, pidfd: 0, padding: 0 };
-    go_over(program, (&raw const what) as u64, size_of::<OfTask>() as u32)
+pub(super) fn iterate_files(program: BorrowedFd<'_>, process: u32) -> io::Result<()> {
+    let what = TaskFilter { thread: 0, process, pidfd: 0, padding: 0 };
+    iterate(program, (&raw const what) as u64, size_of::<TaskFilter>() as u32)
 }
 
 /// Runs an iterator over the TCP sockets of this process's network namespace, to its end.
 ///
 /// # Errors
 /// What the kernel says.
-pub(super) fn go_over_connections(program: BorrowedFd<'_>) -> io::Result<()> {
-    go_over(program, 0, 0)
+pub(super) fn iterate_connections(program: BorrowedFd<'_>) -> io::Result<()> {
+    iterate(program, 0, 0)
 }
 
-/// Runs an iterator over all tasks, to its end, and gives what it writes.
+/// Runs an iterator over all tasks, to its end, and returns what it writes.
 ///
 /// # Errors
 /// What the kernel says.
-pub(super) fn go_over_tasks(program: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+pub(super) fn iterate_tasks(program: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     let mut written = Vec::new();
-    run(program, 0, 0)?.read_to_end(&mut written)?;
+    iterator(program, 0, 0)?.read_to_end(&mut written)?;
     Ok(written)
 }
 
-/// Runs an iterator to its end; what it goes over lies at an address, or is everything.
-fn go_over(program: BorrowedFd<'_>, what: u64, what_len: u32) -> io::Result<()> {
-    io::copy(&mut run(program, what, what_len)?, &mut io::sink()).map(drop)
+/// Runs an iterator to its end. `what` is the address of a filter, or zero for all objects.
+fn iterate(program: BorrowedFd<'_>, what: u64, what_len: u32) -> io::Result<()> {
+    io::copy(&mut iterator(program, what, what_len)?, &mut io::sink()).map(drop)
 }
 
-/// An iterator that runs as it is read.
-fn run(program: BorrowedFd<'_>, what: u64, what_len: u32) -> io::Result<fs::File> {
+/// A file that runs an iterator while it is read.
+fn iterator(program: BorrowedFd<'_>, what: u64, what_len: u32) -> io::Result<fs::File> {
     let link = descriptor(
         LINK_CREATE,
         &Link {
@@ -343,7 +344,7 @@ fn run(program: BorrowedFd<'_>, what: u64, what_len: u32) -> io::Result<fs::File
 /// Sets the tag of the task behind a pidfd.
 ///
 /// # Errors
-/// What the kernel says: `ESRCH` when it is gone.
+/// What the kernel says: `ESRCH` when it has exited.
 pub(super) fn set_tag(map: BorrowedFd<'_>, pidfd: BorrowedFd<'_>, tag: Tag) -> io::Result<()> {
     let mut tag = tag;
     element(MAP_UPDATE_ELEM, map, &pidfd.as_raw_fd(), &raw mut tag)
@@ -352,30 +353,30 @@ pub(super) fn set_tag(map: BorrowedFd<'_>, pidfd: BorrowedFd<'_>, tag: Tag) -> i
 /// The process id behind a pidfd (proc(5), `fdinfo`).
 ///
 /// # Errors
-/// `ESRCH` when it is gone.
+/// `ESRCH` when it has exited.
 pub(super) fn process_of(pidfd: BorrowedFd<'_>) -> io::Result<u32> {
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     pid.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
 }
 
-/// Makes sure that the process behind a pidfd is there; one that has ended and was not waited for is.
+/// Makes sure that the process behind a pidfd exists. One that has exited and was not waited for exists.
 ///
 /// # Errors
-/// `ESRCH` when it is gone.
+/// `ESRCH` when it has exited.
 pub fn is_there(pidfd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: signal zero is none; the call takes no memory.
+    // SAFETY: signal zero only checks that the process exists; the call reads no memory.
     let done = unsafe {
         libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, std::ptr::null::<u8>(), 0)
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The tag of the task behind a pidfd. The kernel says of a process that is gone what it says of one without a tag
-/// (`ENOENT`, `bpf_pid_task_storage_lookup_elem`): one that is there afterwards was there.
+/// The tag of the task behind a pidfd. For a process that has exited the kernel returns the same error as for one without
+/// a tag (`ENOENT`, `bpf_pid_task_storage_lookup_elem`), so this checks afterwards that the process still exists.
 ///
 /// # Errors
-/// What the kernel says: `ESRCH` when the process is gone.
+/// What the kernel says: `ESRCH` when the process has exited.
 pub(super) fn tag(map: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> io::Result<Option<Tag>> {
     match tag_at(map, pidfd)? {
         None => is_there(pidfd).map(|()| None),
@@ -383,7 +384,7 @@ pub(super) fn tag(map: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> io::Result<Opti
     }
 }
 
-/// The tag that a map has for a descriptor, of a process or of a socket, without marks.
+/// The tag in a map's storage of a process or socket, without marks.
 ///
 /// # Errors
 /// What the kernel says.

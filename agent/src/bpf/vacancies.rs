@@ -1,5 +1,5 @@
-//! The kernel's word that a session has no task any more. Which it was is not read: the counts are the truth, and
-//! all of them are looked at. So nothing is missed where the ring was full, or nobody listened.
+//! The kernel's notice that a session has no tasks left. The notice does not say which session: the task counts are the
+//! truth, and the reader compares all of them. So nothing is missed when the ring was full or no daemon was reading it.
 
 use std::{
     os::fd::{AsRawFd, RawFd},
@@ -8,7 +8,7 @@ use std::{
 
 use aya::maps::{MapData, RingBuf};
 
-/// Readable when a session has no task any more.
+/// A descriptor that is readable when some session has no tasks left.
 pub struct Vacancies(RingBuf<MapData>);
 
 impl Vacancies {
@@ -17,10 +17,10 @@ impl Vacancies {
         Self(ring)
     }
 
-    /// Takes out what was said so far. Counts that are read after this are those of what was said, or later ones.
+    /// Empties the ring. Task counts that are read after this include everything that the notices were about.
     pub fn take(&mut self) {
         while self.0.next().is_some() {}
-        // One that finds no room, since this was not seen yet, has changed its count before.
+        // A program that finds the ring still full has changed its count before.
         fence(Ordering::SeqCst);
     }
 }

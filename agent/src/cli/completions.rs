@@ -2,9 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use clap::CommandFactory as _;
-
-use super::{Cli, CliError, Exit};
+use super::context::{CliError, Exit};
 
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
@@ -17,10 +15,11 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) fn run(self) -> Result<Exit, CliError> {
+    /// Prints the script for the whole command line.
+    pub(super) fn run(self, command: &mut clap::Command) -> Result<Exit, CliError> {
         // Made in memory first: the generator panics where it can't write.
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "remit", &mut script);
+        clap_complete::generate(self.shell, command, "remit", &mut script);
         io::stdout().write_all(&script)?;
         Ok(Exit::Done)
     }

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{CliError, Context, Exit, output::Paint, policy};
+use super::{
+    context::{CliError, Context, Exit},
+    output::Paint,
+    policy,
+};
 use crate::{
     api::{
         Canary, Health,

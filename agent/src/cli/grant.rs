@@ -1,7 +1,7 @@
 //! `remit grant` and `remit revoke`.
 
 use super::{
-    CliError, Context, Exit,
+    context::{CliError, Context, Exit},
     output::{Paint, span},
 };
 use crate::{

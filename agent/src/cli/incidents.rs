@@ -4,7 +4,10 @@ use std::io;
 
 use serde_json::Value;
 
-use super::{CliError, Context, Exit, output::Paint};
+use super::{
+    context::{CliError, Context, Exit},
+    output::Paint,
+};
 use crate::{
     api::{
         IncidentQuery,

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 
-use super::{CliError, Exit};
+use super::context::{CliError, Exit};
 
 /// Says that something is not there yet.
 pub(super) fn not_there_yet(what: &str) -> Result<Exit, CliError> {

@@ -11,7 +11,7 @@ use crate::incident::render::{Colour, printable};
 
 /// Standard output.
 #[derive(Debug)]
-pub struct Output {
+pub(super) struct Output {
     colour: bool,
 }
 
@@ -29,7 +29,7 @@ pub(super) enum Paint {
 impl Output {
     /// Standard output, in colour if it is a terminal and `NO_COLOR` is not set.
     #[expect(clippy::new_without_default, reason = "it looks at the process's surroundings")]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self { colour: io::stdout().is_terminal() && !refused && !dumb }

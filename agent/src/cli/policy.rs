@@ -3,14 +3,19 @@
 mod case;
 mod check;
 mod explain;
+mod files;
 
 use std::path::{Path, PathBuf};
 
-use super::{CliError, Context, Exit, later::not_there_yet, output::count};
+use self::files::{size, sources, warn};
+use super::{
+    context::{CliError, Context, Exit},
+    later::not_there_yet,
+};
 use crate::{
-    api::{PolicyChange, PolicyFile, PolicySize, PushRequest, ReloadRequest, client::typed},
+    api::{PolicyChange, PolicyFile, PushRequest, ReloadRequest, client::typed},
     bpf::doctor::Check,
-    policy::{self, Diagnostic, Source},
+    policy,
 };
 
 /// Check, change and explain the policy
@@ -93,16 +98,6 @@ pub(super) fn denials_by_name(folder: &Path) -> Option<Check> {
     (remarks > 0).then(|| Check { name, ok: true, found, advice: String::new() })
 }
 
-/// The files of a folder, or one file.
-fn sources(path: &Path) -> Result<Vec<Source>, CliError> {
-    let read = if path.is_dir() || !path.exists() {
-        policy::read(path)
-    } else {
-        policy::source::read_file(path.to_owned()).map(|source| vec![source])
-    };
-    read.map_err(|error| CliError::failed(error.to_string()).status(2))
-}
-
 fn push(args: &Push, context: &Context) -> Result<Exit, CliError> {
     let mut files = Vec::new();
     for path in &args.paths {
@@ -149,22 +144,4 @@ fn changed(change: &PolicyChange, context: &Context) -> Result<Exit, CliError> {
         out.line(format!("session {} {loses} {}", lost.session, lost.tools.join(", ")))?;
     }
     Ok(Exit::Done)
-}
-
-/// Says on the error output what is not in force.
-fn warn(warnings: &[Diagnostic]) {
-    for warning in warnings {
-        eprintln!("{warning}\n");
-    }
-}
-
-/// How much a policy says, in words.
-fn size(size: PolicySize) -> String {
-    format!(
-        "{}, {}, {}, {}",
-        count(size.tools, "tool"),
-        count(size.profiles, "profile"),
-        count(size.path_rules, "path rule"),
-        count(size.network_rules, "network rule")
-    )
 }

@@ -18,7 +18,7 @@ use std::{
 
 use rustix::fs::{Access, access};
 
-use super::{CliError, Context, Exit};
+use super::context::{CliError, Context, Exit};
 use crate::api::{self, PassedFd, StartRequest, client::typed};
 
 /// Run a command in a session of its own

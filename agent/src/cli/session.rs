@@ -1,6 +1,10 @@
 //! `remit session`.
 
-use super::{CliError, Context, Exit, output::Paint, show};
+use super::{
+    context::{CliError, Context, Exit},
+    output::Paint,
+    show,
+};
 use crate::api::{
     EndAnswer, Session, SessionList,
     client::{segment, typed},

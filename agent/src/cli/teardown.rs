@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{CliError, Context, Exit};
+use super::context::{CliError, Context, Exit};
 use crate::{
     api::{
         Health, WhoAmI,

@@ -1,6 +1,10 @@
 //! `remit whoami`.
 
-use super::{CliError, Context, Exit, output::span, show};
+use super::{
+    context::{CliError, Context, Exit},
+    output::span,
+    show,
+};
 use crate::{
     api::{WhoAmI, client::typed},
     incident::render::printable,

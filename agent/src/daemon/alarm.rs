@@ -1,5 +1,5 @@
-//! A timer by the clock of expiries, which goes on while the host sleeps. The runtime's own stands still then, and
-//! wakes two or three times on its way to a time that is seconds away.
+//! A timer by the clock of expiries, which goes on while the host sleeps. The runtime's own timers stand still then, and
+//! wake the daemon two or three times before a time that is seconds away.
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
@@ -9,28 +9,28 @@ use rustix::time::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Rings once for each time that it is set.
+/// A timer that fires once for each time that it is set.
 pub(super) struct Alarm(AsyncFd<OwnedFd>);
 
 impl Alarm {
-    /// One that is not set. In the runtime.
+    /// A timer that is not set. To be called in the runtime.
     ///
     /// # Errors
     /// What the kernel says.
     pub(super) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
-        // SAFETY: the descriptor is open as long as the value is there.
+        // SAFETY: the descriptor is open as long as the value lives.
         let timer = unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }?;
         Ok(Self(timer))
     }
 
-    /// Has it ring after a time, and at no other; never if none.
+    /// Sets when it fires, instead of any earlier setting; `None` for never.
     ///
     /// # Errors
     /// What the kernel says.
     pub(super) fn set(&self, after: Option<Duration>) -> io::Result<()> {
-        // No time at all would mean never.
+        // Zero would mean never.
         let after = after.map_or(Duration::ZERO, |after| after.max(Duration::from_nanos(1)));
         let seconds = i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
         let it_value = Timespec { tv_sec: seconds, tv_nsec: after.subsec_nanos().into() };
@@ -43,7 +43,7 @@ impl Alarm {
     ///
     /// # Errors
     /// What the kernel says.
-    pub(super) async fn rung(&self) -> io::Result<()> {
+    pub(super) async fn fired(&self) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;
             match rustix::io::read(self.0.get_ref(), &mut [0; 8]) {
@@ -65,19 +65,19 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "current_thread")]
-    async fn alarm_rings_once_at_the_time_that_it_was_set_to_last() {
+    async fn alarm_set_twice_fires_once_at_the_later_setting() {
         let alarm = Alarm::new().unwrap();
         let brief = Duration::from_millis(50);
         let begin = Instant::now();
         alarm.set(Some(Duration::ZERO)).unwrap();
         alarm.set(Some(brief)).unwrap();
-        alarm.rung().await.unwrap();
+        alarm.fired().await.unwrap();
         assert!(begin.elapsed() >= brief, "{:?}", begin.elapsed());
-        assert!(timeout(2 * brief, alarm.rung()).await.is_err(), "it rang twice");
+        assert!(timeout(2 * brief, alarm.fired()).await.is_err(), "it fired twice");
         alarm.set(Some(brief)).unwrap();
         alarm.set(None).unwrap();
-        assert!(timeout(2 * brief, alarm.rung()).await.is_err(), "it was not set");
+        assert!(timeout(2 * brief, alarm.fired()).await.is_err(), "it was not set");
         alarm.set(Some(Duration::ZERO)).unwrap();
-        alarm.rung().await.unwrap();
+        alarm.fired().await.unwrap();
     }
 }

@@ -1,5 +1,5 @@
-//! Work in a process of its own: the memory that it takes is gone with it, where in the daemon it would leave a heap
-//! full of holes for as long as that runs. Only while the daemon has one thread.
+//! Runs a function in a process of its own. Its memory is freed with the process; in the daemon it would leave a fragmented
+//! heap for as long as the daemon runs. Only usable while the daemon has one thread.
 
 use std::{
     io::{self, PipeWriter, Read as _},
@@ -12,18 +12,18 @@ use std::os::unix::process::ExitStatusExt as _;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Why there is no answer.
+/// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ApartError {
     /// The system refused something.
     #[error("can't use a process of its own for it: {0}")]
     System(#[from] io::Error),
-    /// The process ended before.
+    /// The process exited without a result.
     #[error("its process ended without an answer: {0}")]
     Ended(ExitStatus),
 }
 
-/// Does work in a copy of this process, which ends with it, and returns what came of it.
+/// Runs a function in a fork of this process, and returns its result.
 ///
 /// # Errors
 /// There is no answer.
@@ -31,7 +31,7 @@ pub(super) fn apart<T: Serialize + DeserializeOwned>(
     work: impl FnOnce() -> T,
 ) -> Result<T, ApartError> {
     let (mut reader, writer) = io::pipe()?;
-    // SAFETY: the daemon has one thread so far, so the copy has all that ran here.
+    // SAFETY: the daemon has one thread so far, so no lock is held by a thread that the child lacks.
     let child = match unsafe { libc::fork() } {
         -1 => return Err(io::Error::last_os_error().into()),
         0 => answer(work, writer),
@@ -52,14 +52,14 @@ pub(super) fn apart<T: Serialize + DeserializeOwned>(
     serde_json::from_slice(&text).map_err(|_| ApartError::Ended(ExitStatus::from_raw(status)))
 }
 
-/// The life of the copy.
+/// What the child does: runs the function, writes the result, exits.
 fn answer<T: Serialize>(work: impl FnOnce() -> T, mut writer: PipeWriter) -> ! {
-    // What it does is of no use without the daemon; where it can't be bound to it, it ends a little later.
+    // Its result is of no use without the daemon. If this fails, it only exits a little later.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    // A panic was reported where it happened; the copy must not go on where the daemon does.
+    // A panic was reported where it happened; the child must not return into the daemon's code.
     let answer = catch_unwind(AssertUnwindSafe(work)).ok();
     let told = answer.map(|answer| serde_json::to_writer(&mut writer, &answer).is_ok());
-    // SAFETY: ends the process at once, without what the daemon does at its end.
+    // SAFETY: `_exit` has no precondition. It skips what the daemon does at its exit.
     unsafe { libc::_exit(i32::from(told != Some(true))) }
 }
 
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answer_comes_back_and_nothing_else_does() {
+    fn function_run_apart_returns_its_result_and_changes_nothing_here() {
         let mut touched = false;
         let answer = apart(|| {
             touched = true;
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn process_that_ends_before_is_an_error() {
+    fn process_that_exits_without_a_result_is_an_error() {
         let answer = apart(|| -> u32 { std::process::abort() });
         assert!(matches!(answer, Err(ApartError::Ended(status)) if status.signal().is_some()));
     }

@@ -1,4 +1,4 @@
-//! What every policy says of Remit's own files, whatever is written in it.
+//! Rules on Remit's own files that hold besides those of every policy.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use crate::{canary, policy::Builtin, settings::Settings};
 /// Changes to a file or a name.
 const CHANGE: Rights = Rights::of(Right::Write).with(Right::Create).with(Right::Delete);
 
-/// Pins, state and log are out of every session's reach; configuration and socket may be seen but not
-/// changed; every session may connect to the socket, and read the one file that the canary may read.
+/// No session can reach pins, state or log. Configuration and control socket can be seen and not changed. Every session can
+/// connect to the control socket, and read the one file that the canary is allowed to read.
 ///
-/// Control groups, where sessions have some, are nobody's to change: no session leaves its own.
+/// If sessions have control groups, no session can change any: none leaves its own.
 pub(super) fn of(settings: &Settings, config: Option<&Path>, groups: Option<&Path>) -> Builtin {
     let mut deny = Vec::new();
     for dir in [&settings.pin_dir, &settings.state_dir, &settings.log_dir] {
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn own_files_are_out_of_reach_and_the_socket_is_not() {
+    fn own_files_are_denied_and_the_socket_is_not() {
         for path in ["/sys/fs/bpf/remit/v1/maps/TAGS", "/var/lib/remit", "/var/log/remit/x"] {
             assert!(denied(path, Right::Read), "{path}");
             assert!(denied(path, Right::Delete), "{path}");

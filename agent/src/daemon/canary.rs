@@ -1,6 +1,5 @@
-//! Runs the canary: starts its process, has it tagged, and waits for what it answers and for what comes of
-//! that through the kernel and the log's thread. Tells the log when something does not hold, and when it
-//! does again.
+//! Runs the canary in a thread of its own: starts its process, has it tagged, and collects its answers and the refusals
+//! that the kernel reported. Logs when enforcement does not hold, and when it holds again.
 
 use std::{
     fs::{self, DirBuilder, File, Permissions},
@@ -30,74 +29,57 @@ use rustix::{
     time::Timespec,
 };
 
-use super::{LogHandle, context::host};
+use super::{host, log::LogHandle, message::ToCanary};
 use crate::{
     api::server::peer::threads,
     bpf::load,
     canary::{self, Answer, Report, child},
-    incident::{self, Event, Time, record::new_id},
+    incident::{self, Time, record::new_id},
     session::Sessions,
     troubles::{Trouble, Troubles},
     vitals::Vitals,
 };
 
-/// How long the process may take.
+/// How long the canary's process may take.
 const WORK: Duration = Duration::from_secs(20);
-/// How often the log is waited for, should it be behind.
+/// How many times a run waits for the log if it is behind.
 const FLUSHES: u32 = 3;
-/// How long that may take.
+/// How long all of that waiting may take.
 const DELIVERY: Duration = Duration::from_secs(6);
-/// After how long a fault that stays is told again.
+/// After how long a fault that stays is logged again.
 const REMINDER: Duration = Duration::from_secs(3600);
 
-/// What the canary's thread is told.
-pub(super) enum Letter {
-    /// The kernel's events of the canary, and whether the log could have taken them.
-    Events(Vec<Event>, Result<(), String>),
-    /// To run now, and to say when that is done.
-    Run(SyncSender<()>),
-    /// The hooks are attached again: there is something to watch.
-    Watched,
-    /// To end.
-    Stop,
-}
-
-/// A way to the canary's thread.
-pub(super) fn mailbox() -> (Sender<Letter>, Receiver<Letter>) {
-    mpsc::channel()
-}
-
 /// Has the canary run now, and waits until it has.
-pub(super) fn run_now(bell: &Sender<Letter>) {
+pub(super) fn run_now(canary: &Sender<ToCanary>) {
     let (done, wait) = mpsc::sync_channel(1);
-    // One may be under way, which began before we asked. Where there is no thread any more, the last report
-    // says so by its age.
-    if bell.send(Letter::Run(done)).is_ok() {
+    // Up to two runs: one may be under way that began before this request. If the thread has ended, the age of the last
+    // report shows it.
+    if canary.send(ToCanary::Run(done)).is_ok() {
         let _ = wait.recv_timeout(2 * (WORK + DELIVERY));
     }
 }
 
-/// What the canary works with.
+/// The canary's thread.
 pub(super) struct Keeper {
     pub(super) sessions: Sessions,
     pub(super) log: LogHandle,
     pub(super) vitals: Arc<Vitals>,
     pub(super) folder: PathBuf,
-    pub(super) letters: Receiver<Letter>,
-    /// Who waits for a run that begins from now on.
+    pub(super) messages: Receiver<ToCanary>,
+    /// Requests that wait for a run that begins from now on.
     pub(super) waiting: Vec<SyncSender<()>>,
     /// Where the programs are pinned.
     pub(super) pins: PathBuf,
-    /// How often programs had been left out at the last run.
+    /// How many skipped programs the kernel had counted at the last run.
     pub(super) skipped: Option<u64>,
     pub(super) troubles: Arc<Troubles>,
 }
 
-/// Why there is no report.
+/// Why a run has no report.
 enum Failure {
     /// The daemon stops.
     Stopped,
-    /// The canary could not do its work.
+    /// The canary could not work.
     Failed(String),
 }
 
@@ -114,7 +96,7 @@ impl Keeper {
     }
 
     fn keep(mut self, interval: Duration) {
-        let mut told = Told::default();
+        let mut logged = Logged::default();
         loop {
             let waiting = mem::take(&mut self.waiting);
             let report = match self.run() {
@@ -124,12 +106,12 @@ impl Keeper {
                     Report::failed(format!("the canary can't do its work: {error}"))
                 }
             };
-            if told.is_news(&report, Instant::now()) {
-                self.tell(&report);
+            if logged.is_news(&report, Instant::now()) {
+                self.log_report(&report);
             }
             self.vitals.set_canary(report);
             for done in waiting {
-                // Who asked may have given up.
+                // The request may have given up.
                 let _ = done.send(());
             }
             if !self.wait(Some(interval)) {
@@ -138,7 +120,7 @@ impl Keeper {
         }
     }
 
-    /// Waits until it is time to run; `false` when it is time to end.
+    /// Waits until it is time to run; `false` when the daemon stops.
     fn wait(&mut self, interval: Option<Duration>) -> bool {
         let next = interval.map(|interval| Instant::now() + interval);
         while self.waiting.is_empty() {
@@ -147,27 +129,27 @@ impl Keeper {
                 Some(Some(left)) => left,
                 Some(None) => break,
             };
-            match self.letters.recv_timeout(left) {
-                // What comes late is of no use any more.
-                Ok(Letter::Events(..)) => {}
-                Ok(Letter::Run(done)) => self.waiting.push(done),
-                Ok(Letter::Watched) if next.is_none() => return true,
-                // By its own run, or just before one.
-                Ok(Letter::Watched) => {}
+            match self.messages.recv_timeout(left) {
+                // Of a run that has ended.
+                Ok(ToCanary::Events(..)) => {}
+                Ok(ToCanary::Run(done)) => self.waiting.push(done),
+                Ok(ToCanary::Attached) if next.is_none() => return true,
+                // Its own run attached them, or one begins anyway.
+                Ok(ToCanary::Attached) => {}
                 Err(RecvTimeoutError::Timeout) => break,
-                Ok(Letter::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+                Ok(ToCanary::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
         if self.waiting.is_empty() && next.is_some() && !self.sessions.lock().is_watching() {
-            // No hook is attached: nothing is enforced, and nothing can have broken. When that changes, it runs.
+            // No hook is attached, so nothing can have broken. It runs again when hooks are attached.
             self.vitals.rest_canary();
             return self.wait(None);
         }
         true
     }
 
-    /// Tells operators.
-    fn tell(&self, report: &Report) {
+    /// Logs a report.
+    fn log_report(&self, report: &Report) {
         if report.is_good() {
             tracing::info!("the canary finds that enforcement holds again");
         } else {
@@ -183,7 +165,7 @@ impl Keeper {
         self.log.canary(incident::Canary {
             id: new_id(now),
             time: now,
-            host: host(),
+            host: host::name(),
             ok: report.is_good(),
             message: report.message(),
             operations,
@@ -215,17 +197,17 @@ impl Keeper {
         report
     }
 
-    /// Adds that programs were left out since the last run.
+    /// Adds how many times the kernel skipped a program since the last run.
     fn with_skipped(&mut self, report: Report) -> Report {
         let skipped = match load::skipped(&self.pins) {
             Ok(skipped) => skipped,
             Err(error) => {
-                tracing::warn!("can't tell whether programs were left out: {error}");
+                tracing::warn!("can't tell whether programs were skipped: {error}");
                 return report;
             }
         };
         self.vitals.set_skipped(skipped);
-        // Fewer: the programs are others.
+        // Fewer than before means that the programs were replaced.
         let before = self.skipped.replace(skipped);
         match before.and_then(|before| skipped.checked_sub(before)).filter(|more| *more > 0) {
             None => report,
@@ -243,36 +225,36 @@ impl Keeper {
         }
     }
 
-    /// Makes a report of the answers and of what came through to the log.
+    /// Makes a report of the answers and of the refusals that reached the log.
     fn collect(&mut self, id: SessionId, answers: &[Answer]) -> Result<Report, Failure> {
-        // What the kernel reported before the process ended is delivered once the log has been through what waited
-        // then. A session that is refused much can keep it from that: so what is missing is only late.
+        // A flush of the log delivers everything that the kernel reported before the process ended. Another session with very
+        // many refusals can delay it; then refusals that are missing are only late.
         let is_behind = !(0..FLUSHES).any(|_| self.log.flush());
         let mut reported: Vec<Operation> = Vec::new();
         let mut trouble = None;
         loop {
-            match self.letters.recv_timeout(Duration::ZERO) {
-                Ok(Letter::Events(events, log)) => {
+            match self.messages.recv_timeout(Duration::ZERO) {
+                Ok(ToCanary::Events(events, log)) => {
                     let own = events.into_iter().filter(|event| event.session == id);
                     reported.extend(own.map(|event| event.operation));
                     trouble = log.err().map(|error| format!("the log can't be written: {error}"));
                 }
-                Ok(Letter::Run(done)) => self.waiting.push(done),
-                Ok(Letter::Watched) => {}
+                Ok(ToCanary::Run(done)) => self.waiting.push(done),
+                Ok(ToCanary::Attached) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     let report = canary::judge(answers, &reported);
                     let report = if is_behind { report.of_late_log() } else { report };
                     let error = trouble.or_else(|| self.troubles.of(Trouble::Log));
                     return Ok(Report { error, ..report });
                 }
-                Ok(Letter::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                Ok(ToCanary::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     return Err(Failure::Stopped);
                 }
             }
         }
     }
 
-    /// Makes the folder as the canary wants to find it; nobody but root can look into it.
+    /// Lays out the canary's folder, which only root can enter.
     fn prepare(&self) -> Result<UnixListener, Failure> {
         prepare(&self.folder).map_err(Failure::of(&format!("lay out `{}`", self.folder.display())))
     }
@@ -311,7 +293,7 @@ fn prepare(folder: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(&socket)
 }
 
-/// The process that tries; killed when dropped.
+/// The canary's process; killed when dropped.
 struct Process(Child);
 
 impl Process {
@@ -326,7 +308,7 @@ impl Process {
         command.spawn().map(Self).map_err(Failure::of("start its process"))
     }
 
-    /// Waits until its program is loaded.
+    /// Waits until it is ready to begin.
     fn until_ready(&mut self) -> Result<(), Failure> {
         let text = self.read(|text| text.ends_with(b"\n"))?;
         if text == format!("{}\n", child::READY).as_bytes() {
@@ -335,7 +317,7 @@ impl Process {
         Err(Failure::Failed("its process did not begin".into()))
     }
 
-    /// Reads what it says until that is enough, it ends, or took too long.
+    /// Reads its output until there is enough, it ends, or the time is over.
     fn read(&mut self, enough: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, Failure> {
         let (mut text, mut part) = (Vec::new(), [0; 4096]);
         let Some(stdout) = &mut self.0.stdout else { return Ok(text) };
@@ -361,7 +343,7 @@ impl Process {
         Ok(text)
     }
 
-    /// Lets it begin, and reads what it answers until it ends.
+    /// Lets it begin, and reads its answers until it ends.
     fn work(&mut self) -> Result<Vec<Answer>, Failure> {
         if let Some(mut stdin) = self.0.stdin.take() {
             stdin.write_all(&[1]).map_err(Failure::of("let its process begin"))?;
@@ -373,13 +355,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It has ended already, as a rule.
+        // Usually it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The answers, a line each; what is no answer is none.
+/// The answers, one a line; other lines are ignored.
 fn read_answers(text: &str) -> Vec<Answer> {
     let answer = |line: &str| {
         let (index, errno) = line.split_once(' ')?;
@@ -388,21 +370,21 @@ fn read_answers(text: &str) -> Vec<Answer> {
     text.lines().filter_map(answer).collect()
 }
 
-/// What operators were told last.
+/// The fault that was logged last.
 #[derive(Default)]
-struct Told {
+struct Logged {
     fault: Option<(String, Instant)>,
 }
 
-impl Told {
-    /// Whether a report says something else than the last that was told, or the fault stays for long.
+impl Logged {
+    /// Whether a report has to be logged: it differs from the last one, or the fault has stayed for long.
     fn is_news(&mut self, report: &Report, now: Instant) -> bool {
         let before = self.fault.as_ref();
         let fault = (!report.is_good()).then(|| report.message());
         let news = match (&fault, before) {
             (None, None) => false,
-            (Some(fault), Some((told, when))) => {
-                fault != told || now.duration_since(*when) >= REMINDER
+            (Some(fault), Some((last, when))) => {
+                fault != last || now.duration_since(*when) >= REMINDER
             }
             _ => true,
         };
@@ -418,8 +400,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operators_hear_of_a_fault_once_of_its_change_its_end_and_each_hour() {
-        let (mut told, start) = (Told::default(), Instant::now());
+    fn fault_is_logged_when_it_begins_changes_ends_and_each_hour() {
+        let (mut logged, start) = (Logged::default(), Instant::now());
         let (good, one, two) = (Report::default(), Report::failed("one"), Report::failed("two"));
         let after = |seconds| start + Duration::from_secs(seconds);
         let cases = [
@@ -435,12 +417,12 @@ mod tests {
             (&two, 3_607, true),
         ];
         for (report, seconds, news) in cases {
-            assert_eq!(told.is_news(report, after(seconds)), news, "{seconds}");
+            assert_eq!(logged.is_news(report, after(seconds)), news, "{seconds}");
         }
     }
 
     #[test]
-    fn folder_is_laid_out_again_after_something_was_not_refused() {
+    fn folder_after_unrefused_tries_is_laid_out_again() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("control.canary");
         drop(prepare(&folder).unwrap());
@@ -457,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read_line_by_line() {
+    fn answers_with_other_lines_between_are_read() {
         let wanted = [Answer { index: 0, errno: 0 }, Answer { index: 7, errno: 13 }];
         assert_eq!(read_answers("0 0\n7 13\nnonsense\n8"), wanted);
     }

@@ -1,4 +1,4 @@
-//! What the daemon adds to the kernel's events: names of sessions, rules, programs.
+//! What the log's thread adds to the kernel's events: sessions' names, rules, tools, programs. Asks the registry and `/proc`.
 
 use std::sync::mpsc::Sender;
 
@@ -9,7 +9,7 @@ use agent_common::{
     rule::{FLOW_TCP_CONNECT, FLOW_TCP_LISTEN, FLOW_UDP_CONNECT, FLOW_UDP_LISTEN},
 };
 
-use super::canary::Letter;
+use super::message::ToCanary;
 use crate::{
     incident::{self, Context, Event, Explanation, Processes, Rule, time::boot_offset},
     policy::RuleRef,
@@ -22,21 +22,16 @@ use crate::{
 /// IP protocol number of UDP.
 const UDP: u8 = 17;
 
-/// The registry and `/proc`, as the log asks them.
+/// Answers the log's questions from the registry and `/proc`.
 pub(super) struct DaemonContext {
     host: String,
     sessions: Sessions,
     processes: Processes,
-    canary: Sender<Letter>,
-}
-
-/// The host's name.
-pub(super) fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    canary: Sender<ToCanary>,
 }
 
 impl DaemonContext {
-    pub(super) fn new(host: String, sessions: Sessions, canary: Sender<Letter>) -> Self {
+    pub(super) fn new(host: String, sessions: Sessions, canary: Sender<ToCanary>) -> Self {
         Self { host, sessions, processes: Processes::new(), canary }
     }
 }
@@ -62,9 +57,9 @@ impl Context for DaemonContext {
         let registry = self.sessions.lock();
         let unknown = Explanation { rule: None, would_allow: Vec::new(), reason: event.reason };
         let Some(session) = registry.by_id(Id(event.session)) else { return unknown };
-        // The end that was refused: where something comes from has to be read, where it goes has not.
-        let arriving = event.to.as_ref().filter(|_| !event.rights.has(Right::Read));
-        let path = match (&event.object, arriving) {
+        // Of a rename or link, the path that was refused. Only the old path needs `read`, so without it that is the new one.
+        let new_path = event.to.as_ref().filter(|_| !event.rights.has(Right::Read));
+        let path = match (&event.object, new_path) {
             (_, Some(to)) => String::from_utf8_lossy(to).into_owned(),
             (
                 incident::decode::Object::Path(path) | incident::decode::Object::SetId(path),
@@ -94,12 +89,12 @@ impl Context for DaemonContext {
     }
 
     fn canary(&mut self, events: Vec<Event>, log: Result<(), String>) {
-        // Where no canary is kept, nobody waits.
-        let _ = self.canary.send(Letter::Events(events, log));
+        // Without a canary nobody receives it.
+        let _ = self.canary.send(ToCanary::Events(events, log));
     }
 }
 
-/// What the policy is asked of an event's object; none for what no rule can speak of.
+/// An event's object as the registry explains it; `None` for objects that no rule can name.
 fn object<'p>(event: &Event, path: &'p str) -> Option<Object<'p>> {
     match &event.object {
         incident::decode::Object::Path(_) => {

@@ -1,4 +1,4 @@
-//! The seam to the kernel side: starting it, and what is remembered of that.
+//! Starts the kernel side, and remembers in the state directory what was loaded.
 
 use std::{
     fs, io,
@@ -12,15 +12,15 @@ use super::apart::{ApartError, apart};
 use crate::{
     api::server::peer::threads,
     bpf::{
-        self, Enforcer, Vacancies,
-        load::{Fingerprint, LoadError, Start},
+        self, Enforcer, LoadError, Vacancies,
+        load::{Fingerprint, Start},
         pins::Pins,
     },
     incident::EventSource,
     settings::Settings,
 };
 
-/// The kernel side, as the daemon uses it.
+/// The kernel side, started.
 pub(super) struct Kernel {
     /// Sessions, rules and tags.
     pub(super) enforcer: Box<dyn Enforcer>,
@@ -28,65 +28,65 @@ pub(super) struct Kernel {
     pub(super) events: Box<dyn EventSource + Send>,
     /// Readable when the ring buffer has something.
     pub(super) wake: Option<OwnedFd>,
-    /// Readable when a session has no task any more.
+    /// Readable when a session has no tasks left.
     pub(super) vacancies: Vacancies,
-    /// Which load of the programs counts the events.
+    /// Identifies the maps that count the events: another one means that the count began again.
     pub(super) epoch: String,
 }
 
-/// Why the kernel side does not start.
+/// Why the kernel side could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The programs are not in force: what the process that loads them said.
+    /// The programs could not be loaded: the message of the process that loads them.
     #[error("{0}")]
     Refused(String),
-    /// The process that loads them said nothing.
+    /// The process that loads the programs exited without a message.
     #[error("can't load the kernel programs: {0}")]
     Apart(#[from] ApartError),
-    /// What is loaded can't be used.
+    /// The loaded maps can't be used.
     #[error(transparent)]
     Load(#[from] LoadError),
 }
 
-/// What is kept in the state directory of what is pinned.
+/// What the state directory remembers of the pinned programs and maps.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Loaded {
-    /// The object, and what it was told of the kernel.
+    /// Identifies the object and the offsets that were written into it.
     fingerprint: String,
-    /// Which making of the maps counts the events.
+    /// Identifies the maps that count the events.
     pub(super) epoch: String,
 }
 
-/// Where that is.
-fn place(settings: &Settings) -> PathBuf {
+/// The file with that.
+fn file(settings: &Settings) -> PathBuf {
     settings.state_dir.join("kernel.json")
 }
 
-/// What the last start wrote down.
+/// What the last start remembered.
 pub(super) fn known(settings: &Settings) -> Option<Loaded> {
-    serde_json::from_slice(&fs::read(place(settings)).ok()?).ok()
+    serde_json::from_slice(&fs::read(file(settings)).ok()?).ok()
 }
 
-/// Writes down what is loaded, unless that stands there.
+/// Writes the file, unless it is the same already.
 fn write(path: &Path, loaded: &Loaded) -> io::Result<()> {
     let text = serde_json::to_vec(loaded)?;
     if fs::read(path).is_ok_and(|before| before == text) {
         return Ok(());
     }
-    let whole = path.with_extension("json.new");
-    fs::write(&whole, text)?;
-    fs::rename(&whole, path)
+    let new = path.with_extension("json.new");
+    fs::write(&new, text)?;
+    fs::rename(&new, path)
 }
 
-/// Puts the programs in force, or takes over those that are.
+/// Loads and pins the programs, or takes over the pinned ones.
 pub(super) fn start(settings: &Settings) -> Result<Kernel, StartError> {
     let pins = Pins::new(&settings.pin_dir);
-    let path = place(settings);
+    let path = file(settings);
     let known = known(settings);
     let fingerprint = known.as_ref().map(|known| Fingerprint(known.fingerprint.clone()));
-    // The kernel's types and the loader take tens of megabytes.
+    // The kernel's type information and the loader need tens of megabytes, so this runs in a process of its own.
     let load = || bpf::load::start(&pins, fingerprint.as_ref()).map_err(|error| error.to_string());
-    // A copy has one thread of ours only, and locks that others held would stay so in it.
+    // A fork has only the calling thread; locks of the others would stay locked in it for ever.
     let loaded = if threads(std::process::id()).is_ok_and(|count| count == 1) {
         apart(load)?
     } else {
@@ -102,7 +102,7 @@ pub(super) fn start(settings: &Settings) -> Result<Kernel, StartError> {
     };
     let loaded = Loaded { fingerprint: fingerprint.0, epoch: epoch.clone() };
     if let Err(error) = write(&path, &loaded) {
-        // The next start replaces the programs by the same ones, which takes longer and no more.
+        // The next start will replace the programs by the same ones. That only takes longer.
         tracing::error!("can't write `{}`: {error}", path.display());
     }
     match start {

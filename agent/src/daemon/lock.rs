@@ -1,6 +1,6 @@
-//! One daemon at a time: by a lock on the state directory, which holds also where nothing can be written there, and on
-//! a file in it, which says who has it; and by one on the pin directory, since the programs and maps there have one
-//! owner, whatever directory its state is in.
+//! One daemon at a time. A daemon locks the state directory itself, which also works where nothing can be written, and a
+//! file in it with its process id. It also locks the pin directory: two daemons with different state directories must not
+//! share the pinned programs and maps.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,13 +15,13 @@ use rustix::fs::{FlockOperation, flock};
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another daemon has it.
+    /// Another daemon has locked the state directory.
     #[error("another remitd runs already{}", pid.map(|pid| format!(", process {pid}")).unwrap_or_default())]
     Taken {
-        /// Its process, as far as it wrote it down.
+        /// Its process id, if the file has it.
         pid: Option<u32>,
     },
-    /// Another daemon has the pins.
+    /// Another daemon has locked the pin directory.
     #[error(
         "another remitd has the pins in `{}`{}",
         path.display(),
@@ -30,7 +30,7 @@ pub enum LockError {
     Pinned {
         /// The directory.
         path: PathBuf,
-        /// Its process, as far as the kernel tells.
+        /// Its process id, if the kernel tells.
         pid: Option<u32>,
     },
     /// The system refused.
@@ -44,7 +44,7 @@ pub enum LockError {
     },
 }
 
-/// The lock; given back when it is dropped, or when the process ends in whatever way.
+/// A lock; released when it is dropped or the process exits.
 #[derive(Debug)]
 pub(super) struct Lock(
     #[expect(dead_code, reason = "open descriptors are the lock")] (File, Option<File>),
@@ -80,7 +80,7 @@ impl Lock {
         Ok(Self((dir, file)))
     }
 
-    /// Takes the lock of a pin directory. It is on the directory itself, so it is the same by whatever path.
+    /// Takes the lock of a pin directory. It is on the directory itself, so it does not depend on the path.
     pub(super) fn take_pins(pin_dir: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::System { path: pin_dir.to_owned(), source };
         fs::create_dir_all(pin_dir).map_err(failed)?;
@@ -96,7 +96,7 @@ impl Lock {
     }
 }
 
-/// The process that has a lock on an inode of that number (proc(5), `/proc/locks`).
+/// The process that has locked an inode (proc(5), `/proc/locks`).
 fn holder(inode: u64) -> Option<u32> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
     locks.lines().find_map(|line| {
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn second_daemon_is_refused_until_the_first_is_gone() {
+    fn second_daemon_is_refused_until_the_first_ends() {
         let dir = tempfile::tempdir().unwrap();
         let first = Lock::take(dir.path()).unwrap();
         let error = Lock::take(dir.path()).unwrap_err();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn second_owner_of_the_pins_is_refused_and_told_who_has_them() {
+    fn second_owner_of_the_pins_is_refused_with_the_first_one_s_process() {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("link");
         let pins = dir.path().join("pins");

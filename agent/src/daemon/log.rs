@@ -1,7 +1,7 @@
-//! The incident log in the daemon: one thread writes, requests read.
+//! The incident log in the daemon: one thread writes it, requests read it.
 //!
-//! Control acts are told while the registry is held, and the writer asks the registry while it enriches
-//! events. So acts go through a mailbox, and nobody waits for the writer with the registry in hand.
+//! Acts of control are logged while the registry is locked, and the writer locks the registry while it enriches events. So
+//! acts are sent as messages, and nobody waits for the writer with the registry locked.
 
 mod control;
 mod read;
@@ -23,57 +23,59 @@ pub(super) use write::Writer;
 
 use crate::{
     incident::Canary,
-    session::witness::{Control, Witness},
+    session::acts::{ActLog, Control},
 };
 
-/// How long a request waits until what the ring holds is in the log.
+/// How long a request waits for the log's thread to write what is in the ring.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// What the writer is told.
-enum Letter {
+/// A message to the writer.
+enum Message {
     /// An act of control.
     Control(Box<Control>),
-    /// What the canary found.
+    /// A report of the canary.
     Canary(Box<Canary>),
-    /// To write what the ring holds, and to say when that is done.
+    /// Write what is in the ring, and signal when that is done.
     Flush(SyncSender<()>),
-    /// To write what the ring holds, and to end.
+    /// Write what is in the ring, and end.
     Stop,
 }
 
-/// The way to the writer.
+/// Sends messages to the writer.
 #[derive(Clone)]
 pub(super) struct LogHandle {
-    letters: Sender<Letter>,
-    bell: Arc<OwnedFd>,
+    messages: Sender<Message>,
+    /// An event counter, which wakes the writer.
+    wake_up: Arc<OwnedFd>,
 }
 
-/// Where the writer finds its letters.
-pub(super) struct Mail {
-    letters: Receiver<Letter>,
-    bell: Arc<OwnedFd>,
+/// Receives the writer's messages.
+pub(super) struct Inbox {
+    messages: Receiver<Message>,
+    wake_up: Arc<OwnedFd>,
 }
 
-/// A way to a writer that is yet to come.
-pub(super) fn mailbox() -> std::io::Result<(LogHandle, Mail)> {
-    let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-    let (send, letters) = mpsc::channel();
-    Ok((LogHandle { letters: send, bell: Arc::clone(&bell) }, Mail { letters, bell }))
+/// Both ends of the messages to a writer.
+pub(super) fn channel() -> std::io::Result<(LogHandle, Inbox)> {
+    let wake_up = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    let (send, messages) = mpsc::channel();
+    let handle = LogHandle { messages: send, wake_up: Arc::clone(&wake_up) };
+    Ok((handle, Inbox { messages, wake_up }))
 }
 
 impl LogHandle {
-    fn send(&self, letter: Letter) {
-        if self.letters.send(letter).is_err() {
+    fn send(&self, message: Message) {
+        if self.messages.send(message).is_err() {
             tracing::error!("the log's thread is gone");
         }
-        // The counter can only be full where the writer has not looked for ages: it is rung then.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        // This only fails if the counter is full, and then it wakes the writer anyway.
+        let _ = rustix::io::write(&self.wake_up, &1u64.to_ne_bytes());
     }
 
-    /// Waits until what the ring holds is in the log, but not for long. Says whether it is.
+    /// Waits until what is in the ring is in the log, but not for long. Returns whether it is.
     pub(super) fn flush(&self) -> bool {
         let (done, wait) = mpsc::sync_channel(1);
-        self.send(Letter::Flush(done));
+        self.send(Message::Flush(done));
         let flushed = wait.recv_timeout(FLUSH).is_ok();
         if !flushed {
             tracing::warn!("the log is behind: an answer may lack the last refusals");
@@ -81,39 +83,39 @@ impl LogHandle {
         flushed
     }
 
-    /// Has it written what the canary found.
+    /// Logs a report of the canary.
     pub(super) fn canary(&self, canary: Canary) {
-        self.send(Letter::Canary(Box::new(canary)));
+        self.send(Message::Canary(Box::new(canary)));
     }
 
-    /// Ends the writer, once the log has everything.
+    /// Ends the writer once everything is in the log.
     pub(super) fn stop(&self) {
-        self.send(Letter::Stop);
+        self.send(Message::Stop);
     }
 }
 
-impl Witness for LogHandle {
+impl ActLog for LogHandle {
     fn record(&mut self, control: Control) {
-        self.send(Letter::Control(Box::new(control)));
+        self.send(Message::Control(Box::new(control)));
     }
 }
 
-impl Mail {
-    /// Becomes readable when there is a letter.
-    fn bell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+impl Inbox {
+    /// A descriptor that is readable while messages may be waiting.
+    fn wake_up(&self) -> BorrowedFd<'_> {
+        self.wake_up.as_fd()
     }
 
-    /// The next letter, if one is there.
-    fn next(&self) -> Option<Letter> {
-        self.letters.try_recv().ok()
+    /// The next message, if there is one.
+    fn next(&self) -> Option<Message> {
+        self.messages.try_recv().ok()
     }
 
-    /// Stops the ringing.
-    fn hush(&self) {
+    /// Makes the descriptor unreadable until the next message comes.
+    fn reset_wake_up(&self) {
         let mut count = [0; 8];
-        // Nothing to read is as good.
-        let _ = rustix::io::read(&self.bell, &mut count);
+        // An error means that it was not readable.
+        let _ = rustix::io::read(&self.wake_up, &mut count);
     }
 }
 

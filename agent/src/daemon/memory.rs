@@ -1,6 +1,6 @@
-//! Memory that a change or a large policy took, and that is needed no more.
+//! Gives memory back to the host after a change or a large policy.
 
-/// Gives it back to the host: the allocator would keep it for as long as the daemon runs.
+/// Gives freed memory back to the host: the allocator would keep it for as long as the daemon runs.
 pub(super) fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the function has no precondition.

@@ -1,4 +1,4 @@
-//! Tells systemd how the daemon is (sd_notify(3)): one datagram to `$NOTIFY_SOCKET`.
+//! Tells systemd the daemon's state (sd_notify(3)): one datagram each to `$NOTIFY_SOCKET`.
 
 use std::{
     env,
@@ -22,12 +22,12 @@ pub(super) fn stopping() {
     send("STOPPING=1");
 }
 
-/// The daemon lives.
+/// The daemon still works.
 pub(super) fn alive() {
     send("WATCHDOG=1");
 }
 
-/// How often systemd wants to hear that the daemon lives: twice in its limit.
+/// How often to send [`alive`]: twice in the time after which systemd restarts the daemon. `None` without a watchdog.
 pub(super) fn interval() -> Option<Duration> {
     let micros: u64 = env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
     let for_us =

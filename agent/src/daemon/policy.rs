@@ -1,16 +1,15 @@
-//! Which policy a start puts in force: the folder's; where that can't be, the last good one; where there is none, one
-//! that allows nothing. The daemon comes up with each, and says which.
+//! The policy that a start puts in force: the folder's; if that has errors, the last good one; if there is none, one that
+//! allows nothing. The daemon comes up with each, and says which.
 
 use std::path::Path;
 
-use super::DaemonError;
 use crate::{
     policy::{self, Diagnostic, Policy},
     session::{
         Actor, Error, Registry,
+        acts::Act,
         policy_dir::{checked, finish_push, mend},
         registry::empty,
-        witness::Act,
     },
     troubles::{Trouble, Troubles},
 };
@@ -18,18 +17,18 @@ use crate::{
 /// Puts a policy in force at the daemon's start.
 ///
 /// # Errors
-/// The kernel takes none.
+/// The kernel refused even a policy that allows nothing.
 pub(super) fn put_in_force(
     registry: &mut Registry,
     dir: &Path,
     troubles: &Troubles,
-) -> Result<(), DaemonError> {
+) -> Result<(), Error> {
     if let Err(error) = finish_push(dir) {
         tracing::error!("can't end a push that was interrupted, in `{}`: {error}", dir.display());
     }
-    let Err(wrong) = of_folder(registry, dir) else { return Ok(()) };
+    let Err(wrong) = install_from_folder(registry, dir) else { return Ok(()) };
     let help = mend(dir);
-    match of_before(registry) {
+    match install_last_good(registry) {
         Ok(true) => troubles
             .begin(Trouble::Policy, format!("the last good policy is in force: {wrong}; {help}")),
         kept => {
@@ -45,8 +44,8 @@ pub(super) fn put_in_force(
     Ok(())
 }
 
-/// Puts the folder's policy in force, and says everything that is wrong with it.
-fn of_folder(registry: &mut Registry, dir: &Path) -> Result<(), Error> {
+/// Puts the folder's policy in force, and prints everything that is wrong with it.
+fn install_from_folder(registry: &mut Registry, dir: &Path) -> Result<(), Error> {
     let sources = policy::read(dir)?;
     let policy = checked(&sources).inspect_err(|error| {
         if let Error::Policy(diagnostics) = error {
@@ -59,8 +58,8 @@ fn of_folder(registry: &mut Registry, dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Puts the last good policy in force; says whether there is one.
-fn of_before(registry: &mut Registry) -> Result<bool, Error> {
+/// Puts the last good policy in force; returns whether there is one.
+fn install_last_good(registry: &mut Registry) -> Result<bool, Error> {
     let Some(sources) = registry.last_policy()? else { return Ok(false) };
     install(registry, checked(&sources)?)?;
     Ok(true)
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn start_takes_the_folder_s_policy_or_the_last_good_or_none() {
+    fn start_with_a_bad_folder_takes_the_last_good_policy_or_none() {
         let world = World::new();
         let dir = world.dir.path().join("policy.d");
         // A new host with a folder that is not there.

@@ -1,13 +1,12 @@
 //! Taking enforcement off the host, with a line of the log that says so: before, since nothing is confined afterwards.
 
 use super::{
-    context::host,
-    kernel,
+    host, kernel,
     lock::{Lock, LockError},
 };
 use crate::{
     api::server::users,
-    bpf::load::{self, LoadError},
+    bpf::{LoadError, load},
     incident::{Act, Actor, Control, Journal, JournalError, Options, Outcome, Record},
     settings::Settings,
 };
@@ -51,6 +50,6 @@ fn record(outcome: Outcome, detail: Option<String>) -> Record {
     Record::Control(Box::new(Control {
         outcome,
         detail,
-        ..Control::new(host(), Act::Teardown, by)
+        ..Control::new(host::name(), Act::Teardown, by)
     }))
 }

@@ -1,4 +1,4 @@
-//! What the daemon does besides answering: expiries, deserted sessions, signals, the watchdog.
+//! What the daemon does besides answering requests: expiries, sessions without tasks, signals, systemd's watchdog.
 
 use std::{io, time::Duration};
 
@@ -11,18 +11,18 @@ use tokio::{
 use super::{alarm::Alarm, memory, notify};
 use crate::{
     bpf::Vacancies,
-    session::{Actor, Error, Registry, Sessions, policy_dir::PolicyDir},
+    session::{Actor, Error, Registry, Sessions, losses, policy_dir::PolicyDir},
 };
 
-/// The least time from one tidying of what has run out to the next.
+/// The least time between two removals of what has expired.
 const EXPIRED: Duration = Duration::from_millis(500);
-/// How long what a change leaves behind stays so: what many leave is tidied up at once.
+/// How long after a change the daemon tidies up, so that many changes are tidied up together.
 const SETTLE: Duration = Duration::from_secs(2);
-/// After how long something that wakes us is taken as a reason to look for sessions without a process, in case that
-/// the kernel's word did not come.
+/// How often, when something wakes the daemon anyway, it looks for sessions without tasks, in case a notice of the kernel
+/// was missed.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// Does all that until a signal says to stop. Wakes for nothing else than what there is to do.
+/// Does all that until a signal says to stop. Wakes only when there is something to do.
 pub(super) async fn until_stopped(
     sessions: Sessions,
     policy: PolicyDir,
@@ -31,25 +31,25 @@ pub(super) async fn until_stopped(
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // SAFETY: the descriptor is the map's, which is open as long as the value is there.
+    // SAFETY: the descriptor is the map's, which is open as long as the value lives.
     let mut vacancies = unsafe { AsyncFd::register_with_interest(vacancies, Interest::READABLE) }?;
     let (expiry, settling, watchdog) = (Alarm::new()?, Alarm::new()?, Alarm::new()?);
-    let watched = notify::interval();
-    watchdog.set(watched)?;
-    let bell = sessions.lock().bell();
-    // Sessions may have been deserted while no daemon ran.
-    work(&sessions, Registry::sweep_deserted).await;
+    let interval = notify::interval();
+    watchdog.set(interval)?;
+    let changed = sessions.lock().changed();
+    // Sessions may have lost their last task while no daemon ran.
+    work(&sessions, Registry::end_sessions_without_tasks).await;
     let (mut swept, mut looked) = (Instant::now(), Instant::now());
-    let (mut is_settling, mut is_called) = (false, false);
+    let (mut is_settling, mut is_watchdog_due) = (false, false);
     loop {
         let mut next = Next::after(&sessions).await;
         if next.has_sessions && looked.elapsed() >= LOOK {
-            work(&sessions, Registry::sweep_deserted).await;
+            work(&sessions, Registry::end_sessions_without_tasks).await;
             looked = Instant::now();
             next = Next::after(&sessions).await;
         }
-        if std::mem::take(&mut is_called) {
-            // The registry can still be had.
+        if std::mem::take(&mut is_watchdog_due) {
+            // Only now: `Next::after` has locked the registry, so no caller holds it for ever.
             notify::alive();
         }
         expiry.set(next.expiry.map(|left| left.max(EXPIRED.saturating_sub(swept.elapsed()))))?;
@@ -64,35 +64,35 @@ pub(super) async fn until_stopped(
                 let policy = policy.clone();
                 blocking(move || reload(&policy)).await;
             }
-            () = bell.notified() => {}
+            () = changed.notified() => {}
             ready = vacancies.readable_mut() => {
                 let mut ready = ready?;
                 ready.get_inner_mut().take();
                 ready.clear_ready();
-                work(&sessions, Registry::sweep_deserted).await;
+                work(&sessions, Registry::end_sessions_without_tasks).await;
                 looked = Instant::now();
             }
-            rung = expiry.rung() => {
-                rung?;
+            fired = expiry.fired() => {
+                fired?;
                 let sessions = sessions.clone();
                 blocking(move || {
                     sessions.lock().sweep_expired();
-                    // What is left is in the daemon's log.
-                    let _ = sessions.settle_losses();
+                    // Its errors are in the daemon's log.
+                    let _ = losses::settle(&sessions);
                 })
                 .await;
                 swept = Instant::now();
             }
-            rung = settling.rung() => {
-                rung?;
+            fired = settling.fired() => {
+                fired?;
                 work(&sessions, Registry::settle).await;
                 blocking(memory::give_back).await;
                 is_settling = false;
             }
-            rung = watchdog.rung() => {
-                rung?;
-                watchdog.set(watched)?;
-                is_called = true;
+            fired = watchdog.fired() => {
+                fired?;
+                watchdog.set(interval)?;
+                is_watchdog_due = true;
             }
         }
     }
@@ -100,20 +100,20 @@ pub(super) async fn until_stopped(
     Ok(())
 }
 
-/// What is to be done for sessions.
+/// What there is to do for sessions.
 struct Next {
-    /// How long until something may run out.
+    /// How long until something may expire.
     expiry: Option<Duration>,
-    /// Whether a change left something behind.
+    /// Whether there is something to tidy up.
     is_unsettled: bool,
-    /// Whether there are sessions that may be deserted.
+    /// Whether there are sessions, which may have no tasks left.
     has_sessions: bool,
 }
 
 impl Next {
-    /// What comes after what the registry says now.
+    /// What there is to do, by the registry's present state.
     async fn after(sessions: &Sessions) -> Self {
-        // As a rule nobody has it, and no thread is needed to wait.
+        // Usually no other caller has the registry, and no thread is needed to wait for it.
         if let Some(registry) = sessions.try_lock() {
             return Self::of(&registry);
         }
@@ -145,13 +145,13 @@ fn reload(policy: &PolicyDir) {
     }
 }
 
-/// Does something with the registry.
+/// Runs a function on the registry, in a thread that may block.
 async fn work(sessions: &Sessions, work: fn(&mut Registry)) {
     let sessions = sessions.clone();
     blocking(move || work(&mut sessions.lock())).await;
 }
 
-/// Does work that may wait; none when it panicked.
+/// Runs a function in a thread that may block; `None` if it panicked.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let result = tokio::task::spawn_blocking(work).await;
     if result.is_err() {

@@ -8,8 +8,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::record::Record;
-
 mod filter;
 mod follow;
 mod read;
@@ -18,6 +16,7 @@ mod verify;
 
 pub use filter::{Filter, FilterError, FilterText};
 pub use follow::{Cursor, CursorError, Followed, end, follow};
+pub use read::Entry;
 pub use summary::{Count, Summary, summary};
 pub use verify::{Break, Report, verify};
 
@@ -38,19 +37,6 @@ impl QueryError {
     fn at(dir: &Path) -> impl Fn(io::Error) -> Self + '_ {
         move |source| Self { dir: dir.to_owned(), source }
     }
-}
-
-/// A line of the log.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// The file's name, when it was opened.
-    pub file: String,
-    /// The line's number, from one.
-    pub line: u64,
-    /// The line itself, without its newline: what `--json` shows.
-    pub text: String,
-    /// What it says.
-    pub record: Record,
 }
 
 /// Calls `visit` with each line that the filter lets pass, oldest first, until it says to stop; the

@@ -32,12 +32,14 @@ use self::{
     trie::Trie,
 };
 pub use self::{
-    error::{InstantiateError, LimitError},
+    error::InstantiateError,
     explain::{EndpointExplanation, PathExplanation, RuleOwner, RuleRef},
 };
 use super::{
-    model::{NetworkRule, OnRevoke, Place, Policy},
+    limit::LimitError,
+    model::{NetworkRule, OnRevoke, Policy},
     pattern::{ExpandError, Expanded, PathPattern},
+    place::Place,
     tables::{Rules, Tables},
     tools::ToolBits,
     value::Problem,

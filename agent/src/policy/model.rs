@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -13,19 +12,9 @@ use ipnet::IpNet;
 use super::{
     diagnostic::Diagnostic,
     pattern::PathPattern,
+    place::Place,
     value::{Host, PortRange},
 };
-
-/// Where something stands: file, line and column.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
-    /// The file.
-    pub file: Arc<PathBuf>,
-    /// Its line, from 1.
-    pub line: u32,
-    /// The character in that line, from 1.
-    pub column: u32,
-}
 
 /// A whole policy: all files together.
 #[derive(Clone, Debug, PartialEq)]

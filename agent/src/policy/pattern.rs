@@ -4,6 +4,7 @@
 //! off that text when they are needed. `check` refuses what does not parse, so the rest of the policy
 //! deals with patterns that do.
 
+mod component;
 mod form;
 
 use std::{
@@ -16,10 +17,10 @@ use std::{
 
 use agent_common::limits::{AFFIX_BYTES, NAME_BYTES, PATH_BYTES};
 
-pub use self::form::is_variable_name;
 pub(super) use self::form::remark;
 use self::form::{Piece, head, is_own_process, pieces};
-use super::{diagnostic::quote, model::Place, value::Problem};
+pub use self::{component::Component, form::is_variable_name};
+use super::{diagnostic::quote, place::Place, value::Problem};
 
 /// A checked path pattern. Those of one rule share their file's name and one string with all their texts:
 /// there may be a hundred thousand.
@@ -93,33 +94,6 @@ impl Patterns {
             column,
         };
         self.list.into_iter().map(pattern).collect()
-    }
-}
-
-/// One component of a pattern, its variables filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Component<'a> {
-    /// This name.
-    Literal(Cow<'a, [u8]>),
-    /// Any name that begins and ends so, without the two overlapping.
-    Affixes(Cow<'a, [u8]>, Cow<'a, [u8]>),
-    /// The procfs folder of a process of the own session. Such a folder is known by what it is, before
-    /// its name is looked at: beside this only `*` means it too, and no pattern that tells numbers apart.
-    OwnProcess,
-}
-
-impl Component<'_> {
-    /// Whether a name, or the fact that it is a folder of an own process, fits.
-    pub fn matches(&self, name: &[u8], own_process: bool) -> bool {
-        match self {
-            Self::Literal(literal) => **literal == *name,
-            Self::Affixes(prefix, suffix) => {
-                name.len() >= prefix.len() + suffix.len()
-                    && name.starts_with(prefix)
-                    && name.ends_with(suffix)
-            }
-            Self::OwnProcess => own_process,
-        }
     }
 }
 

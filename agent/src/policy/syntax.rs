@@ -12,7 +12,7 @@ use toml::de::DeTable;
 pub(super) use self::tree::{Item, Key, Table, Value};
 use super::{
     diagnostic::{Diagnostic, Lines, Severity, quote, suggest},
-    model::Place,
+    place::Place,
     source::Source,
     value::Problem,
 };

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use agent_common::{authority::ToolSet, id::ToolBit, limits::TOOLS};
 use serde::{Deserialize, Serialize};
 
-use super::compile::LimitError;
+use super::limit::LimitError;
 
 /// The tools of the policies so far, and their bits. Part of the daemon's state: kept over restarts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

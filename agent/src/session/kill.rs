@@ -16,19 +16,18 @@ use rustix::{
 use super::{Error, Id, Sessions};
 use crate::bpf::Confinement;
 
-/// Time that killing may take; what lives on then is told of.
+/// How long killing may take; processes that live on then are an error.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// Time that killed processes get to go.
+/// How long killed processes get to exit before the next look.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
-/// Looks at all processes, one after another, that have to find none. More than one: what was being made when no
-/// more were allowed may show up behind where a look has come to.
+/// How many looks at all processes in a row have to find none. More than one: a fork that was under way when forks were
+/// stopped may appear behind the place that a look has come to.
 pub(super) const LOOKS: usize = 2;
 
-/// Kills the processes that carry the tag of a session that has ended, which makes no more of them. Gives their
-/// number.
+/// Kills the processes of a session that has ended, which can't fork any more. Returns how many were killed.
 ///
 /// # Errors
-/// Some live on although they were killed, or the kernel does not tell tags. What was killed until then is dead.
+/// Some live on although they were killed, or the kernel does not tell tags. Those that were killed until then are dead.
 pub fn all(sessions: &Sessions, tag: Tag) -> Result<u64, Error> {
     let mut killed = BTreeSet::new();
     let begun = Instant::now();
@@ -43,7 +42,7 @@ pub fn all(sessions: &Sessions, tag: Tag) -> Result<u64, Error> {
             return Err(Error::Left { processes: found.iter().map(|(pid, _)| *pid).collect() });
         }
         clean = 0;
-        // At once, and with whatever is being made at this moment, where the session has a control group.
+        // By the control group, if the session has one: all at once, a process that is being forked at this moment too.
         let groups = sessions.lock().groups().clone();
         let by_group = groups.kill(&Id(tag.session).to_string()).unwrap_or_else(|error| {
             tracing::warn!("can't kill by the control group: {error}");
@@ -59,14 +58,14 @@ pub fn all(sessions: &Sessions, tag: Tag) -> Result<u64, Error> {
     Ok(killed.len() as u64)
 }
 
-/// The processes that carry a tag and have not ended.
+/// The processes that carry a tag and have not exited.
 ///
 /// # Errors
 /// The kernel does not tell tags.
 pub(super) fn processes_of(sessions: &Sessions, tag: Tag) -> Result<Vec<(i32, OwnedFd)>, Error> {
     let mut found = Vec::new();
     for number in processes() {
-        // One that can't be opened any more is gone.
+        // A process that can't be opened has exited.
         let Some(pid) = Pid::from_raw(number) else { continue };
         let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
         let tagged = match sessions.lock().enforcer().tag_of(process.as_fd()) {
@@ -74,7 +73,7 @@ pub(super) fn processes_of(sessions: &Sessions, tag: Tag) -> Result<Vec<(i32, Ow
             Confinement::Unknown(error) => return Err(error.into()),
             found => found.is_of(tag),
         };
-        if tagged && !is_over(process.as_fd()) {
+        if tagged && !has_exited(process.as_fd()) {
             found.push((number, process));
         }
     }
@@ -87,9 +86,9 @@ fn processes() -> Vec<i32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Whether all threads of a process have ended, and it only waits for its parent to notice. (That the main thread has
-/// ended says nothing of the others.)
-fn is_over(process: BorrowedFd<'_>) -> bool {
+/// Whether all threads of a process have exited, and it only waits for its parent to notice. (The main thread may exit
+/// before the others.)
+fn has_exited(process: BorrowedFd<'_>) -> bool {
     let mut descriptors = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     matches!(poll(&mut descriptors, Some(&now)), Ok(ready) if ready > 0)
@@ -102,13 +101,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn process_is_over_when_it_has_ended_and_before_it_is_waited_for() {
+    fn exited_process_is_recognized_before_it_is_waited_for() {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_child(&child);
         let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
-        assert!(!is_over(process.as_fd()));
+        assert!(!has_exited(process.as_fd()));
         drop(child.stdin.take());
-        while !is_over(process.as_fd()) {
+        while !has_exited(process.as_fd()) {
             std::thread::sleep(Duration::from_millis(1));
         }
         child.wait().unwrap();

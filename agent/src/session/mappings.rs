@@ -1,82 +1,52 @@
-//! What losing a tool means for what the kernel holds for processes: it has no way to take a mapping from one. The
-//! policy says whether who used the tool is killed (`on_revoke`, [`marked`]); of who is not, the log says what it has
-//! mapped.
+//! File mappings that outlive the loss of a tool. The kernel has no way to take a mapping from a process, so the log names
+//! each one that the session could not make any more. (Tools with `on_revoke = "kill"` leave none: `kill_users`.)
 
 use std::{collections::HashSet, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use agent_common::{
     access::{Right, Rights},
-    id::{Tag, ToolBit},
+    id::Tag,
 };
 
 use super::{
-    Error, Id, Sessions, kill, marked,
+    Actor, Error, Id, Session, Sessions,
+    acts::{Act, Control},
+    kill,
+    model::Lost,
     registry::Object,
-    witness::{Act, Control},
 };
 use crate::policy::OnRevoke;
 
-/// A tool that a session lost, and of which something may be left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lost {
-    /// The session.
-    pub session: Id,
-    /// The tool.
-    pub tool: String,
-    /// Its bit when it was held.
-    pub bit: ToolBit,
-    /// What the policy said that becomes of who used it.
-    pub on_revoke: OnRevoke,
-}
-
-/// A mapping that the session may not make any more.
-struct Left {
+/// A mapping that the session could not make any more.
+struct Remaining {
     path: String,
+    /// The lost tool that allowed it.
     tool: String,
 }
 
-/// Kills who used what was lost since the last look, where the policy says so, looks for mappings that are left, and
-/// tells the log.
-/// Costs nothing where nothing was lost.
+/// Logs the mappings that processes of a session have by lost tools that kill nobody.
 ///
 /// # Errors
-/// Processes that the policy says are killed live on.
-pub fn settle(sessions: &Sessions) -> Result<(), Error> {
-    let lost = sessions.lock().take_lost();
-    let mut ids: Vec<Id> = lost.iter().map(|lost| lost.session).collect();
-    ids.dedup();
-    let mut outcome = Ok(());
-    for id in ids {
-        let of_session: Vec<&Lost> = lost.iter().filter(|lost| lost.session == id).collect();
-        let settled = marked::settle(sessions, id, &of_session).and(of(sessions, id, &of_session));
-        if let Err(error) = &settled {
-            tracing::error!("{error}");
-        }
-        outcome = outcome.and(settled);
-    }
-    outcome
-}
-
-/// Looks at all processes of a session, and tells of what they have mapped of tools that kill nobody.
-fn of(sessions: &Sessions, id: Id, lost: &[&Lost]) -> Result<(), Error> {
+/// The kernel does not tell which processes belong to the session.
+pub(super) fn log_remaining(sessions: &Sessions, id: Id, lost: &[&Lost]) -> Result<(), Error> {
     let blocked = |lost: &&&Lost| lost.on_revoke == OnRevoke::Block;
     let lost: Vec<&Lost> = lost.iter().filter(blocked).copied().collect();
     if lost.is_empty() {
         return Ok(());
     }
-    let Some(slot) = sessions.lock().by_id(id).map(super::Session::slot) else { return Ok(()) };
+    let Some(slot) = sessions.lock().by_id(id).map(Session::slot) else { return Ok(()) };
     let tag = Tag { session: id.0, slot, marks: 0 };
     for (pid, _) in kill::processes_of(sessions, tag)? {
-        for left in left(sessions, id, &lost, pid) {
-            tell(sessions, id, pid, &left);
+        for mapping in remaining(sessions, id, &lost, pid) {
+            log(sessions, id, pid, &mapping);
         }
     }
     Ok(())
 }
 
-/// The mappings of a process that its session may not make any more. They are read before the registry is asked for:
-/// a process can make that take a while.
-fn left(sessions: &Sessions, id: Id, lost: &[&Lost], pid: i32) -> Vec<Left> {
+/// The mappings of a process that its session could not make any more. They are read before the registry is locked, since
+/// a process can make the reading slow.
+fn remaining(sessions: &Sessions, id: Id, lost: &[&Lost], pid: i32) -> Vec<Remaining> {
     let mapped = mapped(pid);
     let registry = sessions.lock();
     let Some(session) = registry.by_id(id) else { return Vec::new() };
@@ -88,20 +58,20 @@ fn left(sessions: &Sessions, id: Id, lost: &[&Lost], pid: i32) -> Vec<Left> {
         if verdict.refusal.is_none() {
             continue;
         }
-        // One that the policy no longer has is not among those that would allow it.
-        let of = lost
+        // A tool that the policy no longer has is not among those that would allow it.
+        let tool = lost
             .iter()
             .find(|lost| verdict.would_allow.contains(&lost.tool))
             .or_else(|| lost.iter().find(|lost| registry.bits().bit(&lost.tool).is_none()));
-        if let Some(lost) = of {
-            found.push(Left { path, tool: lost.tool.clone() });
+        if let Some(lost) = tool {
+            found.push(Remaining { path, tool: lost.tool.clone() });
         }
     }
     found
 }
 
-/// The files that a process has mapped, each with what the mappings took. Its threads share them, and any that lives
-/// tells: of one that has ended, as the main thread may have, the kernel says nothing.
+/// The files that a process has mapped, each with the rights that the mapping needed. The first thread with a readable list
+/// is taken: all share the mappings, and of a thread that has exited, as the main thread may have, the list is empty.
 fn mapped(pid: i32) -> HashSet<(String, Rights)> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let maps = threads
@@ -133,13 +103,13 @@ fn mapping(line: &[u8]) -> Option<(String, Rights)> {
     Some((path.to_string_lossy().into_owned(), rights))
 }
 
-fn tell(sessions: &Sessions, id: Id, pid: i32, left: &Left) {
+fn log(sessions: &Sessions, id: Id, pid: i32, mapping: &Remaining) {
     let mut registry = sessions.lock();
     let Some(session) = registry.by_id(id) else { return };
-    let mut control = Control::of(Act::LeaveMapped, session, &super::Actor::daemon());
-    control.tools = vec![left.tool.clone()];
-    control.reason = Some(format!("process {pid} has `{}` mapped", left.path));
-    registry.tell(control);
+    let mut control = Control::of(Act::LeaveMapped, session, &Actor::daemon());
+    control.tools = vec![mapping.tool.clone()];
+    control.reason = Some(format!("process {pid} has `{}` mapped", mapping.path));
+    registry.log_act(control);
 }
 
 #[cfg(test)]
@@ -147,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mapping_is_of_a_file_and_takes_what_its_permissions_say() {
+    fn mapping_of_a_file_needs_the_rights_of_its_permissions() {
         let line = |permissions: &str, rest: &str| {
             mapping(format!("7f00-7f01 {permissions} 00000000 fe:00 12 {rest}").as_bytes())
         };

@@ -1,4 +1,4 @@
-//! A session as the daemon knows it and writes it to its state directory.
+//! A session, as the daemon has it in memory and writes it to the state directory.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,9 @@ use agent_common::{
 use serde::{Deserialize, Serialize};
 
 use super::{Id, clock::Moment};
+use crate::policy::OnRevoke;
 
-/// Who did something.
+/// The user and process that did something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     /// User id.
@@ -23,13 +24,13 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// The daemon itself: expiries, sessions without a process.
+    /// The daemon itself: it ends what has expired, and sessions without a process.
     pub fn daemon() -> Self {
         Self { uid: 0, user: "remitd".into(), pid: std::process::id() }
     }
 }
 
-/// Whether refusals are carried out.
+/// Whether operations that the policy does not allow are refused, or only reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Enforcement {
@@ -57,15 +58,15 @@ impl From<Enforcement> for Mode {
     }
 }
 
-/// What a session may do at all.
+/// The state of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
-    /// It uses what it holds.
+    /// It can use its tools.
     Active,
     /// Everything is refused until an operator resumes it.
     Quarantined,
-    /// It is over.
+    /// It has ended.
     Ended,
 }
 
@@ -84,7 +85,7 @@ pub enum Origin {
 pub struct Grant {
     /// The tool's name.
     pub tool: String,
-    /// Its bit when it was granted. A name that has another bit now is not this grant.
+    /// Its bit when it was granted. If the tool's name has another bit now, this grant is void.
     pub bit: u16,
     /// Since when.
     pub from: Moment,
@@ -99,19 +100,19 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// The tool's bit as a type of its own.
+    /// The tool's bit as its type.
     pub const fn tool_bit(&self) -> ToolBit {
         ToolBit(self.bit)
     }
 
-    /// Whether the moment is in the time for which it was given.
+    /// Whether it was in force at a moment.
     fn covers(&self, at: BootNanos) -> bool {
         self.from.boot <= at.0 && self.until.is_none_or(|until| at.0 < until.boot)
     }
 }
 
 impl Past {
-    /// When it ended: what has run out is noticed a little later.
+    /// When it ended. The daemon notices an expiry a little later.
     fn end(&self) -> BootNanos {
         let until = self.grant.until.map_or(self.lost.boot, |until| until.boot);
         BootNanos(until.min(self.lost.boot))
@@ -144,6 +145,19 @@ pub struct Past {
     pub by: Actor,
 }
 
+/// A tool that a session lost, and that some process may still profit from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The session.
+    pub session: Id,
+    /// The tool.
+    pub tool: String,
+    /// Its bit when it was held.
+    pub bit: ToolBit,
+    /// What the policy said happens to the processes that used it.
+    pub on_revoke: OnRevoke,
+}
+
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
@@ -155,7 +169,7 @@ pub struct Ending {
     pub reason: String,
 }
 
-/// A descriptor that the session was given at its start, as the one who started it described it.
+/// A descriptor that the session was given at its start, as its starter described it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassedFd {
     /// Its number.
@@ -169,7 +183,7 @@ pub struct PassedFd {
 pub struct Session {
     /// Its identity.
     pub id: Id,
-    /// Its place in the kernel's table.
+    /// Its slot in the kernel's tables.
     pub slot: u32,
     /// Its name, unique among the live ones.
     pub name: String,
@@ -177,15 +191,15 @@ pub struct Session {
     pub profile: String,
     /// What it is for.
     pub task: Option<String>,
-    /// Whose it is.
+    /// Who started it.
     pub owner: Actor,
     /// Its work folder, absolute.
     pub workdir: String,
-    /// What fills the policy's `{variables}`, `workdir` among them.
+    /// The values of the policy's `{variables}`, `workdir` included.
     pub variables: BTreeMap<String, String>,
-    /// Whether refusals are carried out.
+    /// Whether operations that the policy does not allow are refused, or only reported.
     pub mode: Enforcement,
-    /// Whether it uses what it holds.
+    /// Its state.
     pub state: Condition,
     /// When it started.
     pub started: Moment,
@@ -199,18 +213,18 @@ pub struct Session {
     pub lineage: Vec<Id>,
     /// Descriptors given to it.
     pub passed_fds: Vec<PassedFd>,
-    /// What it holds.
+    /// The tools that it holds.
     pub grants: Vec<Grant>,
-    /// What it held, the oldest first.
+    /// The tools that it held, the oldest first.
     pub history: Vec<Past>,
     /// How it ended.
     pub ended: Option<Ending>,
-    /// Whether a process was tagged: from then on a session without a process is over.
+    /// Whether a process was tagged. From then on the session ends when it has no process left.
     pub tagged: bool,
 }
 
 impl Session {
-    /// The slot as a type of its own.
+    /// The slot as its type.
     pub const fn slot(&self) -> Slot {
         Slot(self.slot)
     }
@@ -225,12 +239,12 @@ impl Session {
         self.grants.iter().find(|grant| grant.tool == tool)
     }
 
-    /// What it holds and held, as far as it is remembered.
+    /// All grants, held or lost, that are remembered.
     pub fn ever(&self) -> impl Iterator<Item = &Grant> {
         self.grants.iter().chain(self.history.iter().map(|past| &past.grant))
     }
 
-    /// Whether it held a tool at that moment, as far as it is remembered.
+    /// Whether it held a tool at a moment, by the grants that are remembered.
     pub fn held_at(&self, tool: &str, at: BootNanos) -> bool {
         let now = self.grants.iter().any(|grant| grant.tool == tool && grant.covers(at));
         let then =
@@ -238,8 +252,8 @@ impl Session {
         now || self.history.iter().any(then)
     }
 
-    /// Why the session did not hold a tool at that moment which it had held before: `revoked` or
-    /// `expired`. None for a tool that it held then, or had never held.
+    /// Why the session no longer held a tool at a moment: `revoked` or `expired`. None if it held the tool then, or never
+    /// had.
     pub fn reason_for(&self, tool: &str, at: BootNanos) -> Option<Reason> {
         if self.held_at(tool, at) {
             return None;
@@ -254,7 +268,7 @@ impl Session {
         })
     }
 
-    /// Takes grants out and remembers how they were lost.
+    /// Removes grants, and adds them to the history with how they were lost.
     pub(super) fn lose(
         &mut self,
         lost: impl Fn(&Grant) -> bool,
@@ -278,23 +292,23 @@ impl Session {
         gone
     }
 
-    /// Forgets the oldest of some lost grants, where there are more than `most`.
-    fn forget(&mut self, some: impl Fn(&Past) -> bool, most: usize) {
-        let count = self.history.iter().filter(|past| some(past)).count();
+    /// Forgets the oldest of the lost grants that match, if there are more than `most`.
+    fn forget(&mut self, matches: impl Fn(&Past) -> bool, most: usize) {
+        let count = self.history.iter().filter(|past| matches(past)).count();
         let mut surplus = count.saturating_sub(most);
         self.history.retain(|past| {
-            let goes = surplus > 0 && some(past);
+            let goes = surplus > 0 && matches(past);
             surplus -= usize::from(goes);
             !goes
         });
     }
 }
 
-/// Lost grants of one tool that a session remembers: the newest. A tool that is granted and taken back all
-/// the time would else make each change write them all.
+/// How many lost grants of one tool a session remembers, the newest. Each change writes them all, so a tool that is
+/// granted and revoked all the time must not add up.
 const HISTORY_OF_TOOL: usize = 8;
 
-/// Lost grants that a session remembers: the newest.
+/// How many lost grants a session remembers, the newest.
 const HISTORY: usize = 512;
 
 #[cfg(test)]
@@ -318,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn reason_is_that_of_the_moment_asked_for() {
+    fn reason_for_a_lost_tool_depends_on_the_moment() {
         let mut session = Session {
             id: Id::new(1, 1),
             slot: 0,

@@ -8,9 +8,10 @@ use std::{
 
 use super::{
     Actor, Error, Sessions,
+    acts::Act,
+    losses,
     registry::Installed,
     store::{self, place_beside, replace, sync_folder},
-    witness::Act,
 };
 use crate::{
     policy::{self, Policy, Source},
@@ -160,7 +161,7 @@ impl PolicyDir {
         };
         drop(registry);
         // The policy is in force whatever is left, which is in the daemon's log.
-        let _ = self.sessions.settle_losses();
+        let _ = losses::settle(&self.sessions);
         Ok((installed, policy))
     }
 }

@@ -1,4 +1,5 @@
-//! The registry: every session, what it holds, and the policy that says what that means.
+//! The registry: every session, the tools that it holds, and the policy in force. The only writer of sessions, in the
+//! kernel and in the state directory.
 
 mod adopt;
 mod canary;
@@ -8,7 +9,9 @@ mod install;
 mod saving;
 mod start;
 mod sweep;
+mod unsaved;
 mod watch;
+mod watching;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -29,18 +32,17 @@ use tokio::sync::Notify;
 
 pub use explain::{Object, Verdict, refine};
 pub use install::Installed;
-use saving::{Unsaved, unwritable};
 pub use start::Start;
+use unsaved::{Unsaved, unwritable};
 use watch::Watch;
 
 use super::{
     Error, Id, Session,
+    acts::{Act, ActLog, Control},
     clock::Clock,
     entry::entry,
-    mappings::Lost,
-    model::{Ending, Grant},
+    model::{Ending, Grant, Lost},
     store::{Numbers, Store},
-    witness::{Act, Control, Witness},
 };
 use crate::{
     bpf::{Enforcer, KernelError},
@@ -55,7 +57,7 @@ use crate::{
     troubles::{Trouble, Troubles},
 };
 
-/// The policy before there is one: it allows nothing.
+/// A policy that allows nothing, in force before there is another.
 pub fn empty() -> Policy {
     Policy {
         tools: BTreeMap::new(),
@@ -69,22 +71,22 @@ pub fn empty() -> Policy {
     }
 }
 
-/// Ended sessions that are remembered, in memory and in the state directory: the newest.
+/// How many ended sessions are remembered, in memory and in the state directory: the newest.
 const REMEMBERED: usize = 1024;
 
-/// What the registry works with.
+/// What a registry is made of.
 pub struct Parts {
     /// The kernel.
     pub enforcer: Box<dyn Enforcer>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
-    /// Who writes control acts down.
-    pub witness: Box<dyn Witness>,
-    /// What every policy says besides its own rules.
+    /// The log of control acts.
+    pub act_log: Box<dyn ActLog>,
+    /// Rules that hold besides those of every policy.
     pub builtin: Builtin,
-    /// How long the kernel programs stay attached without a session; none for ever.
-    pub linger: Option<Duration>,
-    /// Where it is said what can't be done.
+    /// How long the kernel programs stay attached without a session; `None` for ever.
+    pub detach_after: Option<Duration>,
+    /// The list of what the daemon can't do at the moment.
     pub troubles: Arc<Troubles>,
 }
 
@@ -92,7 +94,7 @@ pub struct Parts {
 pub struct Registry {
     enforcer: Box<dyn Enforcer>,
     clock: Arc<dyn Clock>,
-    witness: Box<dyn Witness>,
+    act_log: Box<dyn ActLog>,
     builtin: Builtin,
     store: Store,
     policy: Arc<Policy>,
@@ -104,26 +106,26 @@ pub struct Registry {
     ended: BTreeMap<Id, Session>,
     /// Ended sessions that may have processes left.
     lingering: Vec<(Id, Slot)>,
-    /// What sessions lost since somebody looked at what they have mapped.
+    /// What sessions lost since [`super::losses::settle`] dealt with it.
     lost: Vec<Lost>,
-    /// Whether a session lost something since connections were reset.
+    /// Whether a session lost authority since connections were reset last.
     has_shrunk: bool,
-    /// Whether something changed since it was looked what that left behind.
+    /// Whether something changed since the last [`Self::settle`].
     is_unsettled: bool,
-    /// What the kernel looks at.
+    /// Which operations the kernel watches.
     watch: Watch,
-    /// Rung when what a session may do changed, and with it what runs out next.
-    bell: Arc<Notify>,
+    /// Notified when a session was written, so that the next expiry may be another.
+    changed: Arc<Notify>,
     /// The sessions' control groups.
     groups: Groups,
-    /// What can't be done.
+    /// What the daemon can't do at the moment.
     troubles: Arc<Troubles>,
-    /// What the state directory does not have as it is.
+    /// The files that could not be written.
     unsaved: Unsaved,
 }
 
 impl Registry {
-    /// Takes over what the state directory and the kernel say, and puts the policy in force.
+    /// Takes over the sessions of the state directory and the kernel, and puts a policy in force.
     ///
     /// # Errors
     /// The state directory can't be used, the policy does not fit, or the kernel refused.
@@ -134,9 +136,9 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Takes over what the state directory and the kernel say. In the kernel, the policy of before stays in force;
-    /// nothing is to be started before there is one here. A state directory that can't be written is said, and is no
-    /// error.
+    /// Takes over the sessions of the state directory and the kernel. The kernel keeps the policy that it has; no session
+    /// may be started before this registry has installed one. A state directory that can't be written is a trouble, and not
+    /// an error.
     ///
     /// # Errors
     /// The state directory can't be read, or the kernel refused.
@@ -150,8 +152,8 @@ impl Registry {
             None
         });
         let Numbers { generation, tools: bits } = numbers.unwrap_or_default();
-        let Parts { enforcer, clock, witness, builtin, linger, troubles } = parts;
-        // A number that is in force must not be given to other tables, and the file may be behind.
+        let Parts { enforcer, clock, act_log, builtin, detach_after, troubles } = parts;
+        // The generation in force must not be given to other tables, and the file may be older than the kernel's state.
         let generation = generation.max(enforcer.generation()?.0);
         let empty = empty();
         let compiled = Compiled::new(&empty, &ToolBits::default(), &builtin)
@@ -159,7 +161,7 @@ impl Registry {
         let mut registry = Self {
             enforcer,
             clock,
-            witness,
+            act_log,
             builtin,
             store,
             policy: Arc::new(empty),
@@ -172,9 +174,9 @@ impl Registry {
             lingering: Vec::new(),
             lost: Vec::new(),
             is_unsettled: false,
-            watch: Watch::new(linger),
+            watch: Watch::new(detach_after),
             has_shrunk: false,
-            bell: Arc::default(),
+            changed: Arc::default(),
             groups: Groups::none("the daemon has not looked yet"),
             troubles,
             unsaved: Unsaved::default(),
@@ -183,7 +185,7 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Gives sessions control groups from here on. Those that live have theirs.
+    /// Gives new sessions control groups from here on.
     pub fn use_groups(&mut self, groups: Groups) {
         self.groups = groups;
         self.tidy_groups();
@@ -220,12 +222,12 @@ impl Registry {
         self.generation
     }
 
-    /// What every policy says besides its own rules.
+    /// The rules that hold besides those of every policy.
     pub fn builtin(&self) -> &Builtin {
         &self.builtin
     }
 
-    /// The kernel: to ask for tags.
+    /// The kernel, for questions.
     pub fn enforcer(&self) -> &dyn Enforcer {
         self.enforcer.as_ref()
     }
@@ -263,13 +265,13 @@ impl Registry {
         self.live.values().find(|session| session.slot() == slot)
     }
 
-    /// The session in that slot, or the last one that was.
+    /// The live session in that slot, or the last that had it.
     pub fn last_in(&self, slot: Slot) -> Option<&Session> {
         let ended = || self.ended.values().rev().find(|session| session.slot() == slot);
         self.by_slot(slot).or_else(ended)
     }
 
-    /// The session of that name or id: a live one before one that ended, of those the last.
+    /// The session of that name or id: a live one, or else the one that ended last.
     ///
     /// # Errors
     /// There is none.
@@ -310,7 +312,7 @@ impl Registry {
         })
     }
 
-    /// How many live tasks a session has, as far as the kernel counted.
+    /// How many live tasks a session has, by the kernel's count.
     ///
     /// # Errors
     /// What the kernel refused.
@@ -318,7 +320,7 @@ impl Registry {
         self.enforcer.tasks_of(session.slot())
     }
 
-    /// Lets a slot's session make no process for so long.
+    /// Makes the forks of a slot's session fail for some time; zero ends that.
     ///
     /// # Errors
     /// What the kernel refused.
@@ -328,35 +330,31 @@ impl Registry {
         self.enforcer.hold_forks(slot, until)
     }
 
-    /// All bits that some live session has.
+    /// The bits of all tools that some live session holds.
     fn held(&self) -> ToolSet {
         self.live.values().flat_map(|session| &session.grants).map(Grant::tool_bit).collect()
     }
 
-    /// Has an act written down that was refused or failed.
-    pub fn note_attempt(&mut self, control: Control) {
-        self.tell(control);
-    }
-
-    pub(super) fn tell(&mut self, control: Control) {
-        self.witness.record(control);
+    /// Logs an act of control.
+    pub fn log_act(&mut self, control: Control) {
+        self.act_log.record(control);
     }
 
     /// Writes a session's entry into the kernel.
     fn write_kernel(&mut self, session: &Session) -> Result<(), KernelError> {
         self.is_unsettled = true;
-        self.bell.notify_one();
+        self.changed.notify_one();
         let (entry, expiries) = entry(session, |grant| self.is_kept(grant));
         self.enforcer.write_session(session.slot(), &entry, &expiries)
     }
 
-    /// Puts a session with more authority than before in force: the file first, so that the kernel
-    /// never allows what no file names.
+    /// Puts a session with more authority than before in force: the file first, so that the kernel never allows what no
+    /// file explains.
     fn grow(&mut self, session: Session) -> Result<&Session, Error> {
         self.may_grow()?;
         self.watch_for(&session)?;
         let written = self.store.write_session(&session);
-        self.noted(written)?;
+        self.note_written(written)?;
         if let Err(error) = self.write_kernel(&session) {
             if let Some(before) = self.live.get(&session.id).cloned() {
                 self.save(&before);
@@ -366,9 +364,9 @@ impl Registry {
         Ok(self.remember(session))
     }
 
-    /// Puts a session with less authority than before in force: the kernel first. That the file can't
-    /// be written does not undo it: a grant that only the file has is dropped when it is read. Neither does it
-    /// if what is open can't be looked at: that is an error, after what can be taken was taken.
+    /// Puts a session with less authority than before in force: the kernel first. It stays in force if the file can't be
+    /// written: a grant that only the file has is dropped when it is read. It also stays if hooks for open files can't be
+    /// attached: that is an error, returned after everything else was done.
     fn shrink(&mut self, session: Session) -> Result<&Session, Error> {
         self.has_shrunk = true;
         let watched = self.watch_for(&session);
@@ -396,14 +394,14 @@ impl Registry {
         }
     }
 
-    /// Ends a session: no authority from here on, and its own rules leave the tables.
+    /// Ends a session: it has no authority from here on, and its own rules leave the tables.
     fn close(&mut self, mut session: Session, ending: Ending) -> Result<&Session, Error> {
         session.state = super::model::Condition::Ended;
         session.ended = Some(ending);
         let (slot, id) = (session.slot(), session.id);
         let shrunk = self.shrink(session.clone()).map(drop);
         self.thaw(id);
-        self.linger(&session);
+        self.remember_survivors(&session);
         self.note_ended(&session);
         shrunk?;
         if let Some(rules) = self.rules.remove(&slot) {

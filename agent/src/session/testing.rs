@@ -1,4 +1,4 @@
-//! A kernel for tests: it keeps what it is given, and says what was done in which order.
+//! A kernel for tests: it stores what it is given, and records the calls in their order.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,15 +19,15 @@ use agent_common::{
 use jiff::Timestamp;
 
 use super::{
+    acts::{ActLog, Control},
     clock::{Clock, Moment},
-    witness::{Control, Witness},
 };
 use crate::{
     bpf::{Confinement, Enforcer, KernelError, Need},
     policy::tables::{Rules, Tables},
 };
 
-/// What the kernel has.
+/// The state of the kernel.
 #[derive(Default)]
 pub(crate) struct State {
     /// The calls, in order.
@@ -36,30 +36,30 @@ pub(crate) struct State {
     pub(crate) sessions: HashMap<u32, (Session, Box<Expiries>)>,
     /// The tags, by the process id behind a pidfd.
     pub(crate) tags: BTreeMap<i32, Tag>,
-    /// Live tasks, where they are not what the tags say.
+    /// Counts of live tasks, if they differ from the tags.
     pub(crate) tasks: HashMap<u32, u64>,
-    /// What is told of tasks.
+    /// The records that `tasks` returns.
     pub(crate) records: Vec<TaskRecord>,
-    /// What sessions used, by slot.
+    /// The tools that sessions used, by slot.
     pub(crate) used: HashMap<u32, Used>,
     /// The policy in force.
     pub(crate) generation: u32,
     /// The descriptors that sessions were given.
     pub(crate) given: HashMap<u64, Vec<u32>>,
-    /// What is attached; none before the first say.
+    /// What is attached; `None` before the first call.
     pub(crate) attached: Option<Need>,
-    /// Who made every connection.
+    /// The session that made every connection.
     pub(crate) connector: Option<Tag>,
-    /// The next call whose name begins like this fails; `tag_of` and `connector_of` as long as they stand here.
+    /// The next call whose name begins like this fails; `tag_of` and `connector_of` fail as long as this is set.
     pub(crate) fail: Option<&'static str>,
 }
 
-/// The kernel; clones share what it has.
+/// The kernel; clones share its state.
 #[derive(Clone, Default)]
 pub(crate) struct Double(Arc<Mutex<State>>);
 
 impl Double {
-    /// What it has.
+    /// Its state.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
@@ -189,13 +189,13 @@ impl Enforcer for Double {
     }
 }
 
-/// An answer that is none.
+/// The answer of a kernel that can't tell.
 fn unknown() -> Confinement {
     let source = io::Error::other("told to fail");
     Confinement::Unknown(KernelError { action: "read a tag".into(), source })
 }
 
-/// A clock that is set by hand.
+/// A clock that the test sets.
 #[derive(Clone)]
 pub(crate) struct Hands(Arc<AtomicU64>);
 
@@ -206,7 +206,7 @@ impl Default for Hands {
 }
 
 impl Hands {
-    /// Turns it on.
+    /// Moves it on.
     pub(crate) fn pass(&self, seconds: u64) {
         self.0.fetch_add(seconds * 1_000_000_000, Ordering::SeqCst);
     }
@@ -220,7 +220,7 @@ impl Clock for Hands {
     }
 }
 
-/// A witness that remembers.
+/// A log of acts in memory.
 #[derive(Clone, Default)]
 pub(crate) struct Memory(pub(crate) Arc<Mutex<Vec<Control>>>);
 
@@ -232,7 +232,7 @@ impl Memory {
     }
 }
 
-impl Witness for Memory {
+impl ActLog for Memory {
     fn record(&mut self, control: Control) {
         self.0.lock().unwrap().push(control);
     }

@@ -1,4 +1,4 @@
-//! Who may do what. Decided for each request, by the peer's credentials and by its tag.
+//! Who may do what, by the peer's session and credentials. Pure functions: asking the kernel is the caller's.
 
 use agent_common::id::{SessionId, Tag};
 
@@ -8,36 +8,45 @@ use crate::{
     policy::{Policy, Profile},
 };
 
-/// What a peer is to us.
+/// The standing of a peer: what it may do follows from it alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It belongs to a session. Nothing else counts then, not even root.
+    /// It belongs to a session. Then its user does not matter, not even root.
     Confined(Tag),
-    /// Root, or of the group that operates.
+    /// Root, or a member of the operators' group.
     Operator,
-    /// Anybody else, with the profiles that it may start.
+    /// Any other user, with the profiles that it may start.
     User(Vec<String>),
 }
 
-/// What a peer asks for.
+/// What a request does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Who it is.
+pub enum Action {
+    /// Asks who the peer is.
     WhoAmI,
-    /// Whether the daemon lives.
+    /// Asks whether the daemon works.
     Health,
-    /// To start a session of that profile.
+    /// Starts a session of this profile.
     Start(String),
-    /// To see one session; whether it is the peer's own is decided when it is known.
+    /// Shows one session. [`allow_session`] decides which, once it was found.
     Show,
     /// Anything else.
     Operate,
 }
 
-/// Establishes what a peer is.
+/// Whose connections and failed attempts are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Account {
+    /// All processes of a session.
+    Session(SessionId),
+    /// A user's processes outside of all sessions.
+    User(u32),
+}
+
+/// The standing of a peer.
 ///
 /// # Errors
-/// The kernel does not say whether the peer is tagged: it is refused then.
+/// The kernel does not tell whether the peer belongs to a session: whatever it asks is refused then.
 pub fn standing(
     peer: &Peer,
     confinement: Confinement,
@@ -52,7 +61,7 @@ pub fn standing(
             return Err(ApiError::forbidden(message));
         }
     }
-    if operates(peer.uid, &peer.groups, users::gid(group)) {
+    if is_operator(peer.uid, &peer.groups, users::gid(group)) {
         return Ok(Standing::Operator);
     }
     let startable = policy
@@ -64,9 +73,9 @@ pub fn standing(
     Ok(Standing::User(startable))
 }
 
-/// Whether somebody untagged operates.
-fn operates(uid: u32, groups: &[u32], group: Option<u32>) -> bool {
-    // A group of number zero, or one that the host does not know, makes nobody an operator.
+/// Whether a peer outside of all sessions is an operator.
+fn is_operator(uid: u32, groups: &[u32], group: Option<u32>) -> bool {
+    // Group zero, or a group that the host does not know, makes nobody an operator.
     uid == 0 || group.is_some_and(|group| group != 0 && groups.contains(&group))
 }
 
@@ -76,16 +85,18 @@ fn may_start(profile: &Profile, uid: u32, groups: &[u32]) -> bool {
     profile.may_start.users.iter().any(user) || profile.may_start.groups.iter().any(group)
 }
 
-/// Whether somebody may ask for something.
+/// Whether a peer of this standing may do something.
 ///
 /// # Errors
 /// The refusal.
-pub fn allow(standing: &Standing, ask: &Ask) -> Result<(), ApiError> {
-    match (standing, ask) {
-        (_, Ask::WhoAmI) | (Standing::Operator, _) | (Standing::Confined(_), Ask::Show) => Ok(()),
+pub fn allow(standing: &Standing, action: &Action) -> Result<(), ApiError> {
+    match (standing, action) {
+        (_, Action::WhoAmI) | (Standing::Operator, _) | (Standing::Confined(_), Action::Show) => {
+            Ok(())
+        }
         (Standing::Confined(_), _) => Err(ApiError::confined()),
-        (Standing::User(_), Ask::Health) => Ok(()),
-        (Standing::User(profiles), Ask::Start(profile)) => {
+        (Standing::User(_), Action::Health) => Ok(()),
+        (Standing::User(profiles), Action::Start(profile)) => {
             if profiles.contains(profile) {
                 Ok(())
             } else {
@@ -95,13 +106,13 @@ pub fn allow(standing: &Standing, ask: &Ask) -> Result<(), ApiError> {
                 .help("root, the operators' group, and those that its `may_start` names may"))
             }
         }
-        (Standing::User(_), Ask::Show | Ask::Operate) => {
+        (Standing::User(_), Action::Show | Action::Operate) => {
             Err(ApiError::forbidden("only root and the operators' group may do this"))
         }
     }
 }
 
-/// Whether somebody may see a session.
+/// Whether a peer of this standing may see a session.
 ///
 /// # Errors
 /// The refusal.
@@ -121,35 +132,35 @@ mod tests {
     const TAG: Tag = Tag { session: SessionId(7), slot: Slot(1), marks: 0 };
 
     #[test]
-    fn table_of_who_may_do_what() {
-        let start = || Ask::Start("coder".into());
+    fn standing_decides_who_may_do_what() {
+        let start = || Action::Start("coder".into());
         let confined = Standing::Confined(TAG);
         let starter = Standing::User(vec!["coder".into()]);
         let nobody = Standing::User(Vec::new());
         let cases = [
-            (&confined, Ask::WhoAmI, None),
-            (&confined, Ask::Show, None),
-            (&confined, Ask::Health, Some("confined")),
+            (&confined, Action::WhoAmI, None),
+            (&confined, Action::Show, None),
+            (&confined, Action::Health, Some("confined")),
             (&confined, start(), Some("confined")),
-            (&confined, Ask::Operate, Some("confined")),
-            (&Standing::Operator, Ask::WhoAmI, None),
-            (&Standing::Operator, Ask::Show, None),
-            (&Standing::Operator, Ask::Health, None),
+            (&confined, Action::Operate, Some("confined")),
+            (&Standing::Operator, Action::WhoAmI, None),
+            (&Standing::Operator, Action::Show, None),
+            (&Standing::Operator, Action::Health, None),
             (&Standing::Operator, start(), None),
-            (&Standing::Operator, Ask::Operate, None),
-            (&starter, Ask::WhoAmI, None),
-            (&starter, Ask::Health, None),
+            (&Standing::Operator, Action::Operate, None),
+            (&starter, Action::WhoAmI, None),
+            (&starter, Action::Health, None),
             (&starter, start(), None),
-            (&starter, Ask::Start("other".into()), Some("forbidden")),
-            (&starter, Ask::Show, Some("forbidden")),
-            (&starter, Ask::Operate, Some("forbidden")),
+            (&starter, Action::Start("other".into()), Some("forbidden")),
+            (&starter, Action::Show, Some("forbidden")),
+            (&starter, Action::Operate, Some("forbidden")),
             (&nobody, start(), Some("forbidden")),
-            (&nobody, Ask::WhoAmI, None),
+            (&nobody, Action::WhoAmI, None),
         ];
-        for (standing, ask, refusal) in cases {
-            let answer = allow(standing, &ask);
+        for (standing, action, refusal) in cases {
+            let answer = allow(standing, &action);
             let code = answer.as_ref().err().map(|error| error.body.code.as_str());
-            assert_eq!(code, refusal, "{standing:?} asks {ask:?}");
+            assert_eq!(code, refusal, "{standing:?}: {action:?}");
         }
     }
 
@@ -163,11 +174,11 @@ mod tests {
     }
 
     #[test]
-    fn root_and_the_group_operate() {
-        assert!(operates(0, &[5], None));
-        assert!(operates(1000, &[1000, 30], Some(30)));
-        assert!(!operates(1000, &[1000], Some(30)));
-        assert!(!operates(1000, &[1000, 0], None));
-        assert!(!operates(1000, &[1000, 0], Some(0)));
+    fn operator_is_root_or_of_the_group() {
+        assert!(is_operator(0, &[5], None));
+        assert!(is_operator(1000, &[1000, 30], Some(30)));
+        assert!(!is_operator(1000, &[1000], Some(30)));
+        assert!(!is_operator(1000, &[1000, 0], None));
+        assert!(!is_operator(1000, &[1000, 0], Some(0)));
     }
 }

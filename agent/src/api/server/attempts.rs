@@ -1,5 +1,5 @@
-//! Acts of control that were refused or failed: each leaves a line of the log, as one that was done does. Who tries
-//! again and again gets some lines a minute, and then one that counts the rest, so that a session can't fill the log.
+//! Logs acts of control that were refused or failed. Each gets a line of the log, up to some lines a minute for each session
+//! or user; further attempts are summed up in one line, so that a session can't fill the log.
 
 use std::{
     collections::HashMap,
@@ -8,28 +8,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent_common::id::Tag;
 use axum::http::StatusCode;
 
-use super::{ApiError, Server, peer::Peer, users};
-use crate::{
-    bpf::Confinement,
-    session::{
-        Actor, Id, Sessions,
-        witness::{Act, Control, Outcome},
-    },
+use super::{ApiError, access::Account, caller::Caller};
+use crate::session::{
+    Sessions,
+    acts::{Act, Control, Outcome},
 };
 
-/// Lines that one session, or one user, gets in each [`WINDOW`].
+/// Lines that one account gets in each [`WINDOW`].
 const LINES: u32 = 10;
-/// Time after which lines are counted anew, and what has none is summed up.
+/// The time after which lines are counted anew, and attempts without a line are summed up.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// An act of control as somebody tries it.
+/// An act of control that a request attempts.
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
     act: Act,
-    /// The session's name or id, as it was asked for.
+    /// The session's name or id, as the request has it.
     session: Option<String>,
     tool: Option<String>,
     reason: Option<String>,
@@ -52,41 +48,36 @@ impl Attempt {
         Self { tool: Some(tool.to_owned()), ..self }
     }
 
-    /// The reason that was given.
+    /// The reason that the request gives.
     pub(super) fn reason(self, reason: Option<&str>) -> Self {
         Self { reason: reason.map(str::to_owned), ..self }
     }
 
-    /// What else was asked for.
+    /// Further words on what was attempted.
     pub(super) fn detail(self, detail: String) -> Self {
         Self { detail: Some(detail), ..self }
     }
 }
 
-/// Who is counted together: a session, or a user's processes outside of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Who {
-    Session(u64),
-    User(u32),
-}
-
-/// What one of them tried lately.
+/// The recent attempts of one account.
 struct Recent {
     since: Instant,
-    written: u32,
-    /// Attempts without a line, and the last of them.
-    held: u64,
+    /// How many got a line.
+    logged: u32,
+    /// How many did not.
+    withheld: u64,
+    /// The last that did not.
     last: Option<Control>,
 }
 
 impl Recent {
     fn new(now: Instant) -> Self {
-        Self { since: now, written: 0, held: 0, last: None }
+        Self { since: now, logged: 0, withheld: 0, last: None }
     }
 
-    /// The line for all that have none.
+    /// The line that sums up the attempts without one.
     fn sum(&mut self) -> Option<Control> {
-        let count = mem::take(&mut self.held);
+        let count = mem::take(&mut self.withheld);
         let mut control = self.last.take()?;
         let last = control.detail.take().unwrap_or_default();
         control.detail = Some(format!("{count} attempts without a line each; the last: {last}"));
@@ -95,115 +86,118 @@ impl Recent {
     }
 }
 
-/// What is to be done with an attempt.
-struct Verdict {
-    lines: Vec<Control>,
-    /// Whether somebody has to come back for what is held.
-    is_first_held: bool,
+/// What to do with an attempt.
+struct Lines {
+    /// The lines to log now.
+    now: Vec<Control>,
+    /// Whether a summary has to be logged when the window is over, and none is planned yet.
+    plan_summary: bool,
 }
 
-/// The attempts of everybody, lately.
+/// The recent attempts of all accounts; clones share them.
 #[derive(Clone, Default)]
-pub struct Attempts(Arc<Mutex<HashMap<Who, Recent>>>);
+pub struct Attempts(Arc<Mutex<HashMap<Account, Recent>>>);
 
 impl Attempts {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Who, Recent>> {
-        // A count that a panic left is as good as any.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Account, Recent>> {
+        // A panic leaves nothing worse than a wrong count.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an attempt, and gives the lines that it makes.
-    fn take(&self, who: Who, control: Control, now: Instant) -> Verdict {
+    /// Counts an attempt, and returns the lines to log.
+    fn count(&self, account: Account, control: Control, now: Instant) -> Lines {
         let mut all = self.lock();
         let is_over = |recent: &Recent| now.saturating_duration_since(recent.since) >= WINDOW;
-        all.retain(|_, recent| recent.held > 0 || !is_over(recent));
-        let recent = all.entry(who).or_insert_with(|| Recent::new(now));
+        all.retain(|_, recent| recent.withheld > 0 || !is_over(recent));
+        let recent = all.entry(account).or_insert_with(|| Recent::new(now));
         let mut lines = Vec::new();
         if is_over(recent) {
             lines.extend(recent.sum());
             *recent = Recent::new(now);
         }
-        if recent.written < LINES {
-            recent.written += 1;
+        if recent.logged < LINES {
+            recent.logged += 1;
             lines.push(control);
-            return Verdict { lines, is_first_held: false };
+            return Lines { now: lines, plan_summary: false };
         }
-        recent.held += 1;
+        recent.withheld += 1;
         recent.last = Some(control);
-        Verdict { lines, is_first_held: recent.held == 1 }
+        Lines { now: lines, plan_summary: recent.withheld == 1 }
     }
 
-    /// The line for what somebody tried without one.
-    fn sum_of(&self, who: Who) -> Option<Control> {
+    /// The summary of an account's attempts without a line. The account starts anew.
+    fn take_sum(&self, account: Account) -> Option<Control> {
         let mut all = self.lock();
-        let sum = all.get_mut(&who).and_then(Recent::sum);
-        all.remove(&who);
+        let sum = all.get_mut(&account).and_then(Recent::sum);
+        all.remove(&account);
         sum
     }
 
-    /// Writes down what has no line yet.
+    /// Logs the summaries of all accounts now.
     pub fn flush(&self, sessions: &Sessions) {
         let sums: Vec<Control> =
             self.lock().drain().filter_map(|(_, mut recent)| recent.sum()).collect();
         for control in sums {
-            sessions.lock().note_attempt(control);
+            sessions.lock().log_act(control);
         }
     }
-}
 
-impl Server {
-    /// Writes down an act that was refused or failed. Called on a thread that may block.
-    pub(super) fn note_attempt(&self, peer: &Peer, attempt: Attempt, error: &ApiError) {
-        let tag = match peer.confinement(self.sessions.lock().enforcer()) {
-            Confinement::Of(tag) => Some(tag),
-            Confinement::None | Confinement::Unknown(_) => None,
-        };
-        let who = tag.map_or(Who::User(peer.uid), |tag: Tag| Who::Session(tag.session.0));
-        let by = Actor { uid: peer.uid, user: users::name(peer.uid), pid: peer.pid };
+    /// Logs an act that was refused or failed. To be called in a thread of the runtime that may block.
+    pub(super) fn log(
+        &self,
+        sessions: &Sessions,
+        caller: &Caller,
+        attempt: Attempt,
+        error: &ApiError,
+    ) {
         let message = &error.body.message;
         let detail =
             attempt.detail.map_or_else(|| message.clone(), |what| format!("{what}: {message}"));
         let is_refused = error.status == StatusCode::FORBIDDEN;
         let control = Control {
             session: attempt.session.and_then(|word| {
-                let registry = self.sessions.lock();
+                let registry = sessions.lock();
                 registry.find(&word).ok().map(Into::into)
             }),
             tools: attempt.tool.into_iter().collect(),
             reason: attempt.reason,
             outcome: if is_refused { Outcome::Refused } else { Outcome::Failed },
             detail: Some(detail),
-            by_session: tag.map(|tag| Id(tag.session)),
-            ..Control::new(attempt.act, &by)
+            by_session: caller.session(),
+            ..Control::new(attempt.act, &caller.actor())
         };
-        let Verdict { lines, is_first_held } = self.attempts.take(who, control, Instant::now());
-        for line in lines {
-            self.sessions.lock().note_attempt(line);
+        let account = caller.account();
+        let Lines { now, plan_summary } = self.count(account, control, Instant::now());
+        for line in now {
+            sessions.lock().log_act(line);
         }
-        if is_first_held {
-            self.come_back_for(who);
+        if plan_summary {
+            self.log_summary_later(sessions, account);
         }
     }
 
-    /// Has what somebody tries without a line summed up when the time is over.
-    fn come_back_for(&self, who: Who) {
-        let (attempts, sessions) = (self.attempts.clone(), self.sessions.clone());
+    /// Logs the summary of an account's attempts when the window is over.
+    fn log_summary_later(&self, sessions: &Sessions, account: Account) {
+        let (attempts, sessions) = (self.clone(), sessions.clone());
         tokio::spawn(async move {
             tokio::time::sleep(WINDOW).await;
-            let sum = move || {
-                if let Some(control) = attempts.sum_of(who) {
-                    sessions.lock().note_attempt(control);
+            let log = move || {
+                if let Some(control) = attempts.take_sum(account) {
+                    sessions.lock().log_act(control);
                 }
             };
-            // A daemon that stops meanwhile sums up by itself.
-            let _ = tokio::task::spawn_blocking(sum).await;
+            // A daemon that stops meanwhile calls `flush`.
+            let _ = tokio::task::spawn_blocking(log).await;
         });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use agent_common::id::SessionId;
+
     use super::*;
+    use crate::session::Actor;
 
     fn control() -> Control {
         let by = Actor { uid: 0, user: "root".into(), pid: 1 };
@@ -211,18 +205,19 @@ mod tests {
     }
 
     #[test]
-    fn flood_of_attempts_is_summed_up_and_counted() {
+    fn attempts_beyond_the_limit_are_summed_up() {
         let attempts = Attempts::default();
-        let (who, other) = (Who::Session(7), Who::User(0));
+        let (account, other) = (Account::Session(SessionId(7)), Account::User(0));
         let start = Instant::now();
-        let taken: Vec<Verdict> = (0..1000).map(|_| attempts.take(who, control(), start)).collect();
-        let lines: usize = taken.iter().map(|verdict| verdict.lines.len()).sum();
-        let returns = taken.iter().filter(|verdict| verdict.is_first_held).count();
-        assert_eq!((lines, returns), (LINES as usize, 1));
-        assert_eq!(attempts.take(other, control(), start).lines.len(), 1, "others have their own");
-        let later = attempts.take(who, control(), start + WINDOW).lines;
+        let counted: Vec<Lines> =
+            (0..1000).map(|_| attempts.count(account, control(), start)).collect();
+        let lines: usize = counted.iter().map(|lines| lines.now.len()).sum();
+        let summaries = counted.iter().filter(|lines| lines.plan_summary).count();
+        assert_eq!((lines, summaries), (LINES as usize, 1));
+        assert_eq!(attempts.count(other, control(), start).now.len(), 1, "others have their own");
+        let later = attempts.count(account, control(), start + WINDOW).now;
         assert_eq!((later.len(), later[0].count), (2, Some(1000 - u64::from(LINES))));
         assert_eq!(later[1].count, None);
-        assert!(attempts.sum_of(who).is_none());
+        assert!(attempts.take_sum(account).is_none());
     }
 }

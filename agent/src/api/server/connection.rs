@@ -1,7 +1,7 @@
-//! Connections: how many, of whom, how long, how much.
+//! Connections to the control socket, and the limits of each.
 //!
-//! Everybody may connect, the processes of a session too. So that none of them can keep operators out,
-//! all but operators get few connections and small requests, and nobody gets to be slow.
+//! Everybody may connect, also the processes of sessions. So that nobody can keep operators out, all others get few
+//! connections and small requests, and everybody's time for a request is limited.
 
 use std::{
     collections::HashMap,
@@ -33,68 +33,66 @@ use tokio::{
     sync::Semaphore,
 };
 
-use super::{ApiError, BODY_BYTES, Server, access::Standing, peer::Peer};
+use super::{
+    ApiError,
+    access::{Account, Standing},
+    caller::Caller,
+    peer::Peer,
+    routes,
+    state::{OPERATOR_BODY_BYTES, Server},
+};
 use crate::{api::WARNING, troubles::Troubles};
 
 /// Connections at once.
 const CONNECTIONS: usize = 1024;
-/// Connections at once of all who are no operators: the other places are kept for operators.
-const GUESTS: usize = CONNECTIONS - 128;
+/// Connections at once of all peers that are no operators; the rest is reserved for operators.
+const NON_OPERATOR_CONNECTIONS: usize = CONNECTIONS - 128;
 /// Connections at once of one session, or of one user who is no operator.
-pub(super) const GUEST_CONNECTIONS: usize = 16;
-/// Connections at once that are told that they are too many; more are only closed.
-const TURNED_AWAY: usize = 32;
-/// Bytes of the largest request of all but operators.
-const GUEST_BYTES: usize = 64 << 10;
-/// Bytes of the longest refusal.
+pub(super) const ACCOUNT_CONNECTIONS: usize = 16;
+/// Refused connections at once that get an answer; others are closed without one.
+const REFUSED_WITH_ANSWER: usize = 32;
+/// The most bytes of a request on a connection of a peer that is no operator.
+const NON_OPERATOR_BODY_BYTES: usize = 64 << 10;
+/// The most bytes of a refusal.
 const REFUSAL_BYTES: usize = 64 << 10;
-/// How long a client may take for a request's head.
+/// How long a client may take to send a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long an answer may take; a stream's first line, too.
+/// How long an answer may take; of a stream, its first line.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
 
-/// Who is counted together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Guest {
-    /// The processes of a session.
-    Session(u64),
-    /// A user's.
-    User(u32),
-}
-
-/// Connections of all but operators.
+/// Limits the connections of peers that are no operators.
 #[derive(Clone, Default)]
-struct Guests(Arc<Mutex<HashMap<Guest, usize>>>);
+struct ConnectionLimiter(Arc<Mutex<HashMap<Account, usize>>>);
 
-/// A guest's place; given back when dropped.
-struct Place {
-    guests: Guests,
-    guest: Guest,
+/// The permit for one connection; returned when dropped.
+struct Permit {
+    limiter: ConnectionLimiter,
+    account: Account,
 }
 
-impl Guests {
-    /// A place, unless the guest has too many already.
-    fn admit(&self, guest: Guest) -> Option<Place> {
+impl ConnectionLimiter {
+    /// A permit, unless this account or all together have too many connections.
+    fn admit(&self, account: Account) -> Option<Permit> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.values().sum::<usize>() >= GUESTS {
+        if counts.values().sum::<usize>() >= NON_OPERATOR_CONNECTIONS {
             return None;
         }
-        let count = counts.entry(guest).or_default();
-        if *count >= GUEST_CONNECTIONS {
+        let count = counts.entry(account).or_default();
+        if *count >= ACCOUNT_CONNECTIONS {
             return None;
         }
         *count += 1;
-        Some(Place { guests: self.clone(), guest })
+        Some(Permit { limiter: self.clone(), account })
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut counts = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.guest) {
+        let mut counts = self.limiter.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.account) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.guest);
+                counts.remove(&self.account);
             }
         }
     }
@@ -102,11 +100,12 @@ impl Drop for Place {
 
 /// What all connections share.
 #[derive(Clone)]
-struct Hall {
+struct Shared {
     server: Server,
     router: Router,
-    guests: Guests,
-    door: Arc<Semaphore>,
+    limiter: ConnectionLimiter,
+    /// Limits the answers that refuse a connection.
+    refusals: Arc<Semaphore>,
     troubles: Arc<Troubles>,
 }
 
@@ -116,37 +115,37 @@ struct Hall {
 /// Connections can't be accepted any more.
 pub async fn serve(listener: UnixListener, server: Server) -> io::Result<()> {
     let troubles = Arc::clone(server.sessions.lock().troubles());
-    let hall = Hall {
+    let shared = Shared {
         troubles,
-        router: server.clone().router(),
+        router: routes::router(server.clone()),
         server,
-        guests: Guests::default(),
-        door: Arc::new(Semaphore::new(TURNED_AWAY)),
+        limiter: ConnectionLimiter::default(),
+        refusals: Arc::new(Semaphore::new(REFUSED_WITH_ANSWER)),
     };
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+        let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
-            Err(error) if is_passing(&error) => {
+            Err(error) if is_temporary(&error) => {
                 tracing::warn!("can't accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
             Err(error) => return Err(error),
         };
-        let hall = hall.clone();
+        let shared = shared.clone();
         tokio::spawn(async move {
-            if let Err(error) = hall.receive(stream).await {
+            if let Err(error) = shared.serve_connection(stream).await {
                 tracing::debug!("a connection ended: {error}");
             }
-            drop(place);
+            drop(permit);
         });
     }
 }
 
 /// Whether accepting may work again later: descriptors or memory are short, or the peer was gone.
-fn is_passing(error: &io::Error) -> bool {
+fn is_temporary(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(
@@ -160,30 +159,31 @@ fn is_passing(error: &io::Error) -> bool {
     )
 }
 
-impl Hall {
+impl Shared {
     /// Answers the requests of one connection.
-    async fn receive(self, stream: UnixStream) -> Result<(), hyper::Error> {
+    async fn serve_connection(self, stream: UnixStream) -> Result<(), hyper::Error> {
         let peer = match Peer::of(&stream) {
             Ok(peer) => Arc::new(peer),
             Err(error) => {
-                tracing::debug!("a connection by somebody who is gone: {error}");
+                tracing::debug!("the peer of a connection has exited: {error}");
                 return Ok(());
             }
         };
-        let guest = match self.weigh(&peer).await {
-            Ok(Standing::Operator) => None,
-            Ok(Standing::Confined(tag)) => Some(Guest::Session(tag.session.0)),
-            // One whose standing can't be told is refused with each request.
-            Ok(Standing::User(_)) | Err(_) => Some(Guest::User(peer.uid)),
+        // The limits of a connection go by the peer's standing when it was accepted.
+        let connecting = Arc::new(Caller::new(Arc::clone(&peer)));
+        let (permit, body_bytes) = match self.server.standing(&connecting).await {
+            Ok(Standing::Operator) => (None, OPERATOR_BODY_BYTES),
+            // A peer of unknown standing gets a connection, and each of its requests is refused.
+            _ => match self.limiter.admit(connecting.account()) {
+                None => return self.refuse(stream).await,
+                permit => (permit, NON_OPERATOR_BODY_BYTES),
+            },
         };
-        let place = guest.map(|guest| self.guests.admit(guest));
-        if matches!(place, Some(None)) {
-            return self.turn_away(stream).await;
-        }
         let service = service_fn(move |request| {
-            let (hall, peer) = (self.clone(), Arc::clone(&peer));
+            let (shared, caller) = (self.clone(), Arc::new(Caller::new(Arc::clone(&peer))));
             async move {
-                let answered = tokio::time::timeout(ANSWER_TIME, hall.answer(peer, request)).await;
+                let answer = shared.answer(caller, request, body_bytes);
+                let answered = tokio::time::timeout(ANSWER_TIME, answer).await;
                 Ok::<_, Infallible>(answered.unwrap_or_else(|_| ApiError::timeout().into_answer()))
             }
         });
@@ -192,13 +192,13 @@ impl Hall {
             .header_read_timeout(HEAD_TIME)
             .serve_connection(TokioIo::new(stream), service)
             .await;
-        drop(place);
+        drop(permit);
         served
     }
 
-    /// Says that there are too many connections, as long as not too many have to be told.
-    async fn turn_away(&self, stream: UnixStream) -> Result<(), hyper::Error> {
-        let Ok(_told) = self.door.try_acquire() else { return Ok(()) };
+    /// Refuses a connection because there are too many. It gets an answer unless too many others are just getting one.
+    async fn refuse(&self, stream: UnixStream) -> Result<(), hyper::Error> {
+        let Ok(_permit) = self.refusals.try_acquire() else { return Ok(()) };
         let service = service_fn(|_: Request<Incoming>| async {
             Ok::<_, Infallible>(ApiError::too_many().into_answer())
         });
@@ -210,33 +210,29 @@ impl Hall {
             .await
     }
 
-    /// What the peer is now.
-    async fn weigh(&self, peer: &Arc<Peer>) -> Result<Standing, ApiError> {
-        let (server, peer) = (self.server.clone(), Arc::clone(peer));
-        tokio::task::spawn_blocking(move || server.standing(&peer))
-            .await
-            .map_err(|_| ApiError::internal("the request could not be carried out"))?
-    }
-
-    async fn answer(self, peer: Arc<Peer>, request: Request<Incoming>) -> Response {
-        let (limit, operates) = match self.weigh(&peer).await {
-            Ok(Standing::Operator) => (BODY_BYTES, true),
-            Ok(_) => (GUEST_BYTES, false),
-            Err(error) => return error.into_answer(),
-        };
-        let request = request.map(|body| Body::new(Limited::new(body, limit)));
-        let troubles = Arc::clone(&self.troubles);
-        let router = self.router.layer(Extension(peer));
-        match TowerToHyperService::new(router).call(request).await {
-            Ok(answer) if operates => warn(as_json(answer).await, &troubles),
-            Ok(answer) => as_json(answer).await,
+    /// Answers one request.
+    async fn answer(
+        self,
+        caller: Arc<Caller>,
+        request: Request<Incoming>,
+        body_bytes: usize,
+    ) -> Response {
+        let request = request.map(|body| Body::new(Limited::new(body, body_bytes)));
+        let router = self.router.layer(Extension(Arc::clone(&caller)));
+        let answer = match TowerToHyperService::new(router).call(request).await {
+            Ok(answer) => answer,
             Err(never) => match never {},
+        };
+        match self.server.standing(&caller).await {
+            Ok(Standing::Operator) => with_warnings(as_json(answer).await, &self.troubles),
+            Ok(_) => as_json(answer).await,
+            Err(error) => error.into_answer(),
         }
     }
 }
 
-/// Says beside an answer what the daemon can't do: as it is now, so what the request came upon is in it.
-fn warn(mut answer: Response, troubles: &Troubles) -> Response {
+/// Adds to an answer what the daemon can't do now, so a trouble that the request itself met is included.
+fn with_warnings(mut answer: Response, troubles: &Troubles) -> Response {
     for message in troubles.list() {
         let text: String = message
             .chars()
@@ -249,8 +245,7 @@ fn warn(mut answer: Response, troubles: &Troubles) -> Response {
     answer
 }
 
-/// The router's own refusals (a body that is too large or not what was asked for) are plain text: they
-/// become JSON like the others.
+/// Turns the router's own refusals (a body that is too large or malformed), which are plain text, into JSON.
 async fn as_json(answer: Response) -> Response {
     let is_json = answer
         .headers()

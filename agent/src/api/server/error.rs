@@ -13,8 +13,8 @@ use crate::{
     session::Error,
 };
 
-/// A request that changed nothing.
-#[derive(Debug)]
+/// The refusal of a request, which changed nothing.
+#[derive(Clone, Debug)]
 pub struct ApiError {
     /// The HTTP status.
     pub status: StatusCode,
@@ -23,14 +23,14 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// Something that went wrong.
+    /// A refusal with this status and code.
     pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let body =
             FailureBody { code: code.into(), message: message.into(), ..FailureBody::default() };
         Self { status, body }
     }
 
-    /// Says what would be right.
+    /// Adds what would be right.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.body.help = Some(help.into());
@@ -42,20 +42,20 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
-    /// The peer may not.
+    /// The peer may not do this.
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", message)
     }
 
-    /// The peer is in a session.
+    /// The peer belongs to a session, and may only ask about itself.
     pub fn confined() -> Self {
         let message = "a process of a session can only ask about itself";
         Self::new(StatusCode::FORBIDDEN, "confined", message)
             .help("ask an operator, from outside the session")
     }
 
-    /// Says what it is about.
-    pub(super) fn of(mut self, what: &str) -> Self {
+    /// Puts what the message is about before it.
+    pub(super) fn about(mut self, what: &str) -> Self {
         self.body.message = format!("{what}: {}", self.body.message);
         self
     }
@@ -71,7 +71,7 @@ impl ApiError {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message)
     }
 
-    /// The process can't be tagged as a whole.
+    /// The process has several threads, of which only one can be tagged.
     pub fn threads(count: usize) -> Self {
         let message = format!("the process has {count} threads, and only one can be tagged");
         Self::new(StatusCode::CONFLICT, "threads", message)
@@ -83,7 +83,7 @@ impl ApiError {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "the answer took too long")
     }
 
-    /// The whole answer.
+    /// The refusal as a response.
     pub fn into_answer(self) -> Response {
         (self.status, Json(Failure { error: self.body })).into_response()
     }

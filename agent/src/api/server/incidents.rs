@@ -1,4 +1,4 @@
-//! Questions to the incident log.
+//! Handlers on the incident log.
 
 use std::{
     io,
@@ -20,10 +20,11 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
-    ApiError, Server,
-    access::Ask,
+    ApiError,
+    access::Action,
+    caller::Caller,
     log::{Follower, LogError},
-    peer::Peer,
+    state::Server,
 };
 use crate::api::IncidentQuery;
 
@@ -47,17 +48,17 @@ impl From<LogError> for ApiError {
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
 
-type Peered = Extension<Arc<Peer>>;
+type Called = Extension<Arc<Caller>>;
 
 /// `GET /v1/incidents`.
 pub(super) async fn list(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Query(query): Query<IncidentQuery>,
 ) -> Result<Response, ApiError> {
     if query.follow {
         let follower = server
-            .call(peer, Ask::Operate, move |server, _| Ok(server.log.follow(&query)?))
+            .call(caller, Action::Operate, move |server, _| Ok(server.log.follow(&query)?))
             .await?;
         return Ok(stream(follower));
     }
@@ -68,12 +69,12 @@ pub(super) async fn list(
             let first = follower.next()?;
             Ok((follower, first))
         };
-        let (follower, first) = server.call(peer, Ask::Operate, work).await?;
+        let (follower, first) = server.call(caller, Action::Operate, work).await?;
         return Ok(all(follower, first, lines));
     }
     let work = move |server: &Server, _: &_| Ok(server.log.list(&query)?);
-    let found = server.call(peer, Ask::Operate, work).await?;
-    // The log's lines are JSON as they are: they are passed on, not read and written anew.
+    let found = server.call(caller, Action::Operate, work).await?;
+    // The log's lines are JSON, and are passed on without being parsed.
     Ok(if lines {
         let text: String = found.iter().map(|line| format!("{line}\n")).collect();
         typed(NDJSON, text)
@@ -85,28 +86,30 @@ pub(super) async fn list(
 /// `GET /v1/incidents/{id}`.
 pub(super) async fn show(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let work = move |server: &Server, _: &_| Ok(typed(JSON, server.log.show(&id)?));
-    server.call(peer, Ask::Operate, work).await
+    server.call(caller, Action::Operate, work).await
 }
 
 /// `GET /v1/incidents/summary`.
 pub(super) async fn summary(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Query(query): Query<IncidentQuery>,
 ) -> Result<Json<Value>, ApiError> {
-    server.call(peer, Ask::Operate, move |server, _| Ok(Json(server.log.summary(&query)?))).await
+    server
+        .call(caller, Action::Operate, move |server, _| Ok(Json(server.log.summary(&query)?)))
+        .await
 }
 
 /// `GET /v1/incidents/verify`.
 pub(super) async fn verify(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
 ) -> Result<Json<Value>, ApiError> {
-    server.call(peer, Ask::Operate, |server, _| Ok(Json(server.log.verify()?))).await
+    server.call(caller, Action::Operate, |server, _| Ok(Json(server.log.verify()?))).await
 }
 
 /// One JSON object a line, until the client goes away.
@@ -133,8 +136,8 @@ fn stream(mut follower: Box<dyn Follower>) -> Response {
     typed(NDJSON, body)
 }
 
-/// All lines that there are: one JSON object a line, or an array of them. A log that can't be read on ends the answer
-/// before its end, which shows.
+/// All lines: one JSON object a line, or an array of them. If reading fails in the middle, the answer is cut short, which
+/// the client notices.
 fn all(mut follower: Box<dyn Follower>, first: Vec<String>, lines: bool) -> Response {
     let (send, parts) = mpsc::channel(16);
     tokio::task::spawn_blocking(move || {
@@ -171,7 +174,7 @@ fn typed(content: &'static str, body: impl IntoResponse) -> Response {
     ([(header::CONTENT_TYPE, content)], body).into_response()
 }
 
-/// A body of what comes through a channel.
+/// A response body that is read from a channel.
 struct Lines(mpsc::Receiver<io::Result<Bytes>>);
 
 impl hyper::body::Body for Lines {

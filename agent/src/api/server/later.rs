@@ -1,4 +1,4 @@
-//! What is not there yet, and what is nowhere.
+//! Handlers of paths that are not implemented yet, and of paths that do not exist.
 
 use axum::http::{Method, StatusCode, Uri};
 
@@ -36,7 +36,7 @@ pub(super) async fn review() -> ApiError {
     not_there_yet("the review of a policy's use is")
 }
 
-pub(super) async fn nowhere(uri: Uri) -> ApiError {
+pub(super) async fn unknown_path(uri: Uri) -> ApiError {
     let message = format!("there is nothing at `{}`", uri.path());
     ApiError::new(StatusCode::NOT_FOUND, "no_such_path", message)
 }

@@ -1,10 +1,10 @@
-//! What the server asks of the incident log.
+//! The interface by which the server reads the incident log.
 
 use serde_json::Value;
 
 use crate::api::IncidentQuery;
 
-/// The incident log, as far as the server reads it. Lines are passed on as they are.
+/// The incident log. Lines are passed on as they are in it.
 pub trait Log: Send + Sync {
     /// The lines that match, the oldest first; with a limit the newest of them.
     ///
@@ -12,8 +12,8 @@ pub trait Log: Send + Sync {
     /// The query is not right, or the log can't be read.
     fn list(&self, query: &IncidentQuery) -> Result<Vec<String>, LogError>;
 
-    /// All lines that match, the oldest first, a part at a time, without the query's limit: the log may be larger than
-    /// what memory should hold of it. Nothing comes once all that was there came.
+    /// All lines that match, the oldest first, without the query's limit. They come in parts, since the log may not fit into
+    /// memory; an empty part is the end.
     ///
     /// # Errors
     /// The query is not right, or the log can't be read.
@@ -37,7 +37,7 @@ pub trait Log: Send + Sync {
     /// The log can't be read.
     fn verify(&self) -> Result<Value, LogError>;
 
-    /// The lines that match, and then those to come.
+    /// The lines that match, and then those that are still to come.
     ///
     /// # Errors
     /// The query is not right, or the log can't be read.

@@ -1,5 +1,5 @@
-//! Who is at the other end of a connection: credentials as the kernel noted them when the peer
-//! connected, and a handle on that very process.
+//! The process at the other end of a connection: its credentials, as the kernel recorded them when it connected, and a
+//! pidfd of it.
 
 use std::{
     fs, io,
@@ -16,7 +16,7 @@ use crate::bpf::{Confinement, Enforcer};
 /// `SO_PEERPIDFD` of Linux 6.5 (include/uapi/asm-generic/socket.h).
 const SO_PEERPIDFD: libc::c_int = 77;
 
-/// A process that connected, and its connection.
+/// The process that made a connection.
 #[derive(Debug)]
 pub struct Peer {
     /// Its process id when it connected.
@@ -25,11 +25,11 @@ pub struct Peer {
     pub uid: u32,
     /// Its groups when it connected: the effective one first, then the supplementary ones.
     pub groups: Vec<u32>,
-    /// The process; none where it was gone already.
+    /// The process; `None` if it had exited when its connection was accepted.
     process: Option<OwnedFd>,
-    /// The connection, to ask the kernel who made it.
+    /// The connection, to ask the kernel which session made it.
     connection: OwnedFd,
-    /// The session that was started over this connection, whose it is from then on.
+    /// The session that was started over this connection, which the connection belongs to from then on.
     started: OnceLock<Tag>,
 }
 
@@ -58,32 +58,32 @@ impl Peer {
         Ok(Self { pid, uid, groups, process, connection, started: OnceLock::new() })
     }
 
-    /// The process; none where it was gone when its connection was accepted.
+    /// The process; `None` if it had exited when its connection was accepted.
     pub fn process(&self) -> Option<BorrowedFd<'_>> {
         self.process.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether the process sees other mounts than this one.
+    /// Whether the process has another mount namespace than the daemon.
     ///
     /// # Errors
-    /// It is gone, or the system does not tell.
+    /// It has exited, or the system does not tell.
     pub fn has_own_mounts(&self) -> io::Result<bool> {
         let process = self.process().ok_or(io::ErrorKind::NotFound)?;
         let theirs = mounts_of(&self.pid.to_string())?;
-        // The number still is that process's.
+        // Makes sure that the process id was not another process's by then.
         crate::bpf::is_there(process)?;
         Ok(theirs != mounts_of("self")?)
     }
 
     /// Notes that a session was started over this connection.
     pub fn has_started(&self, tag: Tag) {
-        // Who belongs to a session starts no other: there is no second one.
+        // A process of a session starts no other, so there is no second one.
         let _ = self.started.set(tag);
     }
 
-    /// Whose the peer is. The connection's word counts first: what the kernel wrote down when it was made, and
-    /// whether a session was started over it. A process that was untagged then may be tagged now; one that is gone
-    /// has nothing to add.
+    /// The peer's session. The connection's own counts first: the session that was started over it, or that the kernel
+    /// recorded when it was made. If there is none, the process's tag counts: it may have been tagged since. A process that
+    /// has exited adds nothing.
     pub fn confinement(&self, kernel: &dyn Enforcer) -> Confinement {
         if let Some(tag) = self.started.get() {
             return Confinement::Of(*tag);
@@ -98,22 +98,22 @@ impl Peer {
     }
 }
 
-/// What tells a process's mount namespace from others.
+/// What identifies a process's mount namespace.
 fn mounts_of(process: &str) -> io::Result<(u64, u64)> {
     let namespace = fs::metadata(format!("/proc/{process}/ns/mnt"))?;
     Ok((namespace.dev(), namespace.ino()))
 }
 
-/// Whether a process could not be opened because it is gone.
+/// Whether a process could not be opened because it has exited.
 fn is_gone(error: &io::Error) -> bool {
-    // `SO_PEERPIDFD` has other words for it from kernel to kernel (`pidfd_prepare`, kernel/fork.c).
+    // `SO_PEERPIDFD` returns different errors for it on different kernels (`pidfd_prepare`, kernel/fork.c).
     matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL | libc::ENODATA | libc::ENOENT))
         || error.kind() == io::ErrorKind::NotFound
 }
 
-/// The process behind a pid, on kernels without [`SO_PEERPIDFD`]. The number could have gone to
-/// another process since the peer connected: it must be the same before and after it was opened, and
-/// of the same user, so that nobody can have another's process taken for their own.
+/// Opens a process by its id, on kernels without [`SO_PEERPIDFD`]. Another process may have got the id since the peer
+/// connected. So the process must have the same start time before and after it was opened, and the peer's user: nobody can
+/// have another user's process taken for their own.
 fn open(pid: Pid, uid: u32) -> io::Result<OwnedFd> {
     let before = start_time(pid)?;
     let process = pidfd_open(pid, PidfdFlags::empty())?;
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peer_of_an_own_connection_is_this_process() {
+    fn peer_of_a_connection_to_itself_is_this_process() {
         let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let peer = Peer::of(&one).unwrap();
         assert_eq!(peer.pid, std::process::id());

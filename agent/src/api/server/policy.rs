@@ -1,31 +1,39 @@
-//! The policy: seeing, checking, pushing, reloading, explaining.
+//! Handlers on the policy: show, check, push, reload, explain.
 
 use std::sync::Arc;
 
 use axum::{Extension, Json, extract::State};
 
-use super::{ApiError, Call, Server, access::Ask, attempts::Attempt, peer::Peer, question, view};
+use super::{
+    ApiError,
+    access::Action,
+    attempts::Attempt,
+    caller::Caller,
+    question,
+    state::{Call, Server},
+    view,
+};
 use crate::{
     api::{
         CheckAnswer, ExplainRequest, Explanation, PolicyChange, PolicyFile, PolicySize, PolicyView,
         PushRequest, ReloadRequest,
     },
     session::{
+        acts::Act,
         policy_dir::{Pushed, checked},
-        witness::Act,
     },
 };
 
-type Peered = Extension<Arc<Peer>>;
+type Called = Extension<Arc<Caller>>;
 type Answer<T> = Result<Json<T>, ApiError>;
 
 /// `GET /v1/policy`.
 pub(super) async fn show(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
 ) -> Answer<PolicyView> {
     server
-        .call(peer, Ask::Operate, |server, _| {
+        .call(caller, Action::Operate, |server, _| {
             Ok(Json(view::policy(&server.sessions.lock(), server.policy.path())))
         })
         .await
@@ -34,11 +42,11 @@ pub(super) async fn show(
 /// `POST /v1/policy/check`.
 pub(super) async fn check(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Json(request): Json<PushRequest>,
 ) -> Answer<CheckAnswer> {
     server
-        .call(peer, Ask::Operate, move |server, call| {
+        .call(caller, Action::Operate, move |server, call| {
             let policy = checked(&server.policy.merged(&pushed(request.files))?)?;
             server.sessions.lock().try_install(&policy, &call.actor)?;
             let warnings = view::warnings(&policy);
@@ -50,13 +58,13 @@ pub(super) async fn check(
 /// `POST /v1/policy`.
 pub(super) async fn push(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Json(request): Json<PushRequest>,
 ) -> Answer<PolicyChange> {
     let names: Vec<&str> = request.files.iter().map(|file| file.name.as_str()).collect();
     let attempt = Attempt::new(Act::Push).detail(names.join(", ").chars().take(256).collect());
     server
-        .act(peer, Ask::Operate, attempt, move |server, call| {
+        .act(caller, Action::Operate, attempt, move |server, call| {
             if request.files.is_empty() {
                 return Err(ApiError::bad("no files to push"));
             }
@@ -70,10 +78,10 @@ pub(super) async fn push(
 /// `POST /v1/policy/reload`.
 pub(super) async fn reload(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     body: axum::body::Bytes,
 ) -> Answer<PolicyChange> {
-    // No body is the plain reload: `curl -X POST` does it.
+    // A request without a body is a plain reload, so `curl -X POST` is enough.
     let request = if body.is_empty() {
         ReloadRequest::default()
     } else {
@@ -83,26 +91,26 @@ pub(super) async fn reload(
         let (installed, policy) = server.policy.reload(request.dry_run, &call.actor)?;
         Ok(Json(view::change(installed, &policy, request.dry_run)))
     };
-    // One that only asks what would change is no act.
+    // A dry run is no act of control.
     if request.dry_run {
-        return server.call(peer, Ask::Operate, work).await;
+        return server.call(caller, Action::Operate, work).await;
     }
-    server.act(peer, Ask::Operate, Attempt::new(Act::Reload), work).await
+    server.act(caller, Action::Operate, Attempt::new(Act::Reload), work).await
 }
 
 /// `POST /v1/policy/explain`.
 pub(super) async fn explain(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Json(request): Json<ExplainRequest>,
 ) -> Answer<Explanation> {
     server
-        .call(peer, Ask::Operate, move |server, _| {
-            let asked = question::parse(&request.operation, &request.object)?;
+        .call(caller, Action::Operate, move |server, _| {
+            let question = question::parse(&request.operation, &request.object)?;
             let registry = server.sessions.lock();
             let session = registry.find(&request.session)?;
-            let verdict = registry.explain(session, asked.rights, asked.object());
-            Ok(Json(view::explanation(session, request, asked.rights, verdict)))
+            let verdict = registry.explain(session, question.rights, question.object());
+            Ok(Json(view::explanation(session, request, question.rights, verdict)))
         })
         .await
 }

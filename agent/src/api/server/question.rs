@@ -1,4 +1,4 @@
-//! Reads what `policy explain` is asked: an operation and an object, as people write them.
+//! Parses the question of `policy explain`: an operation and an object, as people write them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +11,7 @@ use agent_common::{
 use super::ApiError;
 use crate::{policy::diagnostic::nearest, session::registry};
 
-/// What is asked.
+/// A parsed question.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Question {
     /// The rights that the operation needs.
@@ -37,7 +37,7 @@ impl Question {
     }
 }
 
-/// Reads a question.
+/// Parses a question.
 pub(super) fn parse(operation: &str, object: &str) -> Result<Question, ApiError> {
     let right = right(operation)?;
     let network = matches!(right, Right::Listen)
@@ -69,7 +69,7 @@ pub(super) fn parse(operation: &str, object: &str) -> Result<Question, ApiError>
     Ok(Question { rights: Rights::of(right), target })
 }
 
-/// The right that an operation needs.
+/// The right that an operation, or a right by its name, stands for.
 fn right(word: &str) -> Result<Right, ApiError> {
     if let Some(right) = Right::ALL.into_iter().find(|right| right.name() == word) {
         return Ok(right);
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn questions_are_read() {
+    fn question_in_each_form_is_parsed() {
         let path = |right| (Rights::of(right), Target::Path("/x".into()));
         for (operation, right) in
             [("read", Right::Read), ("file.exec", Right::Exec), ("unix.connect", Right::Connect)]

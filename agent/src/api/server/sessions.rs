@@ -1,4 +1,4 @@
-//! Sessions: who asks, starting, seeing, changing, ending.
+//! Handlers on sessions: whoami, health, list, show, start, change, end.
 
 use std::{sync::Arc, time::Instant};
 
@@ -12,19 +12,21 @@ use serde::Deserialize;
 use agent_common::id::Tag;
 
 use super::{
-    ApiError, Server,
-    access::{Ask, Standing, allow_session},
+    ApiError,
+    access::{Action, Standing, allow_session},
     attempts::Attempt,
-    peer::Peer,
-    starting, view,
+    caller::Caller,
+    starting,
+    state::{Call, Server},
+    view,
 };
 use crate::{
     api::{self, EndAnswer, GrantRequest, Health, SessionList, StartRequest, WhoAmI},
     policy::value::duration,
-    session::{Actor, Error, Id, Registry, kill, witness::Act},
+    session::{Actor, Error, Id, Registry, acts::Act, kill, losses},
 };
 
-type Peered = Extension<Arc<Peer>>;
+type Called = Extension<Arc<Caller>>;
 type Answer<T> = Result<Json<T>, ApiError>;
 
 /// Which sessions `GET /v1/sessions` lists.
@@ -54,10 +56,10 @@ pub(super) struct EndQuery {
 /// `GET /v1/whoami`.
 pub(super) async fn whoami(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
 ) -> Answer<WhoAmI> {
     server
-        .call(peer, Ask::WhoAmI, |server, call| {
+        .call(caller, Action::WhoAmI, |server, call| {
             let registry = server.sessions.lock();
             let (session, operator, may_start) = match &call.standing {
                 Standing::Confined(tag) => (registry.by_id(Id(tag.session)), false, Vec::new()),
@@ -86,10 +88,10 @@ pub(super) async fn whoami(
 /// `GET /v1/health`.
 pub(super) async fn health(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
 ) -> Answer<Health> {
     server
-        .call(peer, Ask::Health, |server, call| {
+        .call(caller, Action::Health, |server, call| {
             let registry = server.sessions.lock();
             let warnings = registry.troubles().list();
             Ok(Json(Health {
@@ -110,11 +112,11 @@ pub(super) async fn health(
 /// `GET /v1/sessions`.
 pub(super) async fn list(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Query(query): Query<ListQuery>,
 ) -> Answer<SessionList> {
     server
-        .call(peer, Ask::Operate, move |server, _| {
+        .call(caller, Action::Operate, move |server, _| {
             let registry = server.sessions.lock();
             let ended = registry.ended().filter(|_| query.all);
             let sessions =
@@ -128,11 +130,11 @@ pub(super) async fn list(
 /// `GET /v1/sessions/{s}`.
 pub(super) async fn show(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Path(word): Path<String>,
 ) -> Answer<api::Session> {
     server
-        .call(peer, Ask::Show, move |server, call| {
+        .call(caller, Action::Show, move |server, call| {
             let registry = server.sessions.lock();
             let session = registry.find(&word);
             allow_session(&call.standing, session.as_ref().ok().map(|session| session.id.0))?;
@@ -144,12 +146,12 @@ pub(super) async fn show(
 /// `POST /v1/sessions`.
 pub(super) async fn start(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Json(request): Json<StartRequest>,
 ) -> Result<(StatusCode, Json<api::Session>), ApiError> {
-    let ask = Ask::Start(request.profile.clone());
+    let action = Action::Start(request.profile.clone());
     let attempt = Attempt::new(Act::Start).detail(format!("profile `{}`", request.profile));
-    let work = move |server: &Server, call: &super::Call| {
+    let work = move |server: &Server, call: &Call| {
         let start = starting::checked(server, call, request)?;
         let process = call.peer.process().ok_or_else(gone)?;
         single(server, call.peer.pid)?;
@@ -157,27 +159,26 @@ pub(super) async fn start(
         let session = registry.start(start, call.actor.clone(), process)?;
         let id = session.id;
         call.peer.has_started(Tag { session: id.0, slot: session.slot(), marks: 0 });
-        // Only the main thread was tagged; one that it made before that is free. From here on all that
-        // it makes have the tag.
+        // Only the main thread was tagged. A thread that it made before has no tag; those that it makes from here on have.
         let is_operator = matches!(call.standing, Standing::Operator);
-        let whole = single(server, call.peer.pid)
+        let has_one_thread = single(server, call.peer.pid)
             .map_err(|error| ("its process has untagged threads", error));
-        // From here on it can't go to another mount namespace either.
+        // A tagged process can't change its mount namespace.
         let mounts = || starting::mounts(&call.peer, is_operator).map(drop);
-        let sound = whole.and_then(|()| {
+        let checked = has_one_thread.and_then(|()| {
             mounts().map_err(|error| ("its process went to another mount namespace", error))
         });
-        if let Err((why, error)) = sound {
+        if let Err((why, error)) = checked {
             registry.end(&id.to_string(), why, &call.actor)?;
             return Err(error);
         }
         let session = registry.by_id(id).ok_or_else(|| ApiError::internal("it ended at once"))?;
         Ok((StatusCode::CREATED, Json(view::session(&registry, session))))
     };
-    server.act(peer, ask, attempt, work).await
+    server.act(caller, action, attempt, work).await
 }
 
-/// Makes sure that a process has one thread: tags are a thread's.
+/// Makes sure that a process has one thread: a tag belongs to a thread.
 fn single(server: &Server, pid: u32) -> Result<(), ApiError> {
     match (server.threads)(pid) {
         Ok(1) => Ok(()),
@@ -186,7 +187,7 @@ fn single(server: &Server, pid: u32) -> Result<(), ApiError> {
     }
 }
 
-/// Who asked can't be tagged any more.
+/// The error when the process to be tagged has exited.
 fn gone() -> ApiError {
     ApiError::bad("the process that asked is gone")
 }
@@ -194,13 +195,13 @@ fn gone() -> ApiError {
 /// `DELETE /v1/sessions/{s}`.
 pub(super) async fn end(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Path(word): Path<String>,
     Query(query): Query<EndQuery>,
 ) -> Answer<EndAnswer> {
     let attempt = Attempt::on(Act::End, &word);
     server
-        .act(peer, Ask::Operate, attempt, move |server, call| {
+        .act(caller, Action::Operate, attempt, move |server, call| {
             let (id, slot) = {
                 let mut registry = server.sessions.lock();
                 let session = registry.find(&word)?;
@@ -217,7 +218,7 @@ pub(super) async fn end(
             } else {
                 0
             };
-            server.sessions.settle_losses()?;
+            losses::settle(&server.sessions)?;
             let registry = server.sessions.lock();
             let session =
                 registry.by_id(id).ok_or_else(|| ApiError::internal("it is not remembered"))?;
@@ -229,40 +230,40 @@ pub(super) async fn end(
 /// `POST /v1/sessions/{s}/quarantine`.
 pub(super) async fn quarantine(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Path(word): Path<String>,
     Query(query): Query<QuarantineQuery>,
 ) -> Answer<api::Session> {
     let attempt = Attempt::on(Act::Quarantine, &word);
     let work = move |registry: &mut Registry, actor: &Actor| {
         match registry.quarantine(&word, actor).map(|session| session.id) {
-            // One that is quarantined already can be frozen.
+            // A session that is quarantined already can still be frozen.
             Ok(_) | Err(Error::WrongState { .. }) if query.freeze => {
                 registry.freeze(&word, actor).map(|session| session.id)
             }
             other => other,
         }
     };
-    change(server, peer, attempt, work).await
+    change(server, caller, attempt, work).await
 }
 
 /// `POST /v1/sessions/{s}/resume`.
 pub(super) async fn resume(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Path(word): Path<String>,
 ) -> Answer<api::Session> {
     let attempt = Attempt::on(Act::Resume, &word);
     let work = move |registry: &mut Registry, actor: &Actor| {
         registry.resume(&word, actor).map(|session| session.id)
     };
-    change(server, peer, attempt, work).await
+    change(server, caller, attempt, work).await
 }
 
 /// `POST /v1/sessions/{s}/grants`.
 pub(super) async fn grant(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Path(word): Path<String>,
     Json(request): Json<GrantRequest>,
 ) -> Answer<api::Session> {
@@ -270,24 +271,24 @@ pub(super) async fn grant(
     let GrantRequest { tool, reason, .. } = request;
     let asked = Instant::now();
     let attempt = Attempt::on(Act::Grant, &word).tool(&tool).reason(reason.as_deref());
-    let work = move |server: &Server, call: &super::Call| {
+    let work = move |server: &Server, call: &Call| {
         let ttl = ttl?;
         let mut registry = server.sessions.lock();
         let id = registry.grant(&word, &tool, ttl, reason, &call.actor)?.id;
         server.vitals.grants.observe(asked.elapsed());
         Ok(Json(view::session(&registry, registry.find(&id.to_string())?)))
     };
-    server.act(peer, Ask::Operate, attempt, work).await
+    server.act(caller, Action::Operate, attempt, work).await
 }
 
 /// `DELETE /v1/sessions/{s}/grants/{tool}`.
 pub(super) async fn revoke(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Path((word, tool)): Path<(String, String)>,
 ) -> Answer<api::Session> {
     let attempt = Attempt::on(Act::Revoke, &word).tool(&tool);
-    take(server, peer, attempt, move |registry, actor| {
+    take(server, caller, attempt, move |registry, actor| {
         registry.revoke(&word, Some(&tool), actor).map(|session| session.id)
     })
     .await
@@ -296,38 +297,42 @@ pub(super) async fn revoke(
 /// `DELETE /v1/sessions/{s}/grants`.
 pub(super) async fn revoke_all(
     State(server): State<Server>,
-    Extension(peer): Peered,
+    Extension(caller): Called,
     Path(word): Path<String>,
 ) -> Answer<api::Session> {
     let attempt = Attempt::on(Act::Revoke, &word);
-    take(server, peer, attempt, move |registry, actor| {
+    take(server, caller, attempt, move |registry, actor| {
         registry.revoke(&word, None, actor).map(|session| session.id)
     })
     .await
 }
 
-/// Takes authority back for an operator, and notes how soon it was in force; then looks at what the session has
-/// mapped.
-async fn take<F>(server: Server, peer: Arc<Peer>, attempt: Attempt, work: F) -> Answer<api::Session>
+/// Revokes tools for an operator, measures how soon that was in force, and then settles the losses.
+async fn take<F>(
+    server: Server,
+    caller: Arc<Caller>,
+    attempt: Attempt,
+    work: F,
+) -> Answer<api::Session>
 where
     F: FnOnce(&mut Registry, &Actor) -> Result<Id, Error> + Send + 'static,
 {
     let asked = Instant::now();
     server
-        .act(peer, Ask::Operate, attempt, move |server, call| {
+        .act(caller, Action::Operate, attempt, move |server, call| {
             let id = work(&mut server.sessions.lock(), &call.actor)?;
             server.vitals.revocations.observe(asked.elapsed());
-            server.sessions.settle_losses()?;
+            losses::settle(&server.sessions)?;
             let registry = server.sessions.lock();
             Ok(Json(view::session(&registry, registry.find(&id.to_string())?)))
         })
         .await
 }
 
-/// Changes a session for an operator, and shows it.
+/// Changes a session for an operator, and returns it.
 async fn change<F>(
     server: Server,
-    peer: Arc<Peer>,
+    caller: Arc<Caller>,
     attempt: Attempt,
     work: F,
 ) -> Answer<api::Session>
@@ -335,9 +340,9 @@ where
     F: FnOnce(&mut Registry, &Actor) -> Result<Id, Error> + Send + 'static,
 {
     server
-        .act(peer, Ask::Operate, attempt, move |server, call| {
+        .act(caller, Action::Operate, attempt, move |server, call| {
             let id = work(&mut server.sessions.lock(), &call.actor)?;
-            server.sessions.settle_losses()?;
+            losses::settle(&server.sessions)?;
             let registry = server.sessions.lock();
             Ok(Json(view::session(&registry, registry.find(&id.to_string())?)))
         })

@@ -1,4 +1,4 @@
-//! The control socket's place in the file system.
+//! Makes the control socket.
 
 use std::{
     fs::{self, Permissions},
@@ -24,7 +24,7 @@ const BACKLOG: i32 = 1024;
 /// Why the control socket can't be offered.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// Something that is no socket has its place.
+    /// Its path is taken by something that is no socket.
     #[error("`{}` is there and is not a socket", path.display())]
     Occupied {
         /// The place.
@@ -41,17 +41,17 @@ pub enum SocketError {
         #[source]
         source: io::Error,
     },
-    /// The kernel side can't tell who connects.
+    /// The kernel side can't record who connects.
     #[error(transparent)]
     Kernel(#[from] KernelError),
 }
 
-/// Listens on the control socket. One that was left over is replaced: that no other daemon listens on
-/// it is for the lock in the state directory to say. Everybody may connect; what each may do is
-/// decided for each request. `before` is told the socket before anybody can connect to it.
+/// Listens on the control socket. A socket that is left over is replaced: the lock on the state directory makes sure that no
+/// other daemon listens on it. Everybody may connect; what each may do is decided for each request. `before` is called with
+/// the socket before anybody can connect to it.
 ///
 /// # Errors
-/// The place is taken by something else, or the system or the kernel side refused.
+/// The path is taken by something else, or the system or the kernel side refused.
 pub fn bind(
     path: &Path,
     before: impl FnOnce(BorrowedFd<'_>) -> Result<(), KernelError>,

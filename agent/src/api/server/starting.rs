@@ -1,8 +1,14 @@
-//! What somebody may start a session with: which folder, which values, from which view of the file system, how many.
+//! Checks a request to start a session: work folder, values of variables, mount namespace, number of sessions.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use super::{ApiError, Call, Server, access::Standing, peer::Peer, users};
+use super::{
+    ApiError,
+    access::Standing,
+    peer::Peer,
+    state::{Call, Server},
+    users,
+};
 use crate::{
     api::StartRequest,
     policy::{MayStart, pattern::PathPattern, value::duration},
@@ -13,18 +19,19 @@ use crate::{
     },
 };
 
-/// What the log says of a session that an operator starts from another mount namespace than the daemon's.
+/// The log's remark on a session that an operator starts from another mount namespace than the daemon's.
 const OTHER_MOUNTS: &str =
     "started in a mount namespace of its own, where paths may lead elsewhere";
 
-/// What the registry and the policy say of a start, read while the registry was held.
+/// The conditions for a start, read while the registry was locked.
 struct Terms {
     may_start: MayStart,
     workdir: Vec<PathPattern>,
     workplaces: Vec<Workplace>,
 }
 
-/// What is asked for, as the registry takes it. Folders are looked at without the registry: that may take its time.
+/// The request, checked, as the registry takes it. Folders are looked at with the registry unlocked, since that may take a
+/// while.
 pub(super) fn checked(
     server: &Server,
     call: &Call,
@@ -82,8 +89,8 @@ fn terms(server: &Server, profile: &str) -> Result<Terms, ApiError> {
     })
 }
 
-/// The values of variables: a path is a folder that the starter may write, like the work folder; everything else is
-/// a part of a name.
+/// The values of variables, checked: a path must be a folder that the starter may write, like the work folder; any other
+/// value is a part of a name.
 fn values(
     given: BTreeMap<String, String>,
     starter: &Starter,
@@ -94,14 +101,14 @@ fn values(
             return Ok((name, value));
         }
         let folder = folder::resolve(&value, starter, workplaces, true)
-            .map_err(|problem| ApiError::from(problem).of(&format!("`--var {name}`")))?;
+            .map_err(|problem| ApiError::from(problem).about(&format!("`--var {name}`")))?;
         Ok((name, folder))
     };
     given.into_iter().map(value).collect()
 }
 
-/// Whether the peer sees other mounts than the daemon. Of those that a user made, the rules could mean one file by
-/// another's path.
+/// Whether the peer has another mount namespace than the daemon. In one that a user made, any file could be at a path that
+/// the rules name, so only an operator may start a session from one.
 ///
 /// # Errors
 /// It does and is no operator, or it can't be told.

@@ -1,14 +1,15 @@
-//! Requests over a real socket, to a registry over a kernel that only remembers. The peer is this
-//! very process, so starting a session makes it a session's.
+//! Requests over a real socket, to a registry with a kernel for tests. The peer is this very process, so starting a session
+//! makes it a process of that session.
 
 mod rate;
 
-use std::{fs, path::PathBuf, thread, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use agent_common::id::{SessionId, Slot, Tag};
 use serde_json::{Value, json};
 
 use super::{
+    connection::ACCOUNT_CONNECTIONS,
     log::{Follower, Log, LogError},
     *,
 };
@@ -18,10 +19,13 @@ use crate::{
         client::{Client, ClientError},
     },
     session::{
+        Sessions,
+        acts::{Act, Outcome},
+        policy_dir::PolicyDir,
         registry::tests::{POLICY, World},
         testing::Double,
-        witness::{Act, Outcome},
     },
+    vitals::Vitals,
 };
 
 /// A log of two lines.
@@ -133,7 +137,7 @@ impl Scene {
         folder.canonicalize().unwrap().to_str().unwrap().to_owned()
     }
 
-    /// Makes this process an operator's again.
+    /// Makes this process an operator again.
     fn untag(&self) {
         self.kernel.state().tags.clear();
     }
@@ -181,7 +185,7 @@ fn operator_starts_grants_revokes_and_ends() {
 }
 
 #[test]
-fn tagged_peer_sees_itself_and_nothing_else() {
+fn tagged_peer_sees_only_itself() {
     let scene = Scene::new();
     scene.start();
     assert_eq!(scene.client.get("/v1/whoami").unwrap()["session"]["name"], "coder-1");
@@ -202,7 +206,7 @@ fn tagged_peer_sees_itself_and_nothing_else() {
 }
 
 #[test]
-fn peer_whose_tag_is_not_told_is_refused() {
+fn peer_of_unknown_session_is_refused() {
     let scene = Scene::new();
     scene.kernel.state().fail = Some("tag_of");
     assert_eq!(refused(scene.client.get("/v1/whoami")), (403, "forbidden".into()));
@@ -215,7 +219,7 @@ fn peer_whose_tag_is_not_told_is_refused() {
 }
 
 #[test]
-fn connection_that_a_session_made_is_confined_whoever_s_process_it_is_now() {
+fn connection_made_by_a_session_is_confined_in_any_process() {
     let scene = Scene::new();
     scene.start();
     scene.untag();
@@ -234,7 +238,7 @@ fn connection_that_a_session_made_is_confined_whoever_s_process_it_is_now() {
 }
 
 #[test]
-fn acts_that_fail_are_told_and_questions_are_not() {
+fn failed_acts_are_logged_and_failed_questions_are_not() {
     let scene = Scene::new();
     scene.client.get("/v1/sessions/nobody").unwrap_err();
     scene.client.post("/v1/sessions/nobody/quarantine", &()).unwrap_err();
@@ -274,7 +278,7 @@ fn refusals_are_json_with_a_fitting_status() {
 }
 
 #[test]
-fn push_takes_whole_policies_only() {
+fn push_with_an_error_changes_nothing() {
     let scene = Scene::new();
     let file = |text: &str| json!({"files": [{"name": "20-more.toml", "text": text}]});
     let path = scene.policy_dir.join("20-more.toml");
@@ -334,7 +338,7 @@ fn explain_says_what_would_be_decided() {
 }
 
 #[test]
-fn log_is_passed_on_as_it_is() {
+fn log_lines_are_passed_on_unchanged() {
     let scene = Scene::new();
     let list = scene.client.get("/v1/incidents?limit=9").unwrap();
     assert_eq!(list["incidents"][0]["a"], 2);
@@ -382,7 +386,7 @@ fn process_with_several_threads_is_not_tagged() {
 }
 
 #[test]
-fn only_operators_send_large_requests() {
+fn large_request_is_refused_unless_by_an_operator() {
     let scene = Scene::new();
     // Larger than allowed, and small enough for the client to have written it all before it is refused.
     let large = json!({"files": [{"name": "x.toml", "text": "#".repeat(100_000)}]});
@@ -396,7 +400,7 @@ fn peer_that_is_no_operator_has_few_connections() {
     let scene = Scene::new();
     scene.start();
     let connect = || std::os::unix::net::UnixStream::connect(scene.client.socket()).unwrap();
-    let held: Vec<_> = (0..GUEST_CONNECTIONS).map(|_| connect()).collect();
+    let held: Vec<_> = (0..ACCOUNT_CONNECTIONS).map(|_| connect()).collect();
     // They are counted a moment after they were made.
     let mut refused_at_last = false;
     for _ in 0..100 {
@@ -452,7 +456,7 @@ fn page(scene: &Scene) -> Result<String, ClientError> {
 }
 
 #[test]
-fn canary_is_shown_as_it_was_found() {
+fn canary_report_is_shown_before_and_after_a_run() {
     let vitals = Arc::new(Vitals::new(Some(Duration::from_secs(60))));
     let shared = Arc::clone(&vitals);
     let scene = Scene::with(move |server| server.vitals = shared);
@@ -473,7 +477,7 @@ fn canary_is_shown_as_it_was_found() {
 }
 
 #[test]
-fn canary_runs_when_it_is_asked_to_and_not_where_it_is_off() {
+fn canary_runs_on_request_unless_it_is_off() {
     for (interval, state, runs) in [(Some(Duration::from_secs(60)), "ok", 2), (None, "off", 0)] {
         let vitals = Arc::new(Vitals::new(interval));
         let shared = Arc::clone(&vitals);

@@ -1,4 +1,4 @@
-//! Names and numbers of users and groups, as the host knows them.
+//! Names and ids of users and groups, by the host's user database.
 
 use std::{
     ffi::{CStr, CString, OsStr},
@@ -11,7 +11,7 @@ use std::{
 /// Bytes of the largest entry that is read.
 const LARGEST: usize = 1 << 20;
 
-/// A user's name, or the number where there is none.
+/// A user's name, or the id if there is none.
 pub fn name(uid: u32) -> String {
     let found = lookup(|entry, buffer, result| {
         // SAFETY: `entry` and `result` are valid for writing, `buffer` is as long as said.
@@ -39,7 +39,7 @@ pub fn home(uid: u32) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(home.to_bytes())))
 }
 
-/// The number of a user, given by name or number.
+/// The id of a user, given by name or id.
 pub fn uid(name: &str) -> Option<u32> {
     let text = CString::new(name).ok()?;
     let found = lookup(|entry: *mut libc::passwd, buffer, result| {
@@ -49,7 +49,7 @@ pub fn uid(name: &str) -> Option<u32> {
     found.ok().flatten().map(|(entry, _)| entry.pw_uid).or_else(|| name.parse().ok())
 }
 
-/// The number of a group, given by name or number.
+/// The id of a group, given by name or id.
 pub fn gid(name: &str) -> Option<u32> {
     let text = CString::new(name).ok()?;
     let found = lookup(|entry: *mut libc::group, buffer, result| {
@@ -59,8 +59,7 @@ pub fn gid(name: &str) -> Option<u32> {
     found.ok().flatten().map(|(entry, _)| entry.gr_gid).or_else(|| name.parse().ok())
 }
 
-/// Calls one of the re-entrant look-ups with as much room as it wants. The entry points into the
-/// buffer.
+/// Calls one of the re-entrant look-ups with a buffer as large as it needs. The returned entry points into the buffer.
 fn lookup<T>(
     call: impl Fn(*mut T, &mut [libc::c_char], *mut *mut T) -> libc::c_int,
 ) -> io::Result<Option<(T, Vec<libc::c_char>)>> {
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn root_is_known_by_name_and_number() {
+    fn root_is_found_by_name_and_id() {
         assert_eq!(name(0), "root");
         assert_eq!(uid("root"), Some(0));
         assert_eq!(gid("root"), Some(0));

@@ -1,4 +1,4 @@
-//! From the registry's types to those on the wire.
+//! Turns the registry's types into those of the interface.
 
 use agent_common::access::Rights;
 use jiff::{Timestamp, Unit};

@@ -1,33 +1,33 @@
-//! What the daemon measures of itself, for operators.
+//! Handlers on the daemon's measurements and its canary, for operators.
 
 use std::sync::Arc;
 
 use axum::{Extension, Json, extract::State, http::header, response::IntoResponse};
 
-use super::{ApiError, Server, access::Ask, peer::Peer};
+use super::{ApiError, access::Action, caller::Caller, state::Server};
 use crate::{
     api::{self, CanaryTry},
     canary::Tried,
 };
 
-/// The form of the page: Prometheus' text.
+/// The content type of the page: Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// `GET /v1/canary`.
 pub(super) async fn canary(
     State(server): State<Server>,
-    Extension(peer): Extension<Arc<Peer>>,
+    Extension(caller): Extension<Arc<Caller>>,
 ) -> Result<Json<api::Canary>, ApiError> {
-    server.call(peer, Ask::Operate, |server, _| Ok(Json(last_run(server)))).await
+    server.call(caller, Action::Operate, |server, _| Ok(Json(last_run(server)))).await
 }
 
 /// `POST /v1/canary`.
 pub(super) async fn run_canary(
     State(server): State<Server>,
-    Extension(peer): Extension<Arc<Peer>>,
+    Extension(caller): Extension<Arc<Caller>>,
 ) -> Result<Json<api::Canary>, ApiError> {
     server
-        .call(peer, Ask::Operate, |server, _| {
+        .call(caller, Action::Operate, |server, _| {
             if server.vitals.canary().interval.is_some() {
                 (server.canary)();
             }
@@ -36,7 +36,7 @@ pub(super) async fn run_canary(
         .await
 }
 
-/// What the canary found last.
+/// The canary's last report.
 fn last_run(server: &Server) -> api::Canary {
     let canary = server.vitals.canary();
     let last = canary.last.as_ref();
@@ -55,10 +55,10 @@ fn last_run(server: &Server) -> api::Canary {
 /// `GET /v1/metrics`.
 pub(super) async fn metrics(
     State(server): State<Server>,
-    Extension(peer): Extension<Arc<Peer>>,
+    Extension(caller): Extension<Arc<Caller>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let page = server
-        .call(peer, Ask::Operate, |server, _| {
+        .call(caller, Action::Operate, |server, _| {
             let (sessions, generation) = {
                 let registry = server.sessions.lock();
                 (registry.live().count() as u64, registry.generation().0)
@@ -69,7 +69,7 @@ pub(super) async fn metrics(
     Ok(([(header::CONTENT_TYPE, TEXT)], page))
 }
 
-/// A try as the interface and the log show it.
+/// A try of the canary, as the interface and the log show it.
 pub fn canary_try(tried: &Tried) -> CanaryTry {
     CanaryTry {
         operation: tried.what.operation.name().into(),

@@ -1,16 +1,16 @@
-//! The functions of loaded programs, and what takes the place of one.
+//! The functions of loaded programs, and programs that replace them (`freplace`).
 
 use std::{
     io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
-use super::{LINK_CREATE, Link, descriptor, tell};
+use super::{LINK_CREATE, Link, descriptor, read_info};
 
 /// The command of the `bpf` system call (`enum bpf_cmd`, include/uapi/linux/bpf.h).
 const BTF_GET_FD_BY_ID: libc::c_int = 19;
 
-/// `struct bpf_prog_info`, as far as it tells of the program's functions.
+/// `struct bpf_prog_info`, up to the fields on the program's functions.
 #[repr(C)]
 #[derive(Default)]
 struct FunctionInfo {
@@ -32,16 +32,16 @@ struct Function {
     number: u32,
 }
 
-/// More functions than any program of ours has (it may have 256, `BPF_MAX_SUBPROGS`).
+/// The most functions that a program can have (`BPF_MAX_SUBPROGS`).
 const FUNCTIONS: usize = 256;
 
 /// The functions of a loaded program.
 pub(in crate::bpf) struct Functions {
-    /// The program's number.
+    /// The program's id.
     pub(in crate::bpf) program: u32,
-    /// The number of its type information.
+    /// The id of its type information.
     pub(in crate::bpf) types: u32,
-    /// The functions' numbers in that.
+    /// The functions' type numbers in it.
     pub(in crate::bpf) functions: Vec<u32>,
 }
 
@@ -57,7 +57,7 @@ pub(in crate::bpf) fn functions(program: BorrowedFd<'_>) -> io::Result<Functions
         many: FUNCTIONS as u32,
         ..FunctionInfo::default()
     };
-    tell(program, &mut info)?;
+    read_info(program, &mut info)?;
     let found = functions.iter().take(info.many as usize).map(|function| function.number);
     Ok(Functions { program: info.program, types: info.types, functions: found.collect() })
 }
@@ -74,26 +74,25 @@ struct TypesInfo {
     of_kernel: u32,
 }
 
-/// Type information by its number: the bytes, in the format BTF.
+/// The bytes of a type information (BTF) with this id.
 ///
 /// # Errors
 /// What the kernel says.
 pub(in crate::bpf) fn types(number: u32) -> io::Result<Vec<u8>> {
     let types = descriptor(BTF_GET_FD_BY_ID, &[number, 0, 0])?;
     let mut info = TypesInfo::default();
-    tell(types.as_fd(), &mut info)?;
+    read_info(types.as_fd(), &mut info)?;
     let mut bytes = vec![0; info.len as usize];
     info = TypesInfo { bytes: bytes.as_mut_ptr() as u64, len: info.len, ..TypesInfo::default() };
-    tell(types.as_fd(), &mut info)?;
+    read_info(types.as_fd(), &mut info)?;
     Ok(bytes)
 }
 
-/// Puts a loaded program in the place of a function of another one, whose number is that of the function in its type
-/// information.
+/// Replaces a function of a loaded program by another program. `function` is the function's type number.
 ///
 /// # Errors
 /// What the kernel says.
-pub(in crate::bpf) fn fill(
+pub(in crate::bpf) fn replace(
     program: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
     function: u32,

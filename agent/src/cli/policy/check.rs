@@ -5,10 +5,16 @@ use std::path::PathBuf;
 use agent_common::authority::ToolSet;
 use serde_json::json;
 
-use super::{sources, warn};
+use super::{
+    case,
+    files::{size, sources, warn},
+};
 use crate::{
     api::PolicySize,
-    cli::{CliError, Context, Exit},
+    cli::{
+        context::{CliError, Context, Exit},
+        output::count,
+    },
     policy::{self, Builtin, Compiled, Diagnostic, Policy, ToolBits},
     settings::Settings,
 };
@@ -46,7 +52,7 @@ impl Args {
         match policy::check(&sources) {
             Ok(mut policy) => {
                 fits(&policy)?;
-                let remarks = super::case::remarks(&policy, &sources);
+                let remarks = case::remarks(&policy, &sources);
                 policy.warnings.extend(remarks);
                 show(&policy, self.json, context)
             }
@@ -57,7 +63,7 @@ impl Args {
             Err(diagnostics) => {
                 warn(&diagnostics);
                 let errors = diagnostics.iter().filter(|d| is_error(d)).count();
-                let errors = crate::cli::output::count(errors, "error");
+                let errors = count(errors, "error");
                 Err(CliError::failed(format!("the policy has {errors}")).status(2))
             }
         }
@@ -77,16 +83,16 @@ fn fits(policy: &Policy) -> Result<(), CliError> {
 }
 
 fn show(policy: &Policy, json: bool, context: &Context) -> Result<Exit, CliError> {
-    let size = PolicySize::of(policy);
+    let policy_size = PolicySize::of(policy);
     if json {
-        let answer = json!({"ok": true, "size": size, "diagnostics": policy.warnings});
+        let answer = json!({"ok": true, "size": policy_size, "diagnostics": policy.warnings});
         context.out.json(&answer)?;
         return Ok(Exit::Done);
     }
     warn(&policy.warnings);
-    context.out.line(format!("policy ok: {}", super::size(size)))?;
+    context.out.line(format!("policy ok: {}", size(policy_size)))?;
     if !policy.warnings.is_empty() {
-        let parts = crate::cli::output::count(policy.warnings.len(), "part");
+        let parts = count(policy.warnings.len(), "part");
         context.out.line(format!("not in force yet: {parts}, see above"))?;
     }
     Ok(Exit::Done)

@@ -2,7 +2,10 @@
 
 use crate::{
     api::{ExplainRequest, Explanation, RuleView, client::typed},
-    cli::{CliError, Context, Exit, output::Paint},
+    cli::{
+        context::{CliError, Context, Exit},
+        output::Paint,
+    },
 };
 
 /// Say what would be decided if a session tried something now, and why

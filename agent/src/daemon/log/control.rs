@@ -1,12 +1,12 @@
-//! From the registry's acts to the log's lines.
+//! Turns the registry's acts into lines of the log.
 
 use crate::{
     incident::{Act, Actor, Control, Outcome, Session, Time},
-    session::witness::{self, Subject},
+    session::acts::{self, Subject},
 };
 
-/// The lines of one act: of one that concerns several tools, a line for each.
-pub(super) fn records(host: &str, control: &witness::Control) -> Vec<Control> {
+/// The lines of one act: one for each tool if it concerns several.
+pub(super) fn records(host: &str, control: &acts::Control) -> Vec<Control> {
     let Some((act, reason)) = act(control.act) else { return Vec::new() };
     let by = Actor {
         uid: control.by.uid,
@@ -24,7 +24,7 @@ pub(super) fn records(host: &str, control: &witness::Control) -> Vec<Control> {
         count: control.count,
         ..Control::new(host, act, by)
     };
-    if matches!((control.act, control.outcome), (witness::Act::Start, witness::Outcome::Done)) {
+    if matches!((control.act, control.outcome), (acts::Act::Start, acts::Outcome::Done)) {
         let tools = control.tools.join(", ");
         let remark = base.detail.as_ref().map(|remark| format!("; {remark}")).unwrap_or_default();
         return vec![Control { detail: Some(format!("tools: {tools}{remark}")), ..base }];
@@ -43,32 +43,31 @@ pub(super) fn records(host: &str, control: &witness::Control) -> Vec<Control> {
     control.tools.iter().map(of_tool).collect()
 }
 
-/// The log's word for an act, and the reason where the act is one. An adopted session is no act of
-/// anybody's.
-fn act(act: witness::Act) -> Option<(Act, Option<&'static str>)> {
+/// The log's name of an act, and the reason that the act implies. Taking over a session is not logged: nobody did anything.
+fn act(act: acts::Act) -> Option<(Act, Option<&'static str>)> {
     Some(match act {
-        witness::Act::Start => (Act::Start, None),
-        witness::Act::Grant => (Act::Grant, None),
-        witness::Act::Revoke => (Act::Revoke, None),
-        witness::Act::Expire => (Act::Revoke, Some("expired")),
-        witness::Act::Drop => (Act::Revoke, Some("the policy no longer has it")),
-        witness::Act::Quarantine => (Act::Quarantine, None),
-        witness::Act::Resume => (Act::Resume, None),
-        witness::Act::End => (Act::End, None),
-        witness::Act::Reload => (Act::Reload, None),
-        witness::Act::Push => (Act::Push, None),
-        witness::Act::DaemonStart => (Act::DaemonStart, None),
-        witness::Act::Kill => (Act::Kill, None),
-        witness::Act::LeaveMapped => (Act::LeaveMapped, None),
-        witness::Act::Adopt => return None,
+        acts::Act::Start => (Act::Start, None),
+        acts::Act::Grant => (Act::Grant, None),
+        acts::Act::Revoke => (Act::Revoke, None),
+        acts::Act::Expire => (Act::Revoke, Some("expired")),
+        acts::Act::Drop => (Act::Revoke, Some("the policy no longer has it")),
+        acts::Act::Quarantine => (Act::Quarantine, None),
+        acts::Act::Resume => (Act::Resume, None),
+        acts::Act::End => (Act::End, None),
+        acts::Act::Reload => (Act::Reload, None),
+        acts::Act::Push => (Act::Push, None),
+        acts::Act::DaemonStart => (Act::DaemonStart, None),
+        acts::Act::Kill => (Act::Kill, None),
+        acts::Act::LeaveMapped => (Act::LeaveMapped, None),
+        acts::Act::Adopt => return None,
     })
 }
 
-fn outcome(outcome: witness::Outcome) -> Outcome {
+fn outcome(outcome: acts::Outcome) -> Outcome {
     match outcome {
-        witness::Outcome::Done => Outcome::Done,
-        witness::Outcome::Refused => Outcome::Refused,
-        witness::Outcome::Failed => Outcome::Failed,
+        acts::Outcome::Done => Outcome::Done,
+        acts::Outcome::Refused => Outcome::Refused,
+        acts::Outcome::Failed => Outcome::Failed,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The log, as requests read it.
+//! Reads the log for requests.
 
 use std::{
     collections::VecDeque,
@@ -20,9 +20,9 @@ use crate::{
     },
 };
 
-/// Distinct names that a summary has of each kind.
+/// How many different names of each kind a summary has.
 const TOP: usize = 20;
-/// Lines that a follower gets at once.
+/// The most lines that a follower gets at once.
 const MOST: usize = 1000;
 
 /// Reads the log.
@@ -31,10 +31,10 @@ pub(in crate::daemon) struct Reader {
     writer: LogHandle,
 }
 
-/// What a request wants to see.
+/// What a request asks for.
 struct Wanted {
     filter: Filter,
-    /// Control acts and repairs too.
+    /// Acts of control and repairs too.
     all: bool,
 }
 
@@ -81,7 +81,7 @@ impl Log for Reader {
             }
             ControlFlow::Continue(())
         })
-        .map_err(unread)?;
+        .map_err(unreadable)?;
         Ok(found.into())
     }
 
@@ -93,31 +93,31 @@ impl Log for Reader {
 
     fn show(&self, id: &str) -> Result<String, LogError> {
         self.writer.flush();
-        let found = query::by_id(&self.dir, id).map_err(unread)?;
+        let found = query::by_id(&self.dir, id).map_err(unreadable)?;
         found.map(|entry| entry.text).ok_or_else(|| LogError::Unknown(id.to_owned()))
     }
 
     fn summary(&self, query: &IncidentQuery) -> Result<Value, LogError> {
         let wanted = Wanted::of(query)?;
         self.writer.flush();
-        let summary = query::summary(&self.dir, &wanted.filter, TOP).map_err(unread)?;
+        let summary = query::summary(&self.dir, &wanted.filter, TOP).map_err(unreadable)?;
         serde_json::to_value(summary).map_err(|error| LogError::Read(error.to_string()))
     }
 
     fn verify(&self) -> Result<Value, LogError> {
         self.writer.flush();
-        let report = query::verify(&self.dir).map_err(unread)?;
+        let report = query::verify(&self.dir).map_err(unreadable)?;
         serde_json::to_value(report).map_err(|error| LogError::Read(error.to_string()))
     }
 
     fn follow(&self, query: &IncidentQuery) -> Result<Box<dyn Follower>, LogError> {
         let wanted = Wanted::of(query)?;
         self.writer.flush();
-        // Without a condition on time only what comes is shown; with one, what was there since.
+        // Without `since`, only lines to come are shown; with it, the lines since then come first.
         let cursor = if wanted.filter.since.is_some() {
             Cursor::default()
         } else {
-            query::end(&self.dir).map_err(unread)?
+            query::end(&self.dir).map_err(unreadable)?
         };
         Ok(Box::new(Follow { dir: self.dir.clone(), wanted, cursor }))
     }
@@ -133,8 +133,8 @@ struct Follow {
 impl Follower for Follow {
     fn next(&mut self) -> Result<Vec<String>, LogError> {
         loop {
-            let followed =
-                query::follow(&self.dir, self.cursor, &self.wanted.filter, MOST).map_err(unread)?;
+            let followed = query::follow(&self.dir, self.cursor, &self.wanted.filter, MOST)
+                .map_err(unreadable)?;
             let moved = followed.cursor != self.cursor;
             self.cursor = followed.cursor;
             let lines: Vec<String> = followed
@@ -143,7 +143,7 @@ impl Follower for Follow {
                 .filter(|entry| self.wanted.passes(&entry.record))
                 .map(|entry| entry.text)
                 .collect();
-            // Lines that nobody wanted are no reason to sleep: there may be more behind them.
+            // If all lines were filtered out, there may be more behind them.
             if !lines.is_empty() || !moved {
                 return Ok(lines);
             }
@@ -151,7 +151,7 @@ impl Follower for Follow {
     }
 }
 
-fn unread(error: QueryError) -> LogError {
+fn unreadable(error: QueryError) -> LogError {
     let source = error.source.to_string();
     LogError::Read(format!("{error}: {source}"))
 }

@@ -33,13 +33,13 @@ impl EventSource for Lossy {
     }
 }
 
-fn daemon(world: &World, log: &LogHandle, mail: Mail) -> (Sessions, JoinHandle<()>) {
+fn daemon(world: &World, log: &LogHandle, inbox: Inbox) -> (Sessions, JoinHandle<()>) {
     let parts = Parts {
         enforcer: Box::new(world.kernel.clone()),
         clock: Arc::new(clock::System),
-        witness: Box::new(log.clone()),
+        act_log: Box::new(log.clone()),
         builtin: crate::policy::Builtin::default(),
-        linger: Some(Duration::from_secs(60)),
+        detach_after: Some(Duration::from_secs(60)),
         troubles: Arc::clone(&world.troubles),
     };
     let registry = Registry::open(parts, &world.dir.path().join("state"), policy(POLICY)).unwrap();
@@ -52,7 +52,7 @@ fn daemon(world: &World, log: &LogHandle, mail: Mail) -> (Sessions, JoinHandle<(
         None,
         context,
         journal,
-        mail,
+        inbox,
         (vitals(), world.troubles.clone()),
     );
     (sessions, writer.spawn().unwrap())
@@ -75,8 +75,8 @@ fn records(dir: &Path, log: &LogHandle, query: &IncidentQuery) -> Vec<Record> {
 #[test]
 fn acts_and_losses_are_in_the_log_when_it_is_read() {
     let world = World::new();
-    let (log, mail) = mailbox().unwrap();
-    let (sessions, thread) = daemon(&world, &log, mail);
+    let (log, inbox) = channel().unwrap();
+    let (sessions, thread) = daemon(&world, &log, inbox);
     let process = me();
     let start = request("coder");
     sessions.lock().start(start, root(), std::os::fd::AsFd::as_fd(&process)).unwrap();
@@ -112,8 +112,8 @@ fn acts_and_losses_are_in_the_log_when_it_is_read() {
 #[test]
 fn follower_gets_what_comes() {
     let world = World::new();
-    let (log, mail) = mailbox().unwrap();
-    let (sessions, thread) = daemon(&world, &log, mail);
+    let (log, inbox) = channel().unwrap();
+    let (sessions, thread) = daemon(&world, &log, inbox);
     let reader = Reader::new(&log_dir(&world), log.clone());
     let all = IncidentQuery { all: true, ..IncidentQuery::default() };
     let mut follower = reader.follow(&all).unwrap();

@@ -15,22 +15,22 @@ use rustix::{
     time::Timespec,
 };
 
-use super::{Letter, Mail, control::records};
+use super::{Inbox, Message, control::records};
 use crate::{
-    daemon::context::{DaemonContext, host},
+    daemon::{context::DaemonContext, host},
     incident::{Act, Actor, Control, EventSource, Journal, JournalError, Pipeline, Schedule},
     troubles::{Trouble, Troubles},
     vitals::Vitals,
 };
 
-/// How long the thread sleeps at most where the ring can't wake it.
-const UNWOKEN: Duration = Duration::from_secs(1);
-/// How often it looks how full the ring is while it waits for repeats to come.
+/// The longest sleep if the ring can't wake the thread.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// How often it looks how full the ring is while it waits for repeats of a refusal.
 const STEP: Duration = Duration::from_millis(20);
-/// How often it tries again to write where it could not.
+/// How often it tries again to write after a failure.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// The kernel's events, whatever their source.
+/// Any source of events.
 struct Source(Box<dyn EventSource + Send>);
 
 impl EventSource for Source {
@@ -59,33 +59,33 @@ impl EventSource for Source {
 pub(in crate::daemon) struct Writer {
     pipeline: Pipeline<Source, DaemonContext>,
     wake: Option<OwnedFd>,
-    mail: Mail,
+    inbox: Inbox,
     host: String,
     schedule: Schedule,
     /// Whether the ring may hold something.
     pending: bool,
     vitals: Arc<Vitals>,
     troubles: Arc<Troubles>,
-    /// When it was last tried to write, since it could not be.
+    /// When writing failed last; `None` while it works.
     failed: Option<Instant>,
 }
 
 impl Writer {
-    /// From a source of events and a mailbox to a log.
+    /// A writer from a source of events and an inbox to a journal.
     pub(in crate::daemon) fn new(
         events: Box<dyn EventSource + Send>,
         wake: Option<OwnedFd>,
         context: DaemonContext,
         journal: Journal,
-        mail: Mail,
+        inbox: Inbox,
         (vitals, troubles): (Arc<Vitals>, Arc<Troubles>),
     ) -> Self {
         let pipeline = Pipeline::new(Source(events), context, journal);
         Self {
             pipeline,
             wake,
-            mail,
-            host: host(),
+            inbox,
+            host: host::name(),
             schedule: Schedule::default(),
             pending: true,
             vitals,
@@ -97,28 +97,28 @@ impl Writer {
     /// Starts the thread.
     pub(in crate::daemon) fn spawn(mut self) -> io::Result<JoinHandle<()>> {
         thread::Builder::new().name("log".into()).spawn(move || {
-            let _end = EndsTheDaemon;
+            let _abort = AbortOnPanic;
             while self.turn() {}
         })
     }
 
-    /// Waits for something to do, and does it. Says whether to go on.
+    /// Waits for something to do, and does it. Returns whether to go on.
     fn turn(&mut self) -> bool {
         self.wait();
-        self.mail.hush();
-        while let Some(letter) = self.mail.next() {
-            match letter {
-                Letter::Control(control) => self.control(&control),
-                Letter::Canary(canary) => {
+        self.inbox.reset_wake_up();
+        while let Some(message) = self.inbox.next() {
+            match message {
+                Message::Control(control) => self.control(&control),
+                Message::Canary(canary) => {
                     let written = self.pipeline.canary(*canary);
                     self.note(written);
                 }
-                Letter::Flush(done) => {
+                Message::Flush(done) => {
                     self.drain();
-                    // Who asked may have given up.
+                    // The caller may have given up.
                     let _ = done.send(());
                 }
-                Letter::Stop => {
+                Message::Stop => {
                     self.drain();
                     self.stopped();
                     return false;
@@ -134,7 +134,7 @@ impl Writer {
         true
     }
 
-    /// How long what is in the ring may wait: for repeats, or until the next try where the log could not be written.
+    /// How long the ring's content may wait: for repeats, or for the next try after a failure.
     fn pause(&self) -> Duration {
         if let Some(failed) = self.failed {
             return RETRY.saturating_sub(failed.elapsed());
@@ -142,14 +142,14 @@ impl Writer {
         self.schedule.wait(Instant::now(), self.pipeline.source().fill())
     }
 
-    /// Sleeps until a letter comes or the ring has something; when the ring has something that may
-    /// still be repeated, only for a step, so that a ring that fills up is seen.
+    /// Sleeps until a message comes or the ring has something. While the ring has something that waits for repeats, it sleeps
+    /// for a step only, so that it sees the ring fill up.
     #[expect(
         clippy::indexing_slicing,
         reason = "the first is always there, and the second looked for"
     )]
     fn wait(&mut self) {
-        let mut fds = vec![PollFd::from_borrowed_fd(self.mail.bell(), PollFlags::IN)];
+        let mut fds = vec![PollFd::from_borrowed_fd(self.inbox.wake_up(), PollFlags::IN)];
         let pause = self.pause();
         let time = match &self.wake {
             // A ring with something in it would end every sleep at once.
@@ -158,14 +158,14 @@ impl Writer {
                 fds.push(PollFd::new(wake, PollFlags::IN));
                 self.failed.map(|_| RETRY)
             }
-            None => Some(pause.max(UNWOKEN)),
+            None => Some(pause.max(LONGEST_SLEEP)),
         };
         let time = time.map(|time| Timespec {
             tv_sec: time.as_secs().cast_signed(),
             tv_nsec: time.subsec_nanos().into(),
         });
         match poll(&mut fds, time.as_ref()) {
-            // No letter: the time is over, or the ring has something.
+            // Without a message, the time is over or the ring has something.
             Ok(_) => {
                 self.pending |= !fds[0].revents().contains(PollFlags::IN)
                     || fds.len() > 1 && !fds[1].revents().is_empty()
@@ -186,11 +186,11 @@ impl Writer {
         self.pending = false;
     }
 
-    /// Says whether the log can be written, by what came of a try.
+    /// Begins or ends the trouble with the log, by the result of a write.
     fn note(&mut self, written: Result<(), JournalError>) {
         let metrics = self.pipeline.metrics();
         match written {
-            // Lines that wait are written before any other.
+            // Success also means that no line waits: those are written first.
             Ok(()) => {
                 self.failed = None;
                 self.troubles.end(Trouble::Log);
@@ -213,7 +213,7 @@ impl Writer {
         self.vitals.set_log(metrics);
     }
 
-    fn control(&mut self, control: &crate::session::witness::Control) {
+    fn control(&mut self, control: &crate::session::acts::Control) {
         for record in records(&self.host, control) {
             self.append(record);
         }
@@ -222,7 +222,7 @@ impl Writer {
     fn stopped(&mut self) {
         let by = Actor { uid: 0, user: None, pid: std::process::id(), session: None };
         self.append(Control::new(self.host.clone(), Act::DaemonStop, by));
-        // Nobody keeps them from here on: the journal has what the log lacks.
+        // Lines that wait are lost with this process, so they go to the daemon's own log.
         for record in self.pipeline.waiting() {
             let line = serde_json::to_string(record).unwrap_or_default();
             tracing::error!("the log lacks a line: {line}");
@@ -235,11 +235,10 @@ impl Writer {
     }
 }
 
-/// Ends the process where a panic ends the log's thread: a daemon that goes on without would answer as if acts were
-/// written down.
-struct EndsTheDaemon;
+/// Ends the process if the log's thread panics: a daemon without it would answer as if acts were logged.
+struct AbortOnPanic;
 
-impl Drop for EndsTheDaemon {
+impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if thread::panicking() {
             tracing::error!("the log's thread panicked: the daemon ends, enforcement stays");

@@ -8,14 +8,26 @@ use std::{
     time::SystemTime,
 };
 
-use super::Entry;
 use crate::incident::{
     journal::files::{self, LogFile},
     record::Record,
     time::Time,
 };
 
-/// A line as it stands in a file.
+/// A line of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The file's name, when it was opened.
+    pub file: String,
+    /// The line's number, from one.
+    pub line: u64,
+    /// The line itself, without its newline: what `--json` shows.
+    pub text: String,
+    /// What it says.
+    pub record: Record,
+}
+
+/// A line as it is in a file.
 #[derive(Debug)]
 pub(super) struct Line {
     /// The file's name.

@@ -10,7 +10,7 @@ use crate::incident::{
     enrich::enrich,
     fold::fold,
     journal::{Journal, Options, files},
-    record::{Act, Actor, Control, Kind},
+    record::{Act, Actor, Control, Kind, Record},
     testing::{TestContext, event, file_event, session},
     time::Time,
 };

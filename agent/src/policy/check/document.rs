@@ -249,17 +249,17 @@ fn define<T>(
 /// What knows where it is defined.
 pub(super) trait Placed {
     /// Where.
-    fn place(&self) -> &crate::policy::model::Place;
+    fn place(&self) -> &crate::policy::place::Place;
 }
 
 impl Placed for Tool {
-    fn place(&self) -> &crate::policy::model::Place {
+    fn place(&self) -> &crate::policy::place::Place {
         &self.place
     }
 }
 
 impl Placed for Profile {
-    fn place(&self) -> &crate::policy::model::Place {
+    fn place(&self) -> &crate::policy::place::Place {
         &self.place
     }
 }

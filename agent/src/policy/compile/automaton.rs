@@ -18,13 +18,12 @@ use agent_common::{
 use hashbrown::HashMap;
 
 use super::{
-    LimitError,
     mixer::{MixId, Mixer},
     names::Names,
     trie::{Node, Step, Trie},
     walk::edge_order,
 };
-use crate::policy::tables::Rules;
+use crate::policy::{limit::LimitError, tables::Rules};
 
 /// Node numbers of this half belong to roots.
 const LAST_NODE: u32 = agent_common::rule::SESSION_ROOT - 1;

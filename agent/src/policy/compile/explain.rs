@@ -15,7 +15,7 @@ use super::{
     network::{flow as flow_of, mapped},
     walk,
 };
-use crate::policy::{model::Place, pattern::PathPattern};
+use crate::policy::{pattern::PathPattern, place::Place};
 
 /// Whose a rule is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

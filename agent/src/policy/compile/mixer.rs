@@ -11,7 +11,7 @@ use agent_common::{
 };
 use hashbrown::HashMap;
 
-use super::LimitError;
+use crate::policy::limit::LimitError;
 
 /// What one rule says of the objects that it covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

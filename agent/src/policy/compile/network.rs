@@ -20,11 +20,9 @@ use agent_common::{
 };
 use ipnet::IpNet;
 
-use super::{
-    LimitError,
-    mixer::{Effect, MixId, Mixer},
-};
+use super::mixer::{Effect, MixId, Mixer};
 use crate::policy::{
+    limit::LimitError,
     model::{Direction, NetworkRule, Protocol},
     value::PortRange,
 };

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use agent_common::limits::{AFFIX_BYTES, NAME_BYTES, PATH_BYTES};
 
-use super::Component;
+use super::component::Component;
 use crate::policy::{diagnostic::quote, value::Problem};
 
 /// A stretch of a component.

@@ -1,7 +1,7 @@
-//! Taking over what was there before the daemon started.
+//! Taking over the sessions that were live before the daemon started.
 //!
-//! The kernel's entries are the truth for what each session holds; the files say what it is called,
-//! and who gave it what. What only a file has never came into force, or was taken back: it is dropped.
+//! The kernel's entries are the truth on what each session holds. The files say what it is called and who granted what. A
+//! grant that only a file has never came into force, or was revoked: it is dropped.
 
 use agent_common::{
     authority::{self, Expiries, State},
@@ -12,14 +12,14 @@ use agent_common::{
 use super::{Error, Registry};
 use crate::session::{
     Actor, Id, Session,
+    acts::{Act, Control},
     clock::Moment,
     entry::until,
     model::{Condition, Ending, Grant, Loss, Origin},
-    witness::{Act, Control},
 };
 
 impl Registry {
-    /// Takes over the sessions of the files and the kernel's entries.
+    /// Takes over the sessions of the files, compared with the kernel's entries.
     pub(super) fn adopt(&mut self) -> Result<(), Error> {
         let now = self.clock.now();
         for session in self.store.sessions()? {
@@ -35,21 +35,21 @@ impl Registry {
                 let session = self.reconcile(session, &entry, &expiries, now);
                 self.live.insert(session.id, session);
             } else {
-                self.bury(session, now);
+                self.end_missing(session, now);
             }
         }
         let adopted: Vec<Session> = self.live.values().cloned().collect();
         for session in adopted {
-            // What was dropped here is written back to both, so that they agree from here on.
+            // Written back to the kernel and the file, so that both agree from here on.
             let mut control = Control::of(Act::Adopt, &session, &Actor::daemon());
             control.tools = session.grants.iter().map(|grant| grant.tool.clone()).collect();
             self.shrink(session)?;
-            self.tell(control);
+            self.log_act(control);
         }
-        self.free_strangers()
+        self.end_unknown_entries()
     }
 
-    /// A file's session, with what the kernel says of it.
+    /// A file's session, corrected by the kernel's entry.
     fn reconcile(
         &self,
         mut session: Session,
@@ -106,8 +106,8 @@ impl Registry {
         session
     }
 
-    /// Marks a session as ended that the kernel does not know any more.
-    fn bury(&mut self, mut session: Session, now: Moment) {
+    /// Ends a session of a file that the kernel has no entry of any more.
+    fn end_missing(&mut self, mut session: Session, now: Moment) {
         let by = Actor::daemon();
         let reason = "the kernel does not know it any more";
         session.state = Condition::Ended;
@@ -116,12 +116,11 @@ impl Registry {
         control.reason = Some(reason.into());
         self.save(&session);
         self.remember(session);
-        self.tell(control);
+        self.log_act(control);
     }
 
-    /// Ends entries in the kernel that no file tells of: nobody could say what they are, or take
-    /// anything from them.
-    fn free_strangers(&mut self) -> Result<(), Error> {
+    /// Ends the kernel's entries that no file has: nobody could name such a session, or revoke anything from it.
+    fn end_unknown_entries(&mut self) -> Result<(), Error> {
         for slot in (0..SESSIONS as u32).map(Slot) {
             let (mut entry, expiries) = self.enforcer.read_session(slot)?;
             let known = self.live.values().any(|session| session.slot() == slot);

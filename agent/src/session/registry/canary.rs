@@ -1,5 +1,5 @@
-//! The canary's session: an entry in the kernel and a tag, and nothing else. It is behind the slots of the
-//! sessions that users have, is in no list, has no file, and is gone with its process.
+//! The canary's session: an entry in the kernel and a tag, and nothing else. It has a slot of its own behind those of users'
+//! sessions, is in no list, has no file, and ends with its process.
 
 use std::{os::fd::BorrowedFd, time::Duration};
 
@@ -16,7 +16,7 @@ use super::{Error, Registry};
 const LIFETIME: Duration = Duration::from_secs(60);
 
 impl Registry {
-    /// Makes a process the canary: it holds no tool. The session before, if there was one, is over.
+    /// Tags a process as the canary's. Its session holds no tool, and replaces the canary's session before.
     ///
     /// # Errors
     /// What the kernel refused; the process is untagged then.

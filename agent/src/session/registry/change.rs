@@ -7,14 +7,14 @@ use agent_common::authority::ToolSet;
 use super::{Error, Registry, start::is_text};
 use crate::session::{
     Actor, Id, Session,
+    acts::{Act, Control},
     clock::Moment,
     model::{Condition, Ending, Grant, Loss, Origin},
-    witness::{Act, Control},
 };
 
 impl Registry {
-    /// Grants a tool to a live session for that long, at most until the session's end. Where it holds
-    /// the tool already, the later end counts.
+    /// Grants a tool to a live session for some time, at most until the session's end. If it holds the tool already, the
+    /// later end counts.
     ///
     /// # Errors
     /// The session has ended, there is no such tool, the session holds it until its end, or the
@@ -59,11 +59,11 @@ impl Registry {
         control.until = Some(until.wall);
         control.reason = reason;
         let id = self.grow(session)?.id;
-        self.tell(control);
+        self.log_act(control);
         self.known(id)
     }
 
-    /// Takes a tool back, or all of them. In force when this returns.
+    /// Revokes a tool, or all of them. In force when this returns.
     ///
     /// # Errors
     /// The session has ended, does not hold the tool, or the kernel refused.
@@ -86,11 +86,11 @@ impl Registry {
         control.tools = names(&gone);
         self.note_lost(session.id, &gone);
         let id = self.shrink(session)?.id;
-        self.tell(control);
+        self.log_act(control);
         self.known(id)
     }
 
-    /// Refuses everything to a session, until it is resumed.
+    /// Quarantines a session: everything is refused until it is resumed.
     ///
     /// # Errors
     /// The session has ended or is quarantined already, or the kernel refused.
@@ -102,7 +102,7 @@ impl Registry {
         session.state = Condition::Quarantined;
         let control = Control::of(Act::Quarantine, &session, by);
         let id = self.shrink(session)?.id;
-        self.tell(control);
+        self.log_act(control);
         self.known(id)
     }
 
@@ -123,18 +123,18 @@ impl Registry {
             Ok(false) => return Err(Error::Unfrozen { name, why: self.groups.describe() }),
             Err(error) => return Err(Error::Unfrozen { name, why: error.to_string() }),
         }
-        self.tell(control);
+        self.log_act(control);
         self.known(id)
     }
 
-    /// Lets the processes of a session go on that may be frozen. (What is frozen could not even end.)
+    /// Thaws the processes of a session, which may be frozen. (A frozen process can't even be killed.)
     pub(super) fn thaw(&self, id: Id) {
         if let Err(error) = self.groups.freeze(&id.to_string(), false) {
             tracing::warn!("can't let the processes of session {id} go on: {error}");
         }
     }
 
-    /// Lets a quarantined session use again what it holds.
+    /// Resumes a quarantined session: it can use its tools again.
     ///
     /// # Errors
     /// The session has ended or is not quarantined, or the kernel refused.
@@ -147,7 +147,7 @@ impl Registry {
         let control = Control::of(Act::Resume, &session, by);
         let id = self.grow(session)?.id;
         self.thaw(id);
-        self.tell(control);
+        self.log_act(control);
         self.known(id)
     }
 
@@ -160,7 +160,7 @@ impl Registry {
         self.finish(session, reason, by)
     }
 
-    /// Ends a session and tells the log.
+    /// Ends a session and logs it.
     pub(super) fn finish(
         &mut self,
         session: Session,
@@ -171,7 +171,7 @@ impl Registry {
         control.reason = Some(reason.to_owned());
         let ending = Ending { at: self.clock.now(), by: by.clone(), reason: reason.to_owned() };
         let id = self.close(session, ending)?.id;
-        self.tell(control);
+        self.log_act(control);
         self.known(id)
     }
 

@@ -1,4 +1,4 @@
-//! What would be decided, and why: by the kernel's own function, over what the kernel was given.
+//! What the kernel would decide, and why: by the kernel's own function, on the tables that the kernel was given.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use crate::{
     session::{Session, entry::entry},
 };
 
-/// What something is tried on.
+/// The object of an operation.
 #[derive(Clone, Copy, Debug)]
 pub enum Object<'a> {
     /// A file, or a unix socket that has a path.
@@ -46,24 +46,24 @@ pub enum Object<'a> {
 pub struct Verdict {
     /// The reason of the refusal; none if it is allowed.
     pub refusal: Option<Reason>,
-    /// The tools held that cover it.
+    /// The tools that the session holds and that cover it.
     pub allowed_by: Vec<String>,
-    /// The tools not held whose grant would allow it.
+    /// The tools that it does not hold and whose grant would allow it.
     pub would_allow: Vec<String>,
-    /// The rule that denies it to everybody.
+    /// The rule that denies it, whatever tools are held.
     pub denial: Option<RuleRef>,
-    /// The rules that speak of it.
+    /// The rules that concern it.
     pub rules: Vec<RuleRef>,
 }
 
 impl Registry {
-    /// What would be decided if a session tried this now.
+    /// What would be decided if a session tried an operation now.
     pub fn explain(&self, session: &Session, rights: Rights, object: Object<'_>) -> Verdict {
         self.explain_at(session, rights, object, self.clock.now().nanos())
     }
 
-    /// The same, with the tools told apart by whether the session held them at that moment: what the
-    /// kernel reports is looked at a little later.
+    /// As [`Self::explain`], but a tool counts as held if the session held it at a moment in the past: the kernel's reports
+    /// are explained a little later than they were made.
     pub fn explain_at(
         &self,
         session: &Session,
@@ -91,6 +91,7 @@ impl Registry {
         }
     }
 
+    /// The labels of an object, the rules that concern it, and the one that denies it.
     fn look_up(
         &self,
         session: &Session,
@@ -100,22 +101,22 @@ impl Registry {
         match object {
             Object::Path { path, own_process } => {
                 let slot = self.own_slot(session);
-                let said = self.compiled.explain_path(path, rights, own_process, slot);
-                (said.labels, said.rules, said.denial)
+                let found = self.compiled.explain_path(path, rights, own_process, slot);
+                (found.labels, found.rules, found.denial)
             }
             Object::SetId { path } => {
                 let slot = self.own_slot(session);
-                let mut said = self.compiled.explain_path(path, rights, false, slot);
-                let with = self.compiled.set_id();
-                // Only the tools count that let it.
-                for tools in said.labels.iter_mut().flat_map(|label| &mut label.tools) {
-                    *tools = tools.iter().filter(|tool| with.contains(*tool)).collect();
+                let mut found = self.compiled.explain_path(path, rights, false, slot);
+                let set_id = self.compiled.set_id();
+                // Only tools with `setid` count.
+                for tools in found.labels.iter_mut().flat_map(|label| &mut label.tools) {
+                    *tools = tools.iter().filter(|tool| set_id.contains(*tool)).collect();
                 }
-                (said.labels, said.rules, said.denial)
+                (found.labels, found.rules, found.denial)
             }
             Object::Endpoint { address, port, flow } => {
-                let said = self.compiled.explain_endpoint(address, port, flow);
-                ([said.label, Label::NONE], said.rules, None)
+                let found = self.compiled.explain_endpoint(address, port, flow);
+                ([found.label, Label::NONE], found.rules, None)
             }
         }
     }
@@ -126,7 +127,7 @@ impl Registry {
     }
 }
 
-/// The kernel's `no_tool`, as `revoked` or `expired` where the session had held a tool that covers it.
+/// Makes the kernel's `no_tool` more exact: `revoked` or `expired` if the session had held a tool that covers the object.
 pub fn refine(session: &Session, reason: Reason, would_allow: &[&str], at: BootNanos) -> Reason {
     if reason != Reason::NoTool {
         return reason;

@@ -1,4 +1,4 @@
-//! Putting a policy in force, with every live session's own rules.
+//! Putting a policy in force, together with every live session's own rules.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,33 +20,33 @@ use crate::{
     },
     session::{
         Actor, Id, Session,
+        acts::{Act, Control},
         model::{Grant, Loss},
         store::Numbers,
-        witness::{Act, Control},
     },
     troubles::Trouble,
 };
 
-/// What a policy put in force has changed.
+/// What an installed policy changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Installed {
     /// The number of the policy.
     pub generation: u32,
-    /// Tools that were not there before.
+    /// New tools.
     pub added: Vec<String>,
-    /// Tools that are not there any more.
+    /// Tools that the policy no longer has.
     pub dropped: Vec<String>,
-    /// Live sessions that lost a tool by it, with those tools.
+    /// Live sessions that lost tools, with those tools.
     pub lost: Vec<(String, Vec<String>)>,
 }
 
-/// A policy ready to be put in force.
+/// A policy that is ready to be put in force.
 struct Ready {
     bits: ToolBits,
     compiled: Compiled,
     rules: HashMap<Slot, Rules>,
     tables: Tables,
-    /// The sessions that lose tools, as they will be, with what they lose.
+    /// The sessions that lose tools, as they will be, with the grants that they lose.
     losers: Vec<(Session, Vec<Grant>)>,
     report: Installed,
 }
@@ -71,8 +71,8 @@ impl Registry {
         }
         let Ready { bits, compiled, rules, tables, losers, report } = self.ready(&policy, by)?;
         self.write_numbers(report.generation, &bits, is_start)?;
-        // Tools that are gone are taken from the sessions before the new tables come: their bits mean
-        // nothing there, and may be another tool's in the tables after those.
+        // Sessions lose the tools that the policy no longer has before the new tables are in force: the new tables give
+        // those bits no meaning, and later tables may give them to other tools.
         for (index, (session, _)) in losers.iter().enumerate() {
             let written = self.watch_for(session).and_then(|()| self.write_kernel(session));
             if let Err(error) = written {
@@ -97,25 +97,25 @@ impl Registry {
         let mut control = Control::new(act, by);
         control.generation = Some(report.generation);
         control.digest = Some(self.policy.digest.clone());
-        self.tell(control);
+        self.log_act(control);
         for (session, gone) in losers {
             let mut control = Control::of(Act::Drop, &session, by);
             control.tools = names(&gone);
             self.save(&session);
             self.live.insert(session.id, session);
-            self.tell(control);
+            self.log_act(control);
         }
-        self.rewrite_kept();
+        self.rewrite_live();
         if !is_start {
             self.troubles.end(Trouble::Policy);
         }
         self.is_unsettled = true;
-        self.bell.notify_one();
+        self.changed.notify_one();
         Ok(report)
     }
 
-    /// Writes what a reload must find again. At a start it may be that nothing can be written: that is no error where
-    /// the file gives each tool the bit that it has, since the kernel tells the generation.
+    /// Writes the generation and the tools' bits. At the daemon's start a failure is no error if the file has the same bits
+    /// already, since the kernel knows the generation.
     fn write_numbers(
         &mut self,
         generation: u32,
@@ -123,7 +123,7 @@ impl Registry {
         is_start: bool,
     ) -> Result<(), Error> {
         let written = self.store.write_numbers(&Numbers { generation, tools: bits.clone() });
-        let written = self.noted(written);
+        let written = self.note_written(written);
         self.unsaved.numbers = written.is_err();
         if is_start && bits.iter().all(|(name, bit)| self.bits.bit(name) == Some(bit)) {
             return Ok(());
@@ -131,8 +131,8 @@ impl Registry {
         written
     }
 
-    /// Writes the live sessions anew: which tools leave open what was opened with them is the new policy's say.
-    fn rewrite_kept(&mut self) {
+    /// Writes the live sessions again: the new policy may have other values of `recall`.
+    fn rewrite_live(&mut self) {
         let sessions: Vec<Session> = self.live.values().cloned().collect();
         for session in sessions {
             let written = self.watch_for(&session).and_then(|()| self.write_kernel(&session));
@@ -142,11 +142,11 @@ impl Registry {
         }
     }
 
-    /// Gives sessions back what a policy that did not come would have taken, and the file its numbers.
+    /// Undoes a failed installation: sessions get their tools back, and the file its old numbers.
     fn restore(&mut self, losers: &[(Session, Vec<Grant>)]) {
         let numbers = Numbers { generation: self.generation.0, tools: self.bits.clone() };
         let written = self.store.write_numbers(&numbers);
-        if let Err(error) = self.noted(written) {
+        if let Err(error) = self.note_written(written) {
             tracing::error!(
                 "{error}; after a restart, grants of tools that the new policy lacks go"
             );
@@ -160,6 +160,7 @@ impl Registry {
         }
     }
 
+    /// Compiles a policy, and finds what it would change.
     fn ready(&self, policy: &Policy, by: &Actor) -> Result<Ready, Error> {
         let unfit = |error: &dyn std::fmt::Display| Error::Compile(error.to_string());
         let mut bits = self.bits.clone();
@@ -192,7 +193,7 @@ impl Registry {
         Ok(Ready { bits, compiled, rules, tables, losers, report })
     }
 
-    /// The live sessions that hold a tool which no longer has the bit that they hold.
+    /// The live sessions that lose a tool because it has no bit, or another one, from here on.
     fn losers(&self, bits: &ToolBits, by: &Actor) -> Vec<(Session, Vec<Grant>)> {
         let now = self.clock.now();
         let mut losers = Vec::new();

@@ -1,37 +1,22 @@
-//! What the state directory and the log can have now, and what that means: where they can't be written, authority only
-//! shrinks, and what could not be written follows.
+//! Writing the state directory. While it or the log can't be written, authority can only shrink; what could not be written
+//! is written later.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use super::{Error, Registry};
+use super::{Registry, unsaved::unwritable};
 use crate::{
     policy::Source,
-    session::{Id, Session, store::Numbers},
+    session::{Error, Session, store::Numbers},
     troubles::{Trouble, Troubles},
 };
 
-/// What the state directory does not have as it is, because it could not be written.
-#[derive(Default)]
-pub(super) struct Unsaved {
-    pub(super) sessions: BTreeSet<Id>,
-    pub(super) numbers: bool,
-}
-
-/// What is said of a state directory that can't be written.
-pub(super) fn unwritable(error: &Error) -> String {
-    format!(
-        "{error}: nothing that gives authority is done until it can be written; sessions can be revoked, quarantined \
-         and ended"
-    )
-}
-
 impl Registry {
-    /// What can't be done at the moment.
+    /// The daemon's troubles: what it can't do at the moment.
     pub fn troubles(&self) -> &Arc<Troubles> {
         &self.troubles
     }
 
-    /// Whether authority may be given now: not while the log can't have its line.
+    /// Whether authority may be given now: not while the log can't be written.
     ///
     /// # Errors
     /// It may not.
@@ -42,10 +27,10 @@ impl Registry {
         }
     }
 
-    /// Notes whether the state directory can be written, by what came of a try.
-    pub(super) fn noted(&self, written: Result<bool, Error>) -> Result<(), Error> {
+    /// Begins or ends the trouble with the state directory, by the result of a write. `Ok(false)` says that the file was up
+    /// to date and nothing was written.
+    pub(super) fn note_written(&self, written: Result<bool, Error>) -> Result<(), Error> {
         match &written {
-            // It said the same already: nothing was tried.
             Ok(false) => {}
             Ok(true) => self.troubles.end(Trouble::State),
             Err(error) => self.troubles.begin(Trouble::State, unwritable(error)),
@@ -53,7 +38,7 @@ impl Registry {
         written.map(drop)
     }
 
-    /// Writes a session's file that is not needed for what the kernel has; where that fails, it is tried again later.
+    /// Writes a session's file after the kernel has the change. If that fails, it is tried again later.
     pub(super) fn save(&mut self, session: &Session) {
         let written = self.store.write_session(session);
         if written.is_err() {
@@ -62,22 +47,22 @@ impl Registry {
         } else {
             self.unsaved.sessions.remove(&session.id);
         }
-        if let Err(error) = self.noted(written) {
+        if let Err(error) = self.note_written(written) {
             tracing::error!(session = %session.name, "{error}; the kernel has it");
         }
     }
 
     /// Writes what could not be written before.
-    pub(super) fn save_rest(&mut self) {
+    pub(super) fn save_unsaved(&mut self) {
         if self.unsaved.numbers {
             let numbers = Numbers { generation: self.generation.0, tools: self.bits.clone() };
             let written = self.store.write_numbers(&numbers);
-            self.unsaved.numbers = self.noted(written).is_err();
+            self.unsaved.numbers = self.note_written(written).is_err();
         }
         for id in std::mem::take(&mut self.unsaved.sessions) {
             if let Some(session) = self.by_id(id).cloned() {
                 let written = self.store.write_session(&session);
-                if self.noted(written).is_err() {
+                if self.note_written(written).is_err() {
                     self.unsaved.sessions.insert(id);
                 }
             }
@@ -85,7 +70,7 @@ impl Registry {
         self.is_unsettled |= self.unsaved.numbers || !self.unsaved.sessions.is_empty();
     }
 
-    /// The last policy that was in force, as it is kept; none before the first.
+    /// The files of the last good policy; `None` if there was none yet.
     ///
     /// # Errors
     /// It can't be read, or is not whole.
@@ -96,7 +81,7 @@ impl Registry {
     /// Keeps the policy that is in force, of these files, for a start that finds no good one.
     pub fn keep_policy(&mut self, sources: &[Source]) {
         let written = self.store.write_policy(sources);
-        if let Err(error) = self.noted(written) {
+        if let Err(error) = self.note_written(written) {
             tracing::error!("{error}; it is in force all the same");
         }
     }

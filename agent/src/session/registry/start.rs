@@ -12,17 +12,17 @@ use crate::{
     policy::{Profile, diagnostic::nearest},
     session::{
         Actor, Id, Session,
+        acts::{Act, Control},
         clock::Moment,
         model::{Condition, Ending, Grant, Origin, PassedFd},
         name,
-        witness::{Act, Control},
     },
 };
 
-/// Bytes of the longest task, reason or value.
+/// The most bytes of a task, a reason or a variable's value.
 pub(super) const TEXT: usize = 4096;
 
-/// What a session is started with.
+/// A request to start a session.
 #[derive(Clone, Debug, Default)]
 pub struct Start {
     /// Its profile.
@@ -31,17 +31,17 @@ pub struct Start {
     pub task: Option<String>,
     /// Its work folder, absolute.
     pub workdir: String,
-    /// How long it may last; as long as the profile allows if none.
+    /// How long it may last; `None` for as long as the profile allows.
     pub ttl: Option<Duration>,
-    /// Its name; one is made if none.
+    /// Its name; `None` to have one made.
     pub name: Option<String>,
     /// Values of the policy's variables, without `workdir`.
     pub variables: BTreeMap<String, String>,
     /// Descriptors given to it.
     pub passed_fds: Vec<PassedFd>,
-    /// How many sessions of the profile its starter may have at once; as many as fit if none.
+    /// How many sessions of the profile its starter may have at once; `None` for no limit.
     pub most: Option<u32>,
-    /// What else its line in the log says.
+    /// A remark for its line in the log.
     pub remark: Option<&'static str>,
 }
 
@@ -49,8 +49,7 @@ impl Registry {
     /// Starts a session and tags the process behind the pidfd with it.
     ///
     /// # Errors
-    /// Something about the request is not right, no slot is free, or the kernel refused. Nothing was
-    /// changed then.
+    /// The request is wrong, no slot is free, or the kernel refused. Nothing was changed then.
     pub fn start(
         &mut self,
         start: Start,
@@ -74,7 +73,7 @@ impl Registry {
         session.tagged = true;
         let limits = self.profile(&session.profile)?.limits;
         let (group, mut before) = (session.id.to_string(), None);
-        // Into its group first: whatever has the tag is in it.
+        // Moved into its control group before it is tagged, so that every tagged task is in the group.
         let started = self
             .grow(session.clone())
             .map(drop)
@@ -98,11 +97,11 @@ impl Registry {
         control.tools = session.grants.iter().map(|grant| grant.tool.clone()).collect();
         control.until = Some(session.expires.wall);
         control.detail = remark.map(str::to_owned);
-        self.tell(control);
+        self.log_act(control);
         self.by_id(session.id).ok_or(Error::Ended { name: session.name })
     }
 
-    /// Takes a session back that never ran.
+    /// Removes a session whose start failed.
     fn undo(&mut self, session: Session, ending: Ending) {
         let id = session.id;
         if let Err(error) = self.close(session, ending) {
@@ -116,7 +115,7 @@ impl Registry {
         }
     }
 
-    /// Checks a request and makes the session of it, in memory only.
+    /// Checks a request and makes the session, in memory only.
     fn prepare(&self, start: Start, owner: Actor) -> Result<Session, Error> {
         let profile = self.profile(&start.profile)?;
         self.check_quota(&start, &owner)?;
@@ -161,7 +160,7 @@ impl Registry {
         })
     }
 
-    /// Makes sure that who starts a session may have one more.
+    /// Makes sure that the starter may have one more session of the profile.
     fn check_quota(&self, start: &Start, owner: &Actor) -> Result<(), Error> {
         let Some(most) = start.most else { return Ok(()) };
         let is_theirs =
@@ -204,8 +203,8 @@ impl Registry {
         Ok(asked)
     }
 
-    /// A free slot, of which no process of an ended session carries the tag any more: so a slot's count is of one
-    /// session's tasks, and where all are zero there is no tagged task.
+    /// A free slot, without tasks of the session that had it before. So a slot's count is that of one session's tasks, and if
+    /// all counts are zero there is no tagged task.
     fn free_slot(&self) -> Result<Slot, Error> {
         let mut taken = vec![false; SESSIONS];
         for session in self.live.values() {
@@ -215,9 +214,10 @@ impl Registry {
         }
         let free: Vec<Slot> =
             (0..).map(Slot).zip(taken).filter(|(_, taken)| !taken).map(|(slot, _)| slot).collect();
-        let quiet = |slot: &Slot| self.enforcer.tasks_of(*slot).is_ok_and(|tasks| tasks == 0);
+        let has_no_tasks =
+            |slot: &Slot| self.enforcer.tasks_of(*slot).is_ok_and(|tasks| tasks == 0);
         let why = if free.is_empty() { Error::Full } else { Error::Occupied };
-        free.into_iter().find(quiet).ok_or(why)
+        free.into_iter().find(has_no_tasks).ok_or(why)
     }
 
     pub(super) fn new_id(&self, now: Moment) -> Id {
@@ -231,7 +231,7 @@ impl Registry {
     }
 }
 
-/// How long the session lasts.
+/// How long a session lasts.
 fn lifetime(name: &str, profile: &Profile, asked: Option<Duration>) -> Result<Duration, Error> {
     let most = profile.session_ttl;
     match asked {
@@ -244,7 +244,7 @@ fn lifetime(name: &str, profile: &Profile, asked: Option<Duration>) -> Result<Du
     }
 }
 
-/// The values of all variables that the session's rules may use.
+/// The values of all variables of a session's rules, checked.
 fn variables(
     name: &str,
     profile: &Profile,
@@ -283,7 +283,7 @@ pub(super) fn is_text(text: &str) -> bool {
     text.len() <= TEXT && !text.contains('\0')
 }
 
-/// Random bits; the clock's where the kernel has none to give.
+/// Random bits; bits of the clock if the kernel has none to give yet.
 fn random() -> u32 {
     let mut bytes = [0; 4];
     let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());

@@ -15,8 +15,8 @@ use crate::{
     policy::{Builtin, Policy, Source, check},
     session::{
         Actor, Error, Session,
+        acts::Act,
         testing::{Double, Hands, Memory},
-        witness::Act,
     },
     troubles::Troubles,
 };
@@ -81,9 +81,9 @@ impl World {
         Parts {
             enforcer: Box::new(self.kernel.clone()),
             clock: Arc::new(self.clock.clone()),
-            witness: Box::new(self.memory.clone()),
+            act_log: Box::new(self.memory.clone()),
             builtin: Builtin::default(),
-            linger: Some(Duration::from_secs(60)),
+            detach_after: Some(Duration::from_secs(60)),
             troubles: Arc::clone(&self.troubles),
         }
     }

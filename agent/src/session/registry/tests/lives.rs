@@ -105,11 +105,11 @@ fn session_without_a_process_ends() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     coder(&mut registry);
-    registry.sweep_deserted();
+    registry.end_sessions_without_tasks();
     assert_eq!(registry.live().count(), 1);
     registry.settle();
     world.kernel.state().tags.clear();
-    registry.sweep_deserted();
+    registry.end_sessions_without_tasks();
     assert_eq!(registry.live().count(), 0);
     assert!(registry.is_unsettled(), "it left something behind");
     // Its losses may be read later.

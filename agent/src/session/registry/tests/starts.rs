@@ -169,7 +169,7 @@ fn kernel_programs_are_attached_for_sessions_and_taken_off_a_while_after_the_las
     assert!(!registry.is_unsettled());
     assert_eq!((attached(), registry.until_expiry()), (Some(Need::Uses), None));
     world.kernel.state().tags.clear();
-    registry.sweep_deserted();
+    registry.end_sessions_without_tasks();
     assert!(registry.is_unsettled(), "they are gone");
     registry.settle();
     assert_eq!(attached(), Some(Need::Acts), "not at once");

@@ -1,4 +1,4 @@
-//! Control acts, as the log is told of them.
+//! Acts of control, and the interface by which they get into the log.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ pub enum Act {
     Start,
     /// A tool was granted.
     Grant,
-    /// A tool was taken back.
+    /// A tool was revoked.
     Revoke,
     /// A grant ran out.
     Expire,
@@ -32,9 +32,9 @@ pub enum Act {
     DaemonStart,
     /// The policy no longer has a tool that a session held.
     Drop,
-    /// A process was killed for what it has mapped.
+    /// A process was killed because it used a tool that its session lost.
     Kill,
-    /// A process was left what it has mapped.
+    /// A process kept a file mapping by a tool that its session lost.
     LeaveMapped,
 }
 
@@ -44,13 +44,13 @@ pub enum Act {
 pub enum Outcome {
     /// It is in force.
     Done,
-    /// Whoever asked may not.
+    /// The actor may not do it.
     Refused,
-    /// It could not be done; nothing changed.
+    /// It failed; nothing changed.
     Failed,
 }
 
-/// A session, as far as a record names it.
+/// The part of a session that a record names.
 #[derive(Clone, Debug, Serialize)]
 pub struct Subject {
     /// Its identity.
@@ -91,9 +91,9 @@ pub struct Control {
     /// Until when a grant holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<jiff::Timestamp>,
-    /// By whom.
+    /// Who did it.
     pub by: Actor,
-    /// Why, as far as somebody said.
+    /// The reason that was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The policy in force after a reload.
@@ -104,13 +104,13 @@ pub struct Control {
     pub digest: Option<String>,
     /// How it went.
     pub outcome: Outcome,
-    /// More of how it went.
+    /// More on how it went.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// The session that who did it belongs to.
+    /// The session of the process that did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_session: Option<Id>,
-    /// How many such acts it stands for, where it is not one.
+    /// How many such acts it sums up; `None` for a single act.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
 }
@@ -140,8 +140,8 @@ impl Control {
     }
 }
 
-/// Who writes control acts down. Called with the registry held: it must not call back, nor wait long.
-pub trait Witness: Send {
-    /// Writes one act down. What can't be written is the witness's to report.
+/// The log of control acts. It is called with the registry locked: it must neither call back nor wait long.
+pub trait ActLog: Send {
+    /// Logs one act. The log itself reports what it can't write.
     fn record(&mut self, control: Control);
 }

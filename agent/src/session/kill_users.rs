@@ -1,5 +1,6 @@
-//! Killing follows use: who used a tool whose loss kills, and what was forked by such since, carries the tool's mark.
-//! The kernel side marks before a use goes on; here those who carry the mark of what was lost are killed.
+//! Kills the processes that used a lost tool, where the policy says so (`on_revoke`). The kernel marks a task before the
+//! first use of such a tool goes on, and a fork copies the marks. So the processes to kill are those that carry the lost
+//! tool's mark.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,40 +16,39 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{
     Actor, Error, Id, Session, Sessions,
+    acts::{Act, Control},
     kill::{LOOKS, PATIENCE, PAUSE},
-    mappings::Lost,
-    model::Enforcement,
-    witness::{Act, Control},
+    model::{Enforcement, Lost},
 };
 use crate::{bpf::KernelError, policy::OnRevoke};
 
-/// Whom of a session the loss of tools kills.
+/// Which processes of a session are killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victims {
-    /// Who carries one of these marks.
+    /// Those that carry one of these marks.
     Marked(u32),
-    /// Everybody.
+    /// All.
     All,
 }
 
-/// Kills the processes of a session that used what it lost, where the policy says so, and tells the log. Meanwhile the
-/// session makes no new ones: a chain of processes that fork and end would be elsewhere whenever it is looked for.
+/// Kills the processes of a session that used a tool which it lost, where the policy says so, and logs them. Until that is
+/// done the session can't fork: processes that fork and exit in a chain would be gone from wherever they were found.
 ///
 /// # Errors
-/// Some live on although they were killed, or the kernel does not tell of tasks.
+/// Some live on although they were killed, or the kernel does not list the tasks.
 pub(super) fn settle(sessions: &Sessions, id: Id, lost: &[&Lost]) -> Result<(), Error> {
     let Some((slot, victims)) = victims(sessions, id, lost) else { return Ok(()) };
     sessions.lock().hold_forks(slot, PATIENCE)?;
     let mut killed = BTreeMap::new();
     let outcome = kill(sessions, id, victims, &mut killed);
     for (process, marks) in killed {
-        tell(sessions, id, lost, process, marks);
+        log(sessions, id, lost, process, marks);
     }
     let released = sessions.lock().hold_forks(slot, Duration::ZERO);
     outcome.and(released.map_err(Error::from))
 }
 
-/// Whom the loss kills, and in which slot; none where that is nobody.
+/// The session's slot, and which of its processes to kill; `None` if there are none to kill.
 fn victims(sessions: &Sessions, id: Id, lost: &[&Lost]) -> Option<(Slot, Victims)> {
     let of = |kind: OnRevoke| {
         let lost = lost.iter().filter(move |lost| lost.on_revoke == kind);
@@ -66,7 +66,7 @@ fn victims(sessions: &Sessions, id: Id, lost: &[&Lost]) -> Option<(Slot, Victims
         Ok(used) if used.marks() & by_session != 0 || used.unknown() & by_use != 0 => Victims::All,
         Ok(used) if used.marks() & by_use != 0 => Victims::Marked(by_use),
         Ok(_) => return None,
-        // What can't be known counts as used.
+        // If that can't be known, the tools count as used.
         Err(error) => {
             tracing::error!("{error}: all processes of session {id} are killed");
             Victims::All
@@ -75,15 +75,15 @@ fn victims(sessions: &Sessions, id: Id, lost: &[&Lost]) -> Option<(Slot, Victims
     Some((slot, victims))
 }
 
-/// The processes among tasks that are to be killed, with the marks of each. One that shares memory or descriptors with
-/// a marked process holds what that one has.
+/// The processes to kill among the session's tasks, with the marks of each. A process that shares memory or descriptors
+/// with a marked process is one of them: it can use whatever that one got by the tool.
 fn chosen(tasks: &[TaskRecord], victims: Victims) -> BTreeMap<u32, u32> {
     let is_marked = |task: &&TaskRecord| match victims {
         Victims::Marked(marks) => task.marks & marks != 0,
         Victims::All => true,
     };
     let marked: BTreeSet<u32> = tasks.iter().filter(is_marked).map(|task| task.process).collect();
-    // A task without memory is at its end, past all that it could do.
+    // A task without memory is exiting, and runs no more code of its own.
     let alive = || tasks.iter().filter(|task| task.memory != 0);
     let (mut shared, mut chosen) = (BTreeMap::<u64, u32>::new(), BTreeMap::<u32, u32>::new());
     for task in alive().filter(|task| marked.contains(&task.process)) {
@@ -100,7 +100,7 @@ fn chosen(tasks: &[TaskRecord], victims: Victims) -> BTreeMap<u32, u32> {
     chosen
 }
 
-/// Kills until looks find nobody, and notes who was killed, each with its marks.
+/// Kills until [`LOOKS`] listings in a row have no process to kill, and collects the killed ones with their marks.
 fn kill(
     sessions: &Sessions,
     id: Id,
@@ -118,7 +118,8 @@ fn kill(
             let processes = found.into_keys().map(u32::cast_signed).collect();
             return Err(Error::Left { processes });
         }
-        // Opened before the next look: whoever has the number then is who was opened, or that one is dead.
+        // Opened before the next listing: a process id that is listed again belongs to the process that was opened, or that
+        // one has exited.
         let opened: Vec<(u32, OwnedFd)> =
             found.keys().filter_map(|process| open(*process)).collect();
         found = look()?;
@@ -137,14 +138,14 @@ fn kill(
     Ok(())
 }
 
-/// A process by its number; none if it is gone.
+/// A process by its id; `None` if it has exited.
 fn open(process: u32) -> Option<(u32, OwnedFd)> {
     let pid = Pid::from_raw(i32::try_from(process).ok()?)?;
     Some((process, pidfd_open(pid, PidfdFlags::empty()).ok()?))
 }
 
 /// Tells the log of a process that was killed, and for which tools.
-fn tell(sessions: &Sessions, id: Id, lost: &[&Lost], process: u32, marks: u32) {
+fn log(sessions: &Sessions, id: Id, lost: &[&Lost], process: u32, marks: u32) {
     let mut registry = sessions.lock();
     let Some(session) = registry.by_id(id) else { return };
     let mut control = Control::of(Act::Kill, session, &Actor::daemon());
@@ -157,7 +158,7 @@ fn tell(sessions: &Sessions, id: Id, lost: &[&Lost], process: u32, marks: u32) {
     } else {
         format!("process {process} used it, or has it from one that did")
     });
-    registry.tell(control);
+    registry.log_act(control);
 }
 
 #[cfg(test)]
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn process_is_killed_for_the_mark_of_any_of_its_threads() {
+    fn process_with_a_marked_thread_is_killed() {
         let tasks = [task(1, 10, 0), task(1, 10, 4), task(2, 20, 0), task(3, 30, 2)];
         assert_eq!(chosen(&tasks, Victims::Marked(4)), BTreeMap::from([(1, 4)]));
         assert_eq!(chosen(&tasks, Victims::Marked(6)), BTreeMap::from([(1, 4), (3, 2)]));
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn process_that_shares_what_a_marked_one_has_goes_with_it() {
+    fn process_that_shares_memory_or_descriptors_with_a_marked_one_is_killed() {
         let mut tasks = [task(1, 10, 4), task(2, 10, 0), task(3, 30, 0), task(4, 40, 0)];
         tasks[3].descriptors = tasks[0].descriptors;
         let all = BTreeMap::from([(1, 4), (2, 4), (4, 4)]);
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn process_lives_on_after_its_first_thread_and_is_gone_without_memory() {
+    fn process_without_memory_is_not_killed_and_one_without_its_first_thread_is() {
         // The thread that used it has ended and waits; another goes on.
         let tasks = [task(1, 0, 4), task(1, 10, 0), task(2, 0, 4)];
         assert_eq!(chosen(&tasks, Victims::Marked(4)), BTreeMap::from([(1, 0)]));

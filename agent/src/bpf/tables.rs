@@ -1,5 +1,5 @@
-//! The tables of one generation of the policy: made, filled, and the arrays that lead to them.
-//! It must not know which generation is in force.
+//! The kernel's tables of one generation of the policy: made and filled here, and the outer arrays that hold the tables of
+//! all generations. It must not know which generation is in force.
 
 use std::{os::fd::AsFd as _, path::Path};
 
@@ -10,7 +10,10 @@ use agent_common::{
 };
 use aya::maps::{Array, HashMap, MapData, MapError, lpm_trie, lpm_trie::LpmTrie};
 
-use super::{kernel::chain, load::LoadError, sys};
+use super::{
+    error::{LoadError, chain},
+    sys,
+};
 use crate::policy::tables::{Rules, Tables};
 
 /// `BPF_F_NO_PREALLOC` (include/uapi/linux/bpf.h).
@@ -22,26 +25,25 @@ type Labels = Array<MapData, Label>;
 type Addresses = LpmTrie<MapData, AddressKey, u32>;
 type Ports = LpmTrie<MapData, PortKey, u32>;
 
-/// The tables of one generation, open for the rules of sessions that come and go.
+/// The path tables of one generation. Sessions add their own rules when they start and remove them when they end.
 pub(super) struct Active {
-    /// Where they are in the outer maps.
+    /// Their index in the outer arrays.
     pub(super) place: u32,
     pub(super) edges: Edges,
-    /// How many edges there are.
+    /// How many edges they have.
     pub(super) filled: usize,
-    /// How many fit.
+    /// How many edges they have room for.
     pub(super) room: usize,
     pub(super) affixes: Affixes,
     pub(super) labels: Labels,
 }
 
-/// Makes and pins the arrays of tables that are not there yet. The loader would make them as well, but
-/// with type information in their inner maps, and 6.1 then takes none without
-/// (`bpf_map_meta_equal`, kernel/bpf/map_in_map.c).
+/// Makes and pins the outer arrays that do not exist yet. The loader would make them too, but with type information in
+/// their inner maps, and 6.1 then accepts no inner map without it (`bpf_map_meta_equal`, kernel/bpf/map_in_map.c).
 ///
 /// # Errors
 /// What the kernel refused.
-pub(super) fn pin_tables(maps: &Path) -> Result<(), LoadError> {
+pub(super) fn pin_outer(maps: &Path) -> Result<(), LoadError> {
     let tables = [
         ("EDGE_TABLES", inner::<EdgeKey, Edge>(HASH, EDGES, NO_PREALLOC)),
         ("AFFIX_TABLES", inner::<lpm_trie::Key<AffixKey>, u32>(LPM_TRIE, AFFIXES, NO_PREALLOC)),
@@ -68,10 +70,10 @@ pub(super) fn pin_tables(maps: &Path) -> Result<(), LoadError> {
 const HASH: u32 = 1;
 const ARRAY: u32 = 2;
 const LPM_TRIE: u32 = 11;
-/// Address ranges in a table: each rule's, and as many again for what they overlap.
+/// Address ranges in a table: one for each rule, and as many again for ranges that overlap.
 const ADDRESSES: usize = NETWORK_RULES * 2;
 
-/// An empty table.
+/// An empty table, as the pattern for the inner maps of an outer array.
 fn inner<K, V>(kind: u32, entries: usize, flags: u32) -> Result<MapData, MapError> {
     let (key, value) = (size_of::<K>() as u32, size_of::<V>() as u32);
     let map = aya_obj::Map::new_from_params(kind, key, value, entries as u32, flags);
@@ -84,11 +86,11 @@ pub(super) struct Network {
     pub(super) ports: Ports,
 }
 
-/// The least room for edges, so that most hosts never need more: half a megabyte of empty buckets.
+/// The least room for edges, enough for most hosts: half a megabyte of empty buckets.
 const LEAST_EDGES: usize = 1 << 15;
 
-/// How much room to make for so many edges: as much again for the sessions to come. Not all that there may be at
-/// once: 32 megabytes of buckets to clear for each policy.
+/// The room for so many edges: twice as much, for sessions to come. Not the maximum from the start: that would be 32
+/// megabytes of buckets to clear for each policy.
 fn room_for(edges: usize) -> usize {
     (2 * edges).next_power_of_two().clamp(LEAST_EDGES, EDGES)
 }
@@ -108,7 +110,7 @@ impl Active {
         Ok(active)
     }
 
-    /// Adds rules, for which there is room: labels first, then what refers to them.
+    /// Adds rules, which must fit: labels first, then the entries that refer to them.
     pub(super) fn fill(&mut self, rules: &Rules) -> Result<(), MapError> {
         for (id, label) in &rules.labels {
             self.labels.set(id.0, label, 0)?;
@@ -123,7 +125,7 @@ impl Active {
         Ok(())
     }
 
-    /// The same edges where there is room for so many more.
+    /// A copy of the edges with room for so many more.
     pub(super) fn larger(&self, more: usize) -> Result<(Edges, usize), MapError> {
         let room = room_for(self.filled + more);
         let mut edges = Edges::create(room as u32, NO_PREALLOC)?;
