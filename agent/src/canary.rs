@@ -1,9 +1,8 @@
-//! The canary: a process of the daemon's own, in a session of its own, that tries one operation of each
-//! class that Remit refuses, beside a few that it allows. Enforcement that broke shows within one interval,
-//! before somebody makes use of it.
+//! The canary: a process of the daemon's, in a session of its own, that tries one operation of each class that Remit
+//! refuses, and a few that it allows. So broken enforcement is noticed within one interval.
 //!
-//! [`tries`] says what is tried, [`child`] is the process that tries, [`judge`](fn@judge) makes a report of
-//! what it answered and of what the kernel reported. The daemon starts the process and tells of the report.
+//! [`tries`] lists the operations, [`child`] is the process that tries them, [`judge`](fn@judge) makes a report from its
+//! answers and from the refusals that the kernel reported. The daemon starts the process and logs the report.
 
 pub mod child;
 mod judge;
@@ -18,15 +17,15 @@ pub use tries::{Call, TRIES, Try, Wants};
 pub const ALLOWED: &str = "allowed";
 /// The file that no tool covers.
 pub const FORBIDDEN: &str = "forbidden";
-/// A file for what would remove it.
+/// The file that the canary tries to remove.
 pub const DOOMED: &str = "doomed";
-/// A file for what would rename it.
+/// The file that the canary tries to rename.
 pub const MOVED: &str = "moved";
-/// A folder for what would remove it.
+/// The folder that the canary tries to remove.
 pub const FOLDER: &str = "folder";
 /// The socket that the daemon listens on.
 pub const SOCKET: &str = "socket";
-/// Names that are there only where something was not refused.
+/// Names that exist only after an operation that should have been refused was not.
 pub const TRACES: [&str; 6] =
     ["made", "made-node", "made-folder", "made-link", "made-symlink", "renamed"];
 

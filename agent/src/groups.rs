@@ -1,8 +1,8 @@
-//! A control group for each session, where the host lets the daemon make some (cgroup v2): by it all of a session's
-//! processes are killed or frozen at once, and limited.
+//! A control group for each session, if the host lets the daemon make some (cgroup v2). By its group, all processes of a
+//! session are killed or frozen at once, and limited.
 //!
-//! Owns `BASE/sessions/ID`, one folder a live session. What the kernel keeps there is the truth: a daemon that starts
-//! anew finds the groups where they were.
+//! Owns `BASE/sessions/ID`, one folder for each live session. The state is in the file system alone: a daemon that starts
+//! finds the groups of the one before.
 
 use std::{
     fs, io,
@@ -12,31 +12,31 @@ use std::{
 
 use crate::{policy::Limits, settings::ControlGroup};
 
-/// The folder in the base that has a folder for each session.
+/// The folder below the base with all sessions' groups.
 const SESSIONS: &str = "sessions";
 /// The group that systemd starts the daemon in, below the one that it delegates (`DelegateSubgroup=`).
 const OWN: &str = "daemon";
 /// The base below the root of the file system, where no systemd manages it.
 const BASE: &str = "remit";
-/// What limits need.
+/// The controllers that limits need.
 const CONTROLLERS: [&str; 2] = ["pids", "memory"];
-/// The file in the state directory that says where the groups are, for whoever takes Remit off the host.
+/// The file in the state directory with the path of the base, for `remit teardown`.
 const FILE: &str = "control_group";
-/// Time that a group gets to freeze.
+/// How long a group may take to freeze.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where sessions have control groups, if they have any.
+/// The sessions' control groups, or why there are none.
 #[derive(Clone, Debug)]
 pub struct Groups {
     found: Result<Place, String>,
 }
 
-/// A place for groups.
+/// Where the groups are.
 #[derive(Clone, Debug)]
 struct Place {
-    /// Where the file system is mounted.
+    /// The mount point of the cgroup file system.
     mount: PathBuf,
-    /// The group that is the daemon's to use.
+    /// The group below which the daemon may make groups.
     base: PathBuf,
     /// Whether groups below may have limits.
     has_limits: bool,
@@ -48,13 +48,13 @@ struct Place {
 pub struct NoLimits(String);
 
 impl Groups {
-    /// No control groups, for that reason.
+    /// No control groups, and why.
     pub fn none(why: impl Into<String>) -> Self {
         Self { found: Err(why.into()) }
     }
 
-    /// Finds the place, and prepares it. Controllers are enabled with the first session that has limits: they count for
-    /// each process of the host (119 instructions an open of a file, 5,000 a fork).
+    /// Finds the base, and prepares it. Controllers are enabled only with the first session that has limits, since they cost
+    /// every process of the host (119 instructions for each open of a file, 5,000 for each fork).
     pub fn open(choice: &ControlGroup) -> Self {
         let found = place(choice).and_then(|mut place| {
             let sessions = place.base.join(SESSIONS);
@@ -66,7 +66,7 @@ impl Groups {
         Self { found }
     }
 
-    /// What there is, or why there is none, in a sentence.
+    /// Where the groups are, or why there are none, in one sentence.
     pub fn describe(&self) -> String {
         match &self.found {
             Ok(place) if place.has_limits => {
@@ -81,7 +81,7 @@ impl Groups {
         }
     }
 
-    /// The group that is the daemon's to use.
+    /// The group below which the daemon may make groups.
     pub fn base(&self) -> Option<&Path> {
         self.found.as_ref().ok().map(|place| place.base.as_path())
     }
@@ -91,7 +91,7 @@ impl Groups {
         self.base().map(|base| base.join(SESSIONS))
     }
 
-    /// Where the file system of control groups is mounted, if sessions have some.
+    /// The mount point of the cgroup file system, if sessions have groups.
     pub fn mount(&self) -> Option<&Path> {
         self.found.as_ref().ok().map(|place| place.mount.as_path())
     }
@@ -102,12 +102,11 @@ impl Groups {
         group.is_dir().then_some(group)
     }
 
-    /// Makes a session's group, and moves the process that is to be its first into it. Gives the group that it was in
+    /// Makes a session's group, and moves the session's first process into it. Returns the group that the process was in
     /// before, for [`Self::dismiss`].
     ///
     /// # Errors
-    /// The session is to have limits and can't have them. Without limits it has no group then, and that is in the
-    /// daemon's log.
+    /// The limits can't be set. A session without limits starts without a group in that case, and the daemon's log says so.
     pub fn admit(
         &self,
         id: &str,
@@ -142,7 +141,7 @@ impl Groups {
         }
     }
 
-    /// Moves a process back that is in no session after all, and removes the session's group.
+    /// Undoes [`Self::admit`] after a failed start: moves the process back, and removes the session's group.
     pub fn dismiss(&self, id: &str, process: u32, before: Option<&Path>) {
         if let Some(before) = before
             && let Err(error) = write(before, "cgroup.procs", &process.to_string())
@@ -152,7 +151,7 @@ impl Groups {
         self.remove(id);
     }
 
-    /// Kills all processes in a session's group. Whether it has one.
+    /// Kills all processes in a session's group. Returns whether it has one.
     ///
     /// # Errors
     /// What the system says.
@@ -163,10 +162,10 @@ impl Groups {
         }
     }
 
-    /// Freezes the processes of a session, or lets them go on. Whether it has a group.
+    /// Freezes or thaws the processes of a session. Returns whether it has a group.
     ///
     /// # Errors
-    /// What the system says, or that they were not all frozen in time.
+    /// What the system says, or not all were frozen in time.
     pub fn freeze(&self, id: &str, frozen: bool) -> io::Result<bool> {
         let Some(group) = self.of(id) else { return Ok(false) };
         write(&group, "cgroup.freeze", if frozen { "1" } else { "0" })?;
@@ -180,10 +179,10 @@ impl Groups {
         Ok(true)
     }
 
-    /// Removes the group of a session whose last process is gone.
+    /// Removes a session's group, unless it still has processes.
     pub fn remove(&self, id: &str) {
         if let Some(group) = self.of(id) {
-            // One that has processes stays, and so do those above it.
+            // The kernel removes no group that has processes.
             let _ = remove(&group);
         }
     }
@@ -197,7 +196,7 @@ impl Groups {
         }
     }
 
-    /// Writes down where the groups are.
+    /// Writes the path of the base to the state directory.
     pub fn keep_base(&self, state_dir: &Path) {
         let Some(base) = self.base() else { return };
         if let Err(error) = fs::write(state_dir.join(FILE), format!("{}\n", base.display())) {
@@ -205,7 +204,8 @@ impl Groups {
         }
     }
 
-    /// Lets go of all groups that a state directory tells of: nothing is frozen or limited any more, and what is empty is removed.
+    /// Gives up the groups below the base that the state directory names: thaws them, removes their limits, and removes those
+    /// that are empty.
     pub fn abandon(state_dir: &Path) {
         let Ok(base) = fs::read_to_string(state_dir.join(FILE)) else { return };
         let base = Path::new(base.trim());
@@ -214,7 +214,7 @@ impl Groups {
             for (file, value) in
                 [("cgroup.freeze", "0"), ("pids.max", "max"), ("memory.max", "max")]
             {
-                // Not each has limits.
+                // A group without limits has no such file.
                 let _ = write(&group, file, value);
             }
         }
@@ -232,13 +232,13 @@ impl Groups {
 }
 
 impl Place {
-    /// Whether the kernel has for the base what limits need.
+    /// Whether the base has the controllers that limits need.
     fn can_limit(&self) -> bool {
         let above = self.root().unwrap_or(&self.base);
         has_controllers(&above.join("cgroup.controllers"))
     }
 
-    /// Has the kernel count and limit in the groups below. Whether all of it is in force.
+    /// Enables the controllers for the groups below. Returns whether all are enabled then.
     fn enable(&self) -> bool {
         let sessions = self.base.join(SESSIONS);
         let enabled = sessions.join("cgroup.subtree_control");
@@ -247,14 +247,14 @@ impl Place {
         }
         for group in self.root().into_iter().chain([&*self.base, &sessions]) {
             for controller in CONTROLLERS {
-                // What counts is what comes of it.
+                // The result is checked below.
                 let _ = write(group, "cgroup.subtree_control", &format!("+{controller}"));
             }
         }
         has_controllers(&enabled)
     }
 
-    /// The group above the base, where nobody else manages it.
+    /// The group above the base, unless systemd manages it.
     fn root(&self) -> Option<&Path> {
         (self.base.parent() == Some(&*self.mount)).then_some(&*self.mount)
     }
@@ -266,7 +266,7 @@ impl Place {
     }
 }
 
-/// Where the groups are to be.
+/// Finds where the groups can be.
 fn place(choice: &ControlGroup) -> Result<Place, String> {
     if *choice == ControlGroup::Off {
         return Err("off, by the setting `control_group`".into());
@@ -292,8 +292,8 @@ fn place(choice: &ControlGroup) -> Result<Place, String> {
         return Ok(Place { mount, base: unit.to_owned(), has_limits: true });
     }
     if is_delegated(&own) {
-        // The daemon itself is in it. With controllers for the groups below, systemd could not start it there again:
-        // processes may then be in leaves alone.
+        // The daemon itself is in this group. If controllers were enabled for the groups below, systemd could not start it
+        // here again: a group with controllers below may have no processes.
         return Ok(Place { mount, base: own, has_limits: false });
     }
     Err(format!(
@@ -309,7 +309,7 @@ fn has_controllers(list: &Path) -> bool {
     CONTROLLERS.iter().all(|wanted| found.split_ascii_whitespace().any(|found| found == *wanted))
 }
 
-/// Where the whole hierarchy is mounted, by the text of `/proc/self/mountinfo` (proc(5)).
+/// The mount point of the whole hierarchy, from the text of `/proc/self/mountinfo` (proc(5)).
 fn mount_point(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let (place, kind) = line.split_once(" - ")?;
@@ -319,12 +319,12 @@ fn mount_point(mounts: &str) -> Option<PathBuf> {
     })
 }
 
-/// The path of a process's group, relative to the mount, by the text of `/proc/PID/cgroup` (cgroups(7)).
+/// The path of a process's group below the mount point, from the text of `/proc/PID/cgroup` (cgroups(7)).
 fn own_path(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::/"))
 }
 
-/// Whether systemd says that a group is its unit's to use (systemd.resource-control(5), `Delegate=`).
+/// Whether systemd has delegated a group (systemd.resource-control(5), `Delegate=`).
 fn is_delegated(group: &Path) -> bool {
     ["trusted.delegate", "user.delegate"].iter().any(|name| {
         let mut value = [0; 8];
@@ -349,7 +349,7 @@ fn is_frozen(group: &Path) -> io::Result<bool> {
     Ok(events.lines().any(|line| line == "frozen 1"))
 }
 
-/// Writes one of a group's files, which are there as long as the group is.
+/// Writes one of a group's files, which exist as long as the group does.
 fn write(group: &Path, file: &str, value: &str) -> io::Result<()> {
     use io::Write as _;
     let mut file = fs::File::options().write(true).open(group.join(file))?;
@@ -371,7 +371,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mount_is_found_only_with_the_whole_hierarchy() {
+    fn mount_of_a_part_of_the_hierarchy_is_not_taken() {
         let hybrid = "31 24 0:27 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
                       32 31 0:28 / /sys/fs/cgroup/unified rw shared:5 - cgroup2 cgroup2 rw\n";
         assert_eq!(mount_point(hybrid).as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn own_group_is_the_one_of_the_second_version() {
+    fn own_group_is_read_from_the_line_of_cgroup_v2() {
         let text = "12:pids:/a\n0::/system.slice/remitd.service/daemon\n";
         assert_eq!(own_path(text), Some("system.slice/remitd.service/daemon"));
         assert_eq!(own_path("0::/\n"), Some(""));
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn session_without_limits_starts_where_there_are_no_groups_and_one_with_limits_does_not() {
+    fn session_with_limits_is_refused_without_groups_and_one_without_is_not() {
         let groups = Groups::none("for a reason");
         let id = "019abc0012345678";
         assert!(groups.admit(id, 1, &Limits::default()).is_ok_and(|before| before.is_none()));

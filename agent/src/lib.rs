@@ -1,12 +1,18 @@
 //! Remit: the reference monitor for AI agents on the host.
 //!
-//! Who may use whom: `policy` uses `agent-common` alone and reads files, nothing else. `bpf` is the
-//! only user of aya and takes `policy`'s tables. `session` owns the sessions and is the only writer of
-//! their maps, through `bpf`'s [`bpf::Enforcer`]; `groups` are their control groups. `incident` turns events into the
-//! log. `canary` tries whether it all holds, and knows none of them. `vitals` is what the daemon measures of itself,
-//! `troubles` what it can't do. `api` holds the
-//! wire types and no kernel type. `cli` uses `api`'s client and, for what is done without a daemon, `policy`
-//! (to check files) and `bpf` (`doctor`, `teardown`). Only `daemon` sees all of them.
+//! Layers, the lowest first; a module uses those before it, and no two files use each other in a circle:
+//!
+//! - `policy` compiles policy files into tables. It reads files and does no other I/O; it knows neither aya nor tokio.
+//! - `incident` turns the kernel's events into the log, and reads the log. `canary` checks that enforcement holds. Neither
+//!   knows the others.
+//! - `settings` (the daemon's settings file), `troubles` (what the daemon can't do at the moment), `groups` (control groups),
+//!   `vitals` (the daemon's measurements).
+//! - `bpf` loads the kernel programs and writes their maps, from `policy`'s tables. The only user of aya.
+//! - `session` owns the sessions and is the only writer of their maps, through [`bpf::Enforcer`].
+//! - `api` has the types of the control interface, none of them the kernel's or the registry's, its client and its server.
+//! - `cli` knows sessions only through `api`'s client. Without a daemon it uses `policy` (to check files), `bpf` (`doctor`)
+//!   and `daemon::teardown`.
+//! - `daemon` composes all of them.
 #![cfg_attr(
     not(test),
     deny(

@@ -1,7 +1,7 @@
 //! The daemon's settings file, `/etc/remit/remitd.toml`.
 //!
-//! Every key is optional. A wrong one is an error with its place and what would be right: a setting
-//! that was misspelt must not fall back to a default in silence.
+//! Every key is optional. An unknown key or a wrong value is an error with its place and what would be right: a misspelt
+//! setting must not silently fall back to its default.
 
 use std::{
     fmt, fs, io,
@@ -32,11 +32,11 @@ pub struct Settings {
     pub socket: PathBuf,
     /// The folder in a BPF file system where programs, links and maps are pinned.
     pub pin_dir: PathBuf,
-    /// The group whose members operate.
+    /// The operators' group.
     pub group: String,
-    /// How often the canary tries whether enforcement holds; none for never.
+    /// How often the canary runs; `None` for never.
     pub canary_interval: Option<Duration>,
-    /// How long the kernel programs stay attached after the last session; none for ever.
+    /// How long the kernel programs stay attached after the last session; `None` for ever.
     pub detach_after: Option<Duration>,
     /// Where sessions get control groups.
     pub control_group: ControlGroup,
@@ -45,12 +45,12 @@ pub struct Settings {
 /// Where sessions get control groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ControlGroup {
-    /// Below the one that systemd delegates to the daemon; without systemd, below `remit` at the root.
+    /// Below the group that systemd delegates to the daemon; without systemd, below `remit` at the root.
     #[default]
     Auto,
     /// Nowhere.
     Off,
-    /// Below this one, which is the daemon's alone.
+    /// Below this group, which nobody else uses.
     At(PathBuf),
 }
 
@@ -126,8 +126,7 @@ impl fmt::Display for Wrong {
 }
 
 impl Settings {
-    /// Reads the settings: of the file named, which must be there, or of the default one, which need
-    /// not.
+    /// Reads the settings from the named file, which must exist, or from the default one, which need not.
     ///
     /// # Errors
     /// The file can't be read, or says something wrong.
@@ -186,7 +185,7 @@ impl Settings {
                         .map_err(|problem| wrong(at, problem.message, problem.help))?;
                 }
                 None if name == "detach_after" => {
-                    settings.detach_after = linger(value)
+                    settings.detach_after = detach_after(value)
                         .map_err(|problem| wrong(at, problem.message, problem.help))?;
                 }
                 None if name == "control_group" => {
@@ -203,7 +202,7 @@ impl Settings {
     }
 }
 
-/// A time between two runs of the canary; `off`, `0s` and the like mean never.
+/// The time between two runs of the canary; `off` or zero for never.
 fn interval(text: &str) -> Result<Option<Duration>, Problem> {
     const HELP: &str = "`canary_interval = \"1m\"`, or `\"off\"`";
     if text == "off" || matches!(text, "0" | "0s" | "0m" | "0h" | "0d") {
@@ -212,8 +211,8 @@ fn interval(text: &str) -> Result<Option<Duration>, Problem> {
     duration(text).map(Some).map_err(|problem| problem.help(HELP))
 }
 
-/// A time without a session; `off` means that nothing is taken off.
-fn linger(text: &str) -> Result<Option<Duration>, Problem> {
+/// The time without a session after which hooks are detached; `off` for never.
+fn detach_after(text: &str) -> Result<Option<Duration>, Problem> {
     const HELP: &str = "`detach_after = \"1m\"`, or `\"off\"`";
     if text == "off" {
         return Ok(None);
@@ -308,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn control_group_is_a_place_or_a_word() {
+    fn control_group_is_a_folder_or_a_word() {
         let of = |value: &str| {
             let text = format!("control_group = \"{value}\"");
             Settings::parse(Path::new("s"), &text).unwrap().control_group
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_key_is_named_with_place_and_suggestion() {
+    fn unknown_key_is_an_error_with_place_and_suggestion() {
         let near = wrong("group = \"g\"\n sokcet = \"/x\"\n");
         assert_eq!((near.line, near.column), (2, 2));
         assert_eq!(near.message, "unknown setting `sokcet`");
@@ -330,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_values_are_named_with_their_place() {
+    fn wrong_value_is_an_error_with_its_place() {
         let relative = wrong("socket = \"run/x\"");
         assert_eq!((relative.line, relative.column), (1, 10));
         assert!(relative.message.contains("`run/x`"));

@@ -1,15 +1,15 @@
-//! What the daemon can't do at the moment: said by the log, by `doctor` and beside every answer to an operator, until
-//! it is mended. Shared by whoever finds out; decides nothing.
+//! What the daemon can't do at the moment. It is reported in the daemon's log, by `remit doctor`, and with every answer to an
+//! operator, until it is mended. Decides nothing.
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// What is in trouble.
+/// A kind of trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
-    /// The policy's folder: another policy than its is in force.
+    /// The policy's folder has errors, and another policy is in force.
     Policy,
     /// The state directory can't be written.
     State,
@@ -17,17 +17,17 @@ pub enum Trouble {
     Log,
 }
 
-/// The troubles of now.
+/// The present troubles.
 #[derive(Debug, Default)]
 pub struct Troubles(Mutex<BTreeMap<Trouble, String>>);
 
 impl Troubles {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Trouble, String>> {
-        // Plain values: what a panic left is as good as what was there before.
+        // Plain values, which a panic leaves whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what is wrong, and tells the log when nothing was.
+    /// Begins a trouble, or gives it another message. The log gets it if it is new.
     pub fn begin(&self, what: Trouble, message: impl Into<String>) {
         let message = message.into();
         let mut troubles = self.lock();
@@ -37,19 +37,19 @@ impl Troubles {
         troubles.insert(what, message);
     }
 
-    /// Notes that it is mended.
+    /// Ends a trouble.
     pub fn end(&self, what: Trouble) {
         if let Some(message) = self.lock().remove(&what) {
             tracing::info!("mended: {message}");
         }
     }
 
-    /// What is wrong with something, if anything is.
+    /// The message of a trouble, if there is one of this kind.
     pub fn of(&self, what: Trouble) -> Option<String> {
         self.lock().get(&what).cloned()
     }
 
-    /// All that is wrong, a sentence each.
+    /// The messages of all troubles, one sentence each.
     pub fn list(&self) -> Vec<String> {
         self.lock().values().cloned().collect()
     }

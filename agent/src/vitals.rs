@@ -1,5 +1,5 @@
-//! What the daemon measures of itself, for operators: how soon authority is taken back and given, what the
-//! log wrote, and what the canary found. Shared by whoever measures; holds no authority and decides nothing.
+//! What the daemon measures of itself, for operators: how long revocations and grants take, what the log wrote, and what the
+//! canary found. It decides nothing.
 
 use std::{
     fmt::Write as _,
@@ -23,17 +23,17 @@ const BUCKETS: [u64; 14] = [
     5_000_000,
 ];
 
-/// How long each of many things took.
+/// A histogram of durations.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    /// By bucket, those that took no longer than its end and longer than the one's before.
+    /// By bucket, how many took no longer than its end and longer than the end of the bucket before.
     buckets: [AtomicU64; BUCKETS.len()],
     longer: AtomicU64,
     nanos: AtomicU64,
 }
 
 impl Histogram {
-    /// Counts one.
+    /// Counts one duration.
     pub fn observe(&self, took: Duration) {
         let micros = took.as_nanos().div_ceil(1_000);
         let place = BUCKETS.iter().position(|end| micros <= u128::from(*end));
@@ -43,7 +43,7 @@ impl Histogram {
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// As Prometheus reads it.
+    /// Writes it in Prometheus' text format.
     fn write(&self, name: &str, help: &str, page: &mut String) {
         head(page, name, "histogram", help);
         let mut below = 0;
@@ -62,7 +62,7 @@ impl Histogram {
 /// What the canary found, and when.
 #[derive(Debug)]
 pub struct Canary {
-    /// How often it runs; none for never.
+    /// How often it runs; `None` for never.
     pub interval: Option<Duration>,
     /// The last run.
     pub last: Option<Run>,
@@ -71,7 +71,7 @@ pub struct Canary {
     /// Of these, those that found something wrong.
     pub failures: u64,
     /// Whether it does not run because no hook is attached.
-    rests: bool,
+    is_paused: bool,
     /// When the daemon started.
     began: Instant,
 }
@@ -81,24 +81,24 @@ pub struct Canary {
 pub struct Run {
     /// When it ended.
     pub at: Timestamp,
-    /// The same, by a clock that nobody sets.
+    /// The same, by a monotonic clock.
     ended: Instant,
     /// What it found.
     pub report: Report,
 }
 
-/// How long a run may take; what is older than two intervals and this is too old.
+/// How long a run may take: a run that ended longer ago than two intervals and this is too old.
 pub const GRACE: Duration = Duration::from_secs(10);
 
 impl Canary {
-    /// How long ago the last run ended; how long the daemon runs, where there was none.
+    /// How long ago the last run ended; before the first, how long ago the daemon started.
     pub fn age(&self) -> Duration {
         self.last.as_ref().map_or(self.began, |run| run.ended).elapsed()
     }
 
     /// Whether no run ended for longer than two intervals, although there is something to watch.
     pub fn is_late(&self) -> bool {
-        !self.rests
+        !self.is_paused
             && self.interval.is_some_and(|interval| self.age() > interval.saturating_mul(2) + GRACE)
     }
 
@@ -118,7 +118,7 @@ impl Canary {
 /// What the daemon measures of itself.
 #[derive(Debug)]
 pub struct Vitals {
-    /// From an operator's request to take authority back until the kernel refuses.
+    /// From an operator's request to revoke a tool until the kernel refuses.
     pub revocations: Histogram,
     /// From an operator's request to grant until the kernel allows.
     pub grants: Histogram,
@@ -128,7 +128,7 @@ pub struct Vitals {
 }
 
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Plain values: what a panic left is as good as what was there before.
+    // Plain values, which a panic leaves whole.
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -140,7 +140,7 @@ impl Vitals {
             last: None,
             runs: 0,
             failures: 0,
-            rests: false,
+            is_paused: false,
             began: Instant::now(),
         };
         Self {
@@ -152,28 +152,28 @@ impl Vitals {
         }
     }
 
-    /// Takes what the log has done so far.
+    /// Sets the log's counts.
     pub fn set_log(&self, metrics: Metrics) {
         *lock(&self.log) = metrics;
     }
 
-    /// Takes how often the kernel left out programs that are in force.
+    /// Sets how often the kernel skipped programs.
     pub fn set_skipped(&self, skipped: u64) {
         self.skipped.store(skipped, Ordering::Relaxed);
     }
 
-    /// Takes what a run of the canary found.
+    /// Sets the canary's last report.
     pub fn set_canary(&self, report: Report) {
         let mut canary = lock(&self.canary);
         canary.runs += 1;
         canary.failures += u64::from(!report.is_good());
-        canary.rests = false;
+        canary.is_paused = false;
         canary.last = Some(Run { at: Timestamp::now(), ended: Instant::now(), report });
     }
 
-    /// Takes that the canary does not run until hooks are attached.
-    pub fn rest_canary(&self) {
-        lock(&self.canary).rests = true;
+    /// Notes that the canary does not run until hooks are attached.
+    pub fn pause_canary(&self) {
+        lock(&self.canary).is_paused = true;
     }
 
     /// What the canary found.
@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn histogram_counts_up_to_each_end() {
+    fn histogram_counts_durations_up_to_each_end() {
         let histogram = Histogram::default();
         for micros in [50, 51, 900, 30_000_000] {
             histogram.observe(Duration::from_micros(micros));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn canary_is_pending_then_what_it_found_and_late_when_it_stops() {
+    fn canary_state_follows_its_last_run_and_its_age() {
         let vitals = Vitals::new(Some(Duration::from_secs(60)));
         assert_eq!(vitals.canary().state(), "pending");
         vitals.set_canary(Report::default());

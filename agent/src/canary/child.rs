@@ -1,6 +1,6 @@
-//! The process that tries: `remitd` itself, started again with a word that nobody else uses. It waits until
-//! it is tagged, tries one thing after another by system calls alone, and says what came of each on its
-//! standard output. It decides nothing and holds nothing: whoever else starts it learns what they may do.
+//! The canary's process: `remitd` itself, started again with a first argument of its own. It waits until it is tagged, makes
+//! one system call after another, and writes the result of each to standard output. It has no privilege of its own: anybody
+//! else who starts it only learns what they may do themselves.
 
 use std::{
     env,
@@ -13,20 +13,20 @@ use std::{
 
 use super::{ALLOWED, Call, DOOMED, FOLDER, FORBIDDEN, MOVED, SOCKET, TRIES};
 
-/// The first argument of the process that tries. The folder follows, and whether `allowed` may be read.
+/// The first argument of the canary's process. The folder follows, and [`DENIED`] or nothing.
 pub const TRY: &str = "canary-try";
-/// The first argument of the program that must not be started.
+/// The first argument of the program that the canary must not be able to start.
 pub const RAN: &str = "canary-ran";
-/// The argument that says that the policy denies reading `allowed`.
+/// The argument for a policy that denies reading `allowed`.
 pub const DENIED: &str = "denied";
 
-/// The line that says that it can be tagged now: before, its libraries are yet to be opened.
+/// The line that it writes when it can be tagged: before, it still has to open its libraries.
 pub const READY: &str = "ready";
 
 /// The discard port on the loopback address.
 const PORT: u16 = 9;
 
-/// Does the canary's work if this process is the canary.
+/// Does the canary's work, if this process was started as the canary's.
 pub fn main() -> Option<ExitCode> {
     let mut arguments = env::args_os().skip(1);
     match arguments.next()?.to_str()? {
@@ -35,13 +35,13 @@ pub fn main() -> Option<ExitCode> {
             let readable = arguments.next().is_none_or(|word| word != DENIED);
             Some(try_all(Path::new(&folder), readable))
         }
-        // The last try succeeded.
+        // The last try, starting a program, was not refused.
         RAN => Some(answer(TRIES.len() - 1, 0)),
         _ => None,
     }
 }
 
-/// Says what came of a try.
+/// Writes the result of a try.
 fn answer(index: usize, errno: i32) -> ExitCode {
     let mut out = io::stdout().lock();
     match writeln!(out, "{index} {errno}").and_then(|()| out.flush()) {
@@ -52,13 +52,13 @@ fn answer(index: usize, errno: i32) -> ExitCode {
 
 fn try_all(folder: &Path, readable: bool) -> ExitCode {
     let Some(mut canary) = Canary::new(folder) else { return ExitCode::FAILURE };
-    // Everything that starting takes is done: libraries are loaded.
+    // All libraries are loaded by now.
     let mut out = io::stdout().lock();
     if writeln!(out, "{READY}").and_then(|()| out.flush()).is_err() {
         return ExitCode::FAILURE;
     }
     drop(out);
-    // The daemon says so once this process is tagged; it hangs up when it can't.
+    // The daemon writes a byte once this process is tagged, and closes the pipe if it can't tag it.
     if io::stdin().lock().read_exact(&mut [0]).is_err() {
         return ExitCode::FAILURE;
     }
@@ -100,8 +100,8 @@ type Result<T> = std::result::Result<T, i32>;
 /// Calls the kernel.
 fn call(number: libc::c_long, arguments: [usize; 6]) -> Result<usize> {
     let [one, two, three, four, five, six] = arguments;
-    // SAFETY: the callers pass numbers and addresses of what lives longer than the call; nothing that the
-    // kernel does by these calls touches this process's memory but the buffers that it is given.
+    // SAFETY: the callers pass numbers, and addresses of values that live longer than the call; the kernel writes to no
+    // memory of this process but the buffers that it is given.
     let done = unsafe { libc::syscall(number, one, two, three, four, five, six) };
     match usize::try_from(done) {
         Ok(done) => Ok(done),
@@ -117,7 +117,7 @@ const fn signed(number: i32) -> usize {
 /// The current folder, for paths.
 const HERE: usize = signed(libc::AT_FDCWD);
 
-/// Where a text lies.
+/// The address of a text.
 fn at(text: &CString) -> usize {
     text.as_ptr() as usize
 }
@@ -156,7 +156,7 @@ impl Canary {
         })
     }
 
-    /// Tries one thing. What it opened is closed with the process.
+    /// Tries one operation. Descriptors that it opens are closed when the process exits.
     fn attempt(&mut self, what: Call) -> Result<()> {
         use libc::{
             SYS_bind, SYS_connect, SYS_fchmodat, SYS_fchownat, SYS_kill, SYS_linkat, SYS_listen,

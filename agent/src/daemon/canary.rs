@@ -142,7 +142,7 @@ impl Keeper {
         }
         if self.waiting.is_empty() && next.is_some() && !self.sessions.lock().is_watching() {
             // No hook is attached, so nothing can have broken. It runs again when hooks are attached.
-            self.vitals.rest_canary();
+            self.vitals.pause_canary();
             return self.wait(None);
         }
         true

@@ -16,7 +16,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The moment that much later. A sum beyond what the clocks can say stops at their end.
+    /// A later moment; the latest that the clocks can express if it would be beyond.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
         let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
@@ -24,7 +24,7 @@ impl Moment {
         Self { wall, boot: self.boot.saturating_add(nanos) }
     }
 
-    /// The moment at another boot time, by the distance from this one.
+    /// The moment at another boot time, computed by its distance from this one.
     #[must_use]
     pub fn at_boot(self, boot: BootNanos) -> Self {
         let (wall, distance) = if boot.0 >= self.boot {
@@ -36,18 +36,18 @@ impl Moment {
         Self { wall: wall.unwrap_or(self.wall), boot: distance }
     }
 
-    /// The boot time as a type of its own.
+    /// The boot time as its type.
     pub const fn nanos(self) -> BootNanos {
         BootNanos(self.boot)
     }
 
-    /// Whether the moment has come.
+    /// Whether the moment has come by `now`.
     pub const fn reached(self, now: Self) -> bool {
         now.boot >= self.boot
     }
 }
 
-/// Where the registry takes the time from.
+/// The registry's source of time.
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Moment;

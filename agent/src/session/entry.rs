@@ -1,4 +1,4 @@
-//! From a session to its kernel entry.
+//! Turns a session into its entry in the kernel's maps.
 
 use agent_common::{
     authority::{self, Expiries, Mode, State, ToolSet},
@@ -9,8 +9,8 @@ use agent_common::{
 
 use super::model::{Condition, Grant, Session};
 
-/// The entry and the expiries that say what the session holds; `is_kept` tells of a grant whether its loss
-/// leaves open descriptors usable.
+/// A session's entry and expiries. `is_kept` says of a grant whether files and sockets opened by the tool stay usable after
+/// its loss.
 pub(super) fn entry(
     session: &Session,
     is_kept: impl Fn(&Grant) -> bool,
@@ -40,7 +40,7 @@ pub(super) fn entry(
         parent: Slot::NONE,
         state: state as u32,
         mode: Mode::from(session.mode) as u32,
-        // The kernel side counts.
+        // Set when the entry is written.
         epoch: 0,
         no_expiry_near: 0,
     };

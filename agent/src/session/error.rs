@@ -1,4 +1,4 @@
-//! What the registry refuses, and why.
+//! Why the registry refuses or fails.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -19,7 +19,7 @@ pub enum Error {
         /// A live one that may have been meant.
         nearest: Option<String>,
     },
-    /// The session is over.
+    /// The session has ended.
     #[error("session `{name}` has ended")]
     Ended {
         /// Its name.
@@ -49,7 +49,7 @@ pub enum Error {
         /// The tool.
         tool: String,
     },
-    /// The session holds the tool as long as it lives.
+    /// The session holds the tool until its end already.
     #[error("session `{session}` holds `{tool}` until its end already")]
     HeldAlready {
         /// The session's name.
@@ -117,7 +117,7 @@ pub enum Error {
     /// All slots are taken.
     #[error("1,024 sessions are live, the most that fit: end one (`remit session end S`)")]
     Full,
-    /// All slots that no live session has are kept by processes of ended ones.
+    /// All free slots still have processes of ended sessions.
     #[error(
         "no place is free: ended sessions left processes that run on, refused everything: kill them \
          (`remit session end S --kill` does at once)"
@@ -193,7 +193,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The log can't have a line of it.
+    /// The log can't be written, so no authority is given.
     #[error("{reason}: nothing that gives authority is done until it can be written")]
     Unlogged {
         /// What is wrong with the log.
@@ -237,7 +237,7 @@ impl Error {
     }
 }
 
-/// Some numbers: the first ten.
+/// Shows the first ten of some numbers.
 struct Numbers<'a>(&'a [i32]);
 
 impl std::fmt::Display for Numbers<'_> {

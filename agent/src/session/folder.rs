@@ -1,5 +1,6 @@
-//! Where a session may work: resolves the folder that somebody starts a session with, as that user sees it, and
-//! without following links that others may have planted. Knows no session but where they worked.
+//! The work folder of a session: resolves the folder that a request names, with the rights of the user who starts the
+//! session, and without following symbolic links that others may have planted. Of other sessions it knows only their work
+//! folders.
 
 use std::{
     collections::BTreeMap,
@@ -13,14 +14,14 @@ use std::{
 
 use crate::policy::{pattern::PathPattern, value::Problem};
 
-/// Links on the way to one folder (`MAXSYMLINKS`, include/linux/namei.h).
+/// The most symbolic links on the way to a folder (`MAXSYMLINKS`, include/linux/namei.h).
 const LINKS: usize = 40;
 /// Mode bits: others may write; the group may write; only owners may remove what is in it.
 const OTHERS_WRITE: u32 = 0o002;
 const GROUP_WRITES: u32 = 0o020;
 const STICKY: u32 = 0o1000;
 
-/// Who starts a session.
+/// The user who starts a session.
 #[derive(Clone, Debug)]
 pub struct Starter {
     /// The user.
@@ -32,7 +33,7 @@ pub struct Starter {
 /// A folder where a session works or worked, and the session's name.
 pub type Workplace = (PathBuf, String);
 
-/// Resolves a folder: absolute, there, not the root, and by no link that others may have planted.
+/// Resolves a folder, which must be absolute, exist, and not be the root. No link that others may have planted is followed.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -63,7 +64,7 @@ pub fn resolve(
     text.map_err(|_| Problem::new(format!("{shown} is not UTF-8")))
 }
 
-/// Whether a folder is one of those that patterns name, for the user of that name and home.
+/// Whether a folder matches one of the patterns, with `{user}` and `{home}` filled in.
 pub fn is_within(folder: &str, patterns: &[PathPattern], user: &str, home: &str) -> bool {
     let values: BTreeMap<String, String> =
         [("user".to_owned(), user.to_owned()), ("home".to_owned(), home.to_owned())].into();
@@ -112,14 +113,14 @@ fn walk(given: &Path, starter: &Starter, workplaces: &[Workplace]) -> Result<Pat
         }
         ahead.extend(names(&target));
     }
-    // It was a folder all the way, and has to be one at the end.
+    // Everything on the way was a folder; the end has to be one too.
     if !fs::symlink_metadata(&at).map_err(failed)?.is_dir() {
         return Err(failed(io::Error::from_raw_os_error(libc::ENOTDIR)));
     }
     Ok(at)
 }
 
-/// The names of a path, the last one first.
+/// The names of a path, the last first.
 fn names(path: &Path) -> Vec<OsString> {
     let name = |component: Component<'_>| match component {
         Component::Normal(name) => Some(name.to_owned()),
@@ -129,8 +130,7 @@ fn names(path: &Path) -> Vec<OsString> {
     path.components().rev().filter_map(name).collect()
 }
 
-/// Whether a link may be followed: nobody but root and who starts the session can have put it there, no session
-/// either.
+/// Whether a symbolic link may be followed: only root or the user who starts the session can have made it, and no session.
 fn trust(
     link: &Path,
     found: &Metadata,
@@ -158,7 +158,7 @@ fn trust(
     Err(Problem::new(message).help(help))
 }
 
-/// Whether the thread's user may make files in a folder.
+/// Whether the thread's user may create files in a folder.
 fn may_write(folder: &Path) -> bool {
     let Ok(path) = CString::new(folder.as_os_str().as_bytes()) else { return false };
     let mode = libc::W_OK | libc::X_OK;
@@ -169,7 +169,7 @@ fn may_write(folder: &Path) -> bool {
     done == 0
 }
 
-/// Does something on a thread that is, to file systems, the user's.
+/// Runs a function in a thread with the user's file-system credentials.
 fn as_user<T: Send>(starter: &Starter, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     thread::scope(|scope| {
         let thread = scope.spawn(|| become_user(starter).map(|()| work()));
@@ -177,28 +177,29 @@ fn as_user<T: Send>(starter: &Starter, work: impl FnOnce() -> T + Send) -> io::R
     })
 }
 
-/// Makes this thread, and no other, the user's to file systems: what only root may do there, it may not.
+/// Gives this thread, and no other, the user's file-system credentials. It loses root's rights on files.
 fn become_user(starter: &Starter) -> io::Result<()> {
     if starter.uid == rustix::process::geteuid().as_raw() {
         return Ok(());
     }
     let group = starter.groups.first().copied().unwrap_or(u32::MAX);
-    // SAFETY: the calls themselves, not the C library's, which would change all threads; the kernel reads so many
-    // groups, and they outlive the call.
+    // SAFETY: raw system calls, since the C library's would change all threads; the list of groups has the given length and
+    // outlives the call.
     unsafe {
         if libc::syscall(libc::SYS_setgroups, starter.groups.len(), starter.groups.as_ptr()) != 0 {
             return Err(io::Error::last_os_error());
         }
         libc::syscall(libc::SYS_setfsgid, group);
         libc::syscall(libc::SYS_setfsuid, starter.uid);
-        // Neither says whether it was done; a number that nobody has changes nothing and tells the present one.
+        // These calls report no failure. A call with an invalid id changes nothing and returns the present one.
         let user = libc::syscall(libc::SYS_setfsuid, -1);
         if user != libc::c_long::from(starter.uid) {
             return Err(io::Error::from_raw_os_error(libc::EPERM));
         }
     }
-    // For other file credentials the kernel closes the memory of the whole process to all that lack `CAP_SYS_PTRACE`
-    // (`commit_creds`, kernel/cred.c), and it would be for that that the canary is refused what it tries here.
+    // When file-system credentials change, the kernel makes the whole process undumpable, so that access to its memory needs
+    // `CAP_SYS_PTRACE` (`commit_creds`, kernel/cred.c). The canary's tries on this process would then be refused for that
+    // reason, and not by Remit.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)?;
     Ok(())
 }
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn folder_is_resolved_by_links_that_nobody_else_can_plant() {
+    fn folder_behind_a_link_that_others_can_plant_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().canonicalize().unwrap();
         fs::create_dir_all(place.join("a/b")).unwrap();
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_folder_of_its_own_is_refused() {
+    fn path_that_is_no_folder_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().canonicalize().unwrap();
         fs::write(place.join("file"), "").unwrap();
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_say_where_the_folder_may_lie() {
+    fn folder_outside_of_the_patterns_is_not_within() {
         let place = || crate::policy::Place { file: Default::default(), line: 1, column: 1 };
         let patterns = ["{home}/src/**", "/srv/*/{user}"]
             .map(|text| PathPattern::parse(text, place()).unwrap());

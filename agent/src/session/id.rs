@@ -1,4 +1,4 @@
-//! A session's identity in text: 16 hexadecimal digits.
+//! A session's id as text: 16 hexadecimal digits.
 
 use std::{fmt, str::FromStr};
 
@@ -8,18 +8,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// Random bits below the milliseconds.
 const RANDOM_BITS: u32 = 20;
 
-/// A session's identity: 44 bits of unix milliseconds, then 20 random bits.
+/// A session's id: 44 bits of unix milliseconds, then 20 random bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(pub SessionId);
 
 impl Id {
-    /// An identity of that time.
+    /// A new id.
     pub fn new(unix_millis: u64, random: u32) -> Self {
         let random = u64::from(random) & ((1 << RANDOM_BITS) - 1);
         Self(SessionId((unix_millis << RANDOM_BITS) | random))
     }
 
-    /// Whether a word could be taken for an identity.
+    /// Whether a word could be mistaken for an id.
     pub fn looks_like(word: &str) -> bool {
         word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_reads_back_as_the_same_id() {
+    fn id_written_as_text_is_read_back() {
         let id = Id::new(1_764_000_000_000, u32::MAX);
         assert_eq!(id.to_string().len(), 16);
         assert_eq!(id.to_string().parse::<Id>().unwrap(), id);

@@ -2,7 +2,7 @@
 
 use super::{Error, Id};
 
-/// Characters of the longest name.
+/// The most characters of a name.
 const LONGEST: usize = 64;
 
 /// Checks a name that a user chose.
@@ -29,8 +29,7 @@ pub(super) fn check(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The next name `<profile>-<n>`: a number above all that are known, so that a name in the log is
-/// not met again soon.
+/// The next name `<profile>-<n>`, with a number above all known ones, so that a name in the log is not soon used again.
 pub(super) fn next<'a>(profile: &str, known: impl Iterator<Item = &'a str>) -> String {
     let stem: String = profile.chars().take(LONGEST - 12).collect();
     let highest = known
@@ -45,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_follow_their_rule() {
+    fn name_that_breaks_the_rule_is_refused() {
         for good in ["a", "fix-42", "A.b_c", "...", ".a", "_", &"x".repeat(64)] {
             assert!(check(good).is_ok(), "{good}");
         }
@@ -67,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn next_name_counts_on_from_the_highest() {
+    fn next_name_follows_the_highest_number() {
         assert_eq!(next("coder", [].into_iter()), "coder-1");
         assert_eq!(next("coder", ["coder-7", "coder-x", "other-9"].into_iter()), "coder-8");
     }

@@ -1,4 +1,4 @@
-//! The policy's folder: reading it whole, and putting pushed files into it.
+//! The policy's folder: installs its policy, and writes pushed files into it.
 
 use std::{
     fs, io,
@@ -11,7 +11,7 @@ use super::{
     acts::Act,
     losses,
     registry::Installed,
-    store::{self, place_beside, replace, sync_folder},
+    store::{self, replace, sync_folder, temporary_name},
 };
 use crate::{
     policy::{self, Policy, Source},
@@ -27,24 +27,24 @@ pub struct Pushed {
     pub text: String,
 }
 
-/// The policy's folder, and the registry that its policy goes to. One change at a time.
+/// The policy's folder, and the registry that its policy is installed in. One change at a time.
 #[derive(Clone)]
 pub struct PolicyDir {
     dir: Arc<PathBuf>,
     sessions: Sessions,
-    gate: Arc<Mutex<()>>,
+    changing: Arc<Mutex<()>>,
 }
 
 impl PolicyDir {
-    /// The folder whose policy the registry has.
+    /// The folder of a registry's policy.
     pub fn new(dir: &Path, sessions: Sessions) -> Self {
-        Self { dir: Arc::new(dir.to_owned()), sessions, gate: Arc::new(Mutex::new(())) }
+        Self { dir: Arc::new(dir.to_owned()), sessions, changing: Arc::new(Mutex::new(())) }
     }
 
-    /// One change at a time. A panic in the middle of one may have left the folder half changed: the next start makes
-    /// it whole ([`finish_push`]).
-    fn gate(&self) -> MutexGuard<'_, ()> {
-        self.gate.lock().unwrap_or_else(|_| {
+    /// Waits for its turn to change the folder. After a panic in the middle of a change the folder may be half changed: then
+    /// the process ends, and the next daemon repairs it ([`finish_push`]).
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(|_| {
             tracing::error!(
                 "a panic left the policy's folder half changed: the daemon ends, enforcement stays"
             );
@@ -52,23 +52,23 @@ impl PolicyDir {
         })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.dir
     }
 
-    /// Reads the folder and puts its policy in force, or only says what that would change.
+    /// Reads the folder and puts its policy in force, or with `dry_run` only returns what that would change.
     ///
     /// # Errors
     /// The policy can't be read, has errors or does not fit. Nothing was changed then.
     pub fn reload(&self, dry_run: bool, by: &Actor) -> Result<(Installed, Policy), Error> {
-        let _one = self.gate();
+        let _changing = self.lock();
         let reloaded = policy::read(&self.dir).map_err(Error::from).and_then(|sources| {
             let policy = checked(&sources)?;
             self.install(policy, &sources, dry_run, Act::Reload, by)
         });
         if let (Err(error), false) = (&reloaded, dry_run)
-            && is_of_the_folder(error)
+            && is_in_the_files(error)
         {
             let troubles = Arc::clone(self.sessions.lock().troubles());
             let help = mend(&self.dir);
@@ -80,18 +80,18 @@ impl PolicyDir {
         reloaded
     }
 
-    /// Puts files into the folder, and the policy of the whole folder in force.
+    /// Writes files into the folder, and puts the policy of the whole folder in force.
     ///
     /// # Errors
-    /// A name is no file's, the whole policy has errors or does not fit, or the folder can't be
-    /// written. The folder and the policy in force are what they were then.
+    /// A name is not allowed, the whole policy has errors or does not fit, or the folder can't be written. Folder and policy in
+    /// force are then as before.
     pub fn push(
         &self,
         files: &[Pushed],
         dry_run: bool,
         by: &Actor,
     ) -> Result<(Installed, Policy), Error> {
-        let _one = self.gate();
+        let _changing = self.lock();
         let sources = self.merged(files)?;
         let policy = checked(&sources)?;
         if dry_run {
@@ -128,7 +128,7 @@ impl PolicyDir {
     /// The folder's files with some of them replaced or added, in name order.
     ///
     /// # Errors
-    /// A name is no file's, or the folder can't be read.
+    /// A name is not allowed, or the folder can't be read.
     pub fn merged(&self, files: &[Pushed]) -> Result<Vec<Source>, Error> {
         let mut sources = policy::read(&self.dir)?;
         for file in files {
@@ -160,18 +160,17 @@ impl PolicyDir {
             installed
         };
         drop(registry);
-        // The policy is in force whatever is left, which is in the daemon's log.
+        // The policy is in force in any case; errors here are in the daemon's log.
         let _ = losses::settle(&self.sessions);
         Ok((installed, policy))
     }
 }
 
-/// The names of the files of a push that is under way, a line each, in the policy's folder.
+/// The list of the files of a push that is under way, one name a line, in the policy's folder.
 const PUSH: &str = ".push";
 
-/// Puts pushed files into the folder so that after a crash at any moment it has all of them or, once
-/// [`finish_push`] was there, none: each is on the disk beside its place before the list of them is, and none takes its
-/// place before that.
+/// Writes pushed files into the folder: all or none of them, even after a crash, once [`finish_push`] has run. First all
+/// files are written to the disk under temporary names, then the list of their names, and only then they are renamed.
 fn put(dir: &Path, files: &[Pushed]) -> Result<(), (PathBuf, io::Error)> {
     let list = dir.join(PUSH);
     let done = (|| {
@@ -187,13 +186,13 @@ fn put(dir: &Path, files: &[Pushed]) -> Result<(), (PathBuf, io::Error)> {
     if done.is_err() {
         let _ = fs::remove_file(&list);
         for file in files {
-            let _ = fs::remove_file(place_beside(&dir.join(&file.name)));
+            let _ = fs::remove_file(temporary_name(&dir.join(&file.name)));
         }
     }
     done
 }
 
-/// Ends a push that a crash interrupted after all its files were written: they take their places.
+/// Finishes a push that a crash interrupted after all its files were written: renames the rest of them.
 ///
 /// # Errors
 /// What the system said; it can be tried again.
@@ -205,8 +204,8 @@ pub fn finish_push(dir: &Path) -> io::Result<()> {
     };
     for name in names.lines().filter(|name| is_file_name(name)) {
         let path = dir.join(name);
-        match fs::rename(place_beside(&path), &path) {
-            // It has its place already.
+        match fs::rename(temporary_name(&path), &path) {
+            // It was renamed already.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             moved => moved?,
         }
@@ -215,20 +214,20 @@ pub fn finish_push(dir: &Path) -> io::Result<()> {
     fs::remove_file(&list)
 }
 
-/// Whether an error is one of what the folder says, and stays until somebody mends that.
-fn is_of_the_folder(error: &Error) -> bool {
+/// Whether an error is in the folder's files, and stays until somebody mends them.
+fn is_in_the_files(error: &Error) -> bool {
     matches!(error, Error::Policy(_) | Error::Read(_) | Error::Compile(_))
 }
 
-/// What mends a policy's folder.
+/// How to mend a policy's folder, for messages.
 pub fn mend(dir: &Path) -> String {
     format!("`remit policy check {}` says what to mend, then `remit policy reload`", dir.display())
 }
 
-/// Checks a policy whole.
+/// Checks all files of a policy.
 ///
 /// # Errors
-/// All that is wrong with it.
+/// Everything that is wrong with them.
 pub fn checked(sources: &[Source]) -> Result<Policy, Error> {
     policy::check(sources).map_err(Error::Policy)
 }
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn pushed_files_take_their_places_and_leave_nothing_beside() {
+    fn pushed_files_leave_no_temporary_ones() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.toml"), "old").unwrap();
         put(dir.path(), &[pushed("a.toml", "new"), pushed("b.toml", "b")]).unwrap();
@@ -275,30 +274,30 @@ mod tests {
     }
 
     #[test]
-    fn push_that_a_crash_interrupted_is_finished_or_was_none() {
+    fn push_interrupted_by_a_crash_is_finished_or_undone() {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a.toml"), dir.path().join("b.toml"));
         fs::write(&a, "old a").unwrap();
         fs::write(&b, "old b").unwrap();
         let texts = || (fs::read_to_string(&a).unwrap(), fs::read_to_string(&b).unwrap());
-        // Before the list: nothing takes its place, and what is beside is no policy.
+        // A crash before the list was written: no file is renamed, and temporary files are no policy.
         store::prepare(&a, b"new a", 0o644).unwrap();
         finish_push(dir.path()).unwrap();
         assert_eq!(texts(), ("old a".into(), "old b".into()));
-        // With the list, one of two in its place: all of it.
+        // A crash after it, with one of two files renamed: the other follows.
         store::prepare(&b, b"new b", 0o644).unwrap();
         fs::write(dir.path().join(PUSH), "a.toml\nb.toml\n../x\n").unwrap();
-        fs::rename(place_beside(&a), &a).unwrap();
+        fs::rename(temporary_name(&a), &a).unwrap();
         finish_push(dir.path()).unwrap();
         assert_eq!(texts(), ("new a".into(), "new b".into()));
         assert_eq!(names(dir.path()), ["a.toml", "b.toml"]);
     }
 
     #[test]
-    fn push_that_can_not_be_written_leaves_the_folder_as_it_was() {
+    fn push_that_fails_leaves_the_folder_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.toml"), "old").unwrap();
-        // The second has no place to be written in.
+        // The second file can't be written.
         fs::create_dir(dir.path().join("b.toml.new")).unwrap();
         assert!(put(dir.path(), &[pushed("a.toml", "new"), pushed("b.toml", "b")]).is_err());
         assert_eq!(fs::read_to_string(dir.path().join("a.toml")).unwrap(), "old");

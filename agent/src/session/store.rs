@@ -1,8 +1,8 @@
 //! The state directory: one file a session, and the tools' bits.
 //!
-//! Each file is written beside its place and moved into it, so that a reader finds the old or the
-//! new one, never a part; also after a power cut, but for the sessions' own files: no session outlives one. What
-//! did not change is not written: a directory that is full or read-only still serves.
+//! Each file is written under a temporary name and renamed, so that a reader finds the old or the new one, never a part. That
+//! holds after a power cut too, except for sessions' files: no session survives one. A file that would not change is not
+//! written, so a directory that is full or read-only still serves.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{Error, Id, Session};
 use crate::policy::{self, Source, tools::ToolBits};
 
-/// What a reload must find again.
+/// The numbers that outlive a reload and a restart.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Numbers {
-    /// The number of the last policy that was, or was to be, put in force.
+    /// The generation of the last policy that was put in force, or that was about to be.
     pub(super) generation: u32,
     /// Each tool's bit.
     pub(super) tools: ToolBits,
@@ -28,15 +28,15 @@ pub(super) struct Numbers {
 /// The file with the last policy that was in force.
 const POLICY: &str = "policy.json";
 
-/// A policy as it is kept.
+/// The last good policy, as it is stored.
 #[derive(Serialize, Deserialize)]
 struct KeptPolicy {
-    /// SHA-256 over names and texts.
+    /// SHA-256 of the names and texts.
     digest: String,
     files: Vec<KeptFile>,
 }
 
-/// One file of it.
+/// One of its files.
 #[derive(Serialize, Deserialize)]
 struct KeptFile {
     path: PathBuf,
@@ -62,19 +62,19 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the directory, and makes it where it is missing.
+    /// Opens the directory, which is made if it does not exist.
     pub(super) fn open(dir: &Path) -> Result<Self, Error> {
         let store = Self { dir: dir.to_owned() };
         store.lay_out()?;
         Ok(store)
     }
 
-    /// The directory, as far as it is there.
+    /// The directory as it is, without making anything.
     pub(super) fn as_is(dir: &Path) -> Self {
         Self { dir: dir.to_owned() }
     }
 
-    /// Makes what is missing of it.
+    /// Makes the folders that are missing.
     fn lay_out(&self) -> Result<(), Error> {
         let sessions = self.dir.join("sessions");
         fs::create_dir_all(&sessions).map_err(|source| failed("make", &sessions, source))?;
@@ -88,20 +88,20 @@ impl Store {
         Ok(())
     }
 
-    /// Reads the numbers; none are there before the first start.
+    /// Reads the numbers; `None` before the first start.
     pub(super) fn numbers(&self) -> Result<Option<Numbers>, Error> {
         read(&self.dir.join("tools.json"))
     }
 
-    /// Writes the numbers. Says whether they had to be written: what did not change is not.
+    /// Writes the numbers, if they changed. Returns whether they did.
     pub(super) fn write_numbers(&self, numbers: &Numbers) -> Result<bool, Error> {
         write(&self.dir.join("tools.json"), numbers, Lasting::PowerCuts)
     }
 
-    /// Reads the last policy that was in force; none before the first.
+    /// Reads the last good policy; `None` before the first.
     ///
     /// # Errors
-    /// It can't be read, or is not whole.
+    /// It can't be read, or its hash is wrong.
     pub(super) fn policy(&self) -> Result<Option<Vec<Source>>, Error> {
         let path = self.dir.join(POLICY);
         let Some(KeptPolicy { digest, files }) = read::<KeptPolicy>(&path)? else {
@@ -114,15 +114,15 @@ impl Store {
         Ok(Some(sources))
     }
 
-    /// Keeps a policy that is in force.
+    /// Stores a policy that is in force.
     pub(super) fn write_policy(&self, sources: &[Source]) -> Result<bool, Error> {
         let digest = policy::source::digest(sources);
         let files = sources.iter().cloned().map(KeptFile::from).collect();
         write(&self.dir.join(POLICY), &KeptPolicy { digest, files }, Lasting::PowerCuts)
     }
 
-    /// Reads all sessions. A file that can't be understood is left alone and named in the log: its
-    /// session is found in the kernel and ended there.
+    /// Reads all sessions. A file that can't be parsed is left alone and logged: its session is then ended by the kernel's
+    /// entry.
     pub(super) fn sessions(&self) -> Result<Vec<Session>, Error> {
         let dir = self.dir.join("sessions");
         let list = |source| failed("list", &dir, source);
@@ -180,74 +180,75 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
     serde_json::from_slice(&text).map(Some).map_err(|error| failed("read", path, error.into()))
 }
 
-/// What a file has to outlast.
+/// What a written file has to survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lasting {
-    /// The daemon's end, in whatever way.
+    /// The end of the daemon.
     Crashes,
-    /// The host's as well.
+    /// A power cut too.
     PowerCuts,
 }
 
-/// Writes a value, unless the file says just that.
+/// Writes a value, unless the file has it already. Returns whether it was written.
 fn write<T: Serialize>(path: &Path, value: &T, lasting: Lasting) -> Result<bool, Error> {
     let text = serde_json::to_vec(value).map_err(|error| failed("write", path, error.into()))?;
     if fs::read(path).is_ok_and(|before| before == text) {
         return Ok(false);
     }
     let fail = |source| failed("write", path, source);
-    let beside = beside(path, &text, 0o600, lasting).map_err(fail)?;
-    take_place(&beside, path).map_err(fail)?;
+    let temporary = write_temporary(path, &text, 0o600, lasting).map_err(fail)?;
+    take_place(&temporary, path).map_err(fail)?;
     if lasting == Lasting::PowerCuts {
         sync_folder(path).map_err(fail)?;
     }
     Ok(true)
 }
 
-/// Writes a file beside its place, and moves it into it. It is on the disk when this returns.
+/// Writes a file under a temporary name, and renames it. It is on the disk when this returns.
 pub(super) fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
-    take_place(&beside(path, text, mode, Lasting::PowerCuts)?, path)?;
+    take_place(&write_temporary(path, text, mode, Lasting::PowerCuts)?, path)?;
     sync_folder(path)
 }
 
-/// Where a file is written before it takes its place.
-pub(super) fn place_beside(path: &Path) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    PathBuf::from(beside)
+/// The temporary name of a file.
+pub(super) fn temporary_name(path: &Path) -> PathBuf {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    PathBuf::from(temporary)
 }
 
-/// Writes a file beside its place, to the disk: a rename may get there before what the file says.
+/// Writes a file under its temporary name, to the disk: a rename could otherwise reach the disk before the content does.
 pub(super) fn prepare(path: &Path, text: &[u8], mode: u32) -> io::Result<PathBuf> {
-    beside(path, text, mode, Lasting::PowerCuts)
+    write_temporary(path, text, mode, Lasting::PowerCuts)
 }
 
-fn beside(path: &Path, text: &[u8], mode: u32, lasting: Lasting) -> io::Result<PathBuf> {
-    let beside = place_beside(path);
+fn write_temporary(path: &Path, text: &[u8], mode: u32, lasting: Lasting) -> io::Result<PathBuf> {
+    let temporary = temporary_name(path);
     let written = (|| {
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+        let mut file =
+            options.write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
         file.write_all(text)?;
         if lasting == Lasting::PowerCuts { file.sync_all() } else { Ok(()) }
     })();
     match written {
-        Ok(()) => Ok(beside),
+        Ok(()) => Ok(temporary),
         Err(error) => {
-            // The error that matters is the one at hand; what is left over is overwritten next time.
-            let _ = fs::remove_file(&beside);
+            // The first error is reported. A file that is left over is overwritten next time.
+            let _ = fs::remove_file(&temporary);
             Err(error)
         }
     }
 }
 
-/// Moves what was written beside a place into it.
-fn take_place(beside: &Path, path: &Path) -> io::Result<()> {
-    fs::rename(beside, path).inspect_err(|_| {
-        let _ = fs::remove_file(beside);
+/// Renames a file from its temporary name.
+fn take_place(temporary: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(temporary, path).inspect_err(|_| {
+        let _ = fs::remove_file(temporary);
     })
 }
 
-/// Has the disk keep the names of a file's folder.
+/// Syncs the folder of a file, so that a rename in it is on the disk.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     File::open(folder)?.sync_all()
@@ -258,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn policy_that_is_kept_is_the_whole_one_or_none() {
+    fn stored_policy_that_is_damaged_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         assert_eq!(store.policy().unwrap(), None);
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn file_that_says_the_same_is_not_written_again() {
+    fn unchanged_file_is_not_written_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.json");
         let written = || fs::metadata(&path).unwrap().modified().unwrap();
