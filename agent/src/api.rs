@@ -1,7 +1,7 @@
 //! The control interface: HTTP with JSON on the control socket, under `/v1/`.
 //!
-//! The types here are what goes over the wire, version 1: plain data, no type of the kernel side or
-//! of the registry, so that neither can change what scripts see. [`server`] answers, [`client`] asks.
+//! The types here are version 1 of the interface: plain data, without types of the kernel side or the registry, so that
+//! neither can change what scripts see. [`server`] answers, [`client`] asks.
 
 pub mod client;
 mod policy;
@@ -19,7 +19,7 @@ pub use policy::{
     ProfileView, PushRequest, ReloadRequest, RuleView, SessionLoss, ToolView,
 };
 
-/// The header with what the daemon can't do at the moment, once for each thing, of answers to operators.
+/// The header of answers to operators with what the daemon can't do at the moment, one for each trouble.
 pub const WARNING: &str = "remit-warning";
 
 /// The answer to a request that changed nothing, with a status of 400 or more.
@@ -32,7 +32,7 @@ pub struct Failure {
 /// What went wrong.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FailureBody {
-    /// What kind of thing, for programs.
+    /// The kind of error, for programs.
     pub code: String,
     /// What went wrong, for people.
     pub message: String,
@@ -69,7 +69,7 @@ pub struct StartRequest {
     pub passed_fds: Vec<PassedFd>,
 }
 
-/// A descriptor that a session was given at its start, as the one who started it described it.
+/// A descriptor that a session was given at its start, as its starter described it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassedFd {
     /// Its number.
@@ -91,7 +91,7 @@ pub struct GrantRequest {
     pub reason: Option<String>,
 }
 
-/// Who did something.
+/// The user and process that did something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     /// User id.
@@ -113,7 +113,7 @@ pub struct Session {
     pub profile: String,
     /// What it is for.
     pub task: Option<String>,
-    /// Whose it is.
+    /// Who started it.
     pub owner: Actor,
     /// Its work folder.
     pub workdir: String,
@@ -131,23 +131,23 @@ pub struct Session {
     pub left_seconds: u64,
     /// The process that started it.
     pub pid: u32,
-    /// Live tasks, as far as the kernel counted.
+    /// Live tasks, by the kernel's count.
     pub tasks: Option<u64>,
     /// Its parent.
     pub parent: Option<String>,
     /// Its ancestors, the nearest first.
     pub lineage: Vec<String>,
-    /// Its place in the kernel's table.
+    /// Its slot in the kernel's tables.
     pub slot: u32,
-    /// What it holds.
+    /// The tools that it holds.
     pub tools: Vec<Grant>,
-    /// What it held and lost, the oldest first.
+    /// The tools that it held and lost, the oldest first.
     pub history: Vec<Past>,
     /// The descriptors that it was given.
     pub passed_fds: Vec<PassedFd>,
     /// How it ended.
     pub ended: Option<Ending>,
-    /// The folder of its control group, where it has one.
+    /// The folder of its control group, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_group: Option<String>,
 }
@@ -225,7 +225,7 @@ pub struct WhoAmI {
     pub session: Option<Session>,
     /// The asking process.
     pub peer: Actor,
-    /// Whether it operates.
+    /// Whether it is an operator.
     pub operator: bool,
     /// The profiles that it may start.
     pub may_start: Vec<String>,
@@ -234,7 +234,7 @@ pub struct WhoAmI {
 /// `GET /v1/health`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Health {
-    /// `ok`, or `degraded` where there are warnings.
+    /// `ok`, or `degraded` if there are warnings.
     pub status: String,
     /// The daemon's version.
     pub version: String,
@@ -250,7 +250,7 @@ pub struct Health {
     pub warnings: Vec<String>,
 }
 
-/// `GET /v1/canary`: what the canary found.
+/// `GET /v1/canary`: the canary's last report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Canary {
     /// `ok`, `failed`, `late` (the last run is older than two intervals), `pending` (the first is to
@@ -266,16 +266,15 @@ pub struct Canary {
     pub message: Option<String>,
     /// Runs since the daemon's start.
     pub runs: u64,
-    /// Of these, those that found something wrong.
+    /// Runs that found something wrong.
     pub failures: u64,
-    /// What the last run tried.
+    /// The tries of the last run.
     pub tries: Vec<CanaryTry>,
 }
 
 pub use crate::incident::CanaryTry;
 
-/// Which lines of the log: the query of `GET /v1/incidents`. Without `kind` and `all`: refusals,
-/// losses, and what the canary found.
+/// The query of `GET /v1/incidents`. Without `kind` and `all`: refusals, losses, and reports of the canary.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IncidentQuery {
@@ -303,16 +302,16 @@ pub struct IncidentQuery {
     /// With this entry of a public list: `ASI02`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// The newest so many.
+    /// At most so many, the newest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// Control acts and repairs too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
-    /// One JSON object a line, as they stand in the log.
+    /// One JSON object a line, as in the log.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub lines: bool,
-    /// One JSON object a line, and those to come.
+    /// One JSON object a line, and then those still to come.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub follow: bool,
 }

@@ -1,4 +1,4 @@
-//! `remit`: one file a command. Each reads its arguments, asks the daemon, and shows the answer.
+//! `remit`, the command line: one file for each command. Each reads its arguments, asks the daemon, and prints the answer.
 
 mod completions;
 mod context;
@@ -79,7 +79,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // What can't be shown can't be told either.
+            // If this can't be printed, nothing can.
             let _ = error.print();
             let fine = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             return ExitCode::from(if fine { 0 } else { 2 });

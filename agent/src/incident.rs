@@ -1,9 +1,8 @@
-//! Refusals, from the kernel's ring buffer to the log and back to people.
+//! Incidents: from the kernel's ring buffer into the log, and from the log to people.
 //!
 //! One direction: `decode` (pure) → `fold` (pure) → `enrich` → `journal`, tied together by `pipeline`;
-//! `query` reads the log, `render` shows it. Owns the log's files. Knows neither aya nor tokio: the ring
-//! buffer is an [`pipeline::EventSource`], and what sessions and policy say comes through
-//! [`enrich::Context`].
+//! `query` reads the log, `render` shows it. Owns the log's files. Knows neither aya nor tokio: the ring buffer is a
+//! [`pipeline::EventSource`], and an [`enrich::Context`] answers the questions on sessions and policy.
 
 pub mod decode;
 pub mod enrich;

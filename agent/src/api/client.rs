@@ -1,4 +1,4 @@
-//! Asks on the control socket. Single-threaded: `remit run` must be one thread when it is tagged.
+//! The client of the control socket. Single-threaded, since `remit run` may have only one thread when it is tagged.
 
 use std::{
     cell::RefCell,
@@ -25,7 +25,7 @@ use crate::settings::DEFAULT_SOCKET;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// Why there is no answer, or not the one that was hoped for.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody answers on the socket.
@@ -41,30 +41,30 @@ pub enum ClientError {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What it said.
+        /// The refusal.
         body: Box<FailureBody>,
     },
-    /// The daemon's answer could not be read, or did not come.
+    /// There was no answer, or it could not be read.
     #[error("the daemon's answer is not understood: {0}")]
     Answer(String),
-    /// Where the answer goes did not take it.
+    /// The answer could not be written to where it goes.
     #[error(transparent)]
     Output(io::Error),
 }
 
-/// The daemon, as a client sees it.
+/// A client of the daemon.
 pub struct Client {
     socket: PathBuf,
     runtime: Runtime,
-    /// The warnings that were passed on.
+    /// The warnings that were printed already.
     warned: RefCell<BTreeSet<String>>,
 }
 
 impl Client {
-    /// A client of the socket given, else of `$REMIT_SOCKET`, else of the default one.
+    /// A client of this socket, or else of `$REMIT_SOCKET`, or else of the default one.
     ///
     /// # Errors
-    /// The system has no event queue to give.
+    /// The system has no more event queues.
     pub fn new(socket: Option<PathBuf>) -> io::Result<Self> {
         let named = env::var_os("REMIT_SOCKET").filter(|name| !name.is_empty());
         let socket =
@@ -183,7 +183,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// Says what the daemon says that it can't do, each thing once.
+    /// Prints the daemon's warnings, each once.
     fn warn(&self, headers: &header::HeaderMap) {
         for warning in headers.get_all(WARNING) {
             let text = String::from_utf8_lossy(warning.as_bytes()).into_owned();
@@ -194,10 +194,10 @@ impl Client {
     }
 }
 
-/// Reads an answer as a type.
+/// Parses an answer as a type.
 ///
 /// # Errors
-/// It is something else: the daemon is of another version.
+/// It does not fit the type: the daemon has another version.
 pub fn typed<T: DeserializeOwned>(answer: &Value) -> Result<T, ClientError> {
     T::deserialize(answer).map_err(|error| ClientError::Answer(error.to_string()))
 }
@@ -212,7 +212,7 @@ fn understood<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T,
     }
     let body = match serde_json::from_slice::<Failure>(body) {
         Ok(failure) => failure.error,
-        // Not from our handlers: a body too large, a malformed query. The text says what.
+        // Not JSON, so it is not from the daemon's handlers.
         Err(_) => FailureBody {
             code: "refused".into(),
             message: String::from_utf8_lossy(body).trim().to_owned(),
@@ -222,7 +222,7 @@ fn understood<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T,
     Err(ClientError::Refused { status: status.as_u16(), body: Box::new(body) })
 }
 
-/// A word as one segment of a path, or as a value in a query.
+/// Escapes a word, as one segment of a path or as a value in a query.
 pub fn segment(word: &str) -> String {
     let mut text = String::with_capacity(word.len());
     for byte in word.bytes() {
@@ -232,7 +232,7 @@ pub fn segment(word: &str) -> String {
             text.push_str(&format!("%{byte:02X}"));
         }
     }
-    // `.` and `..` would be taken for a place in the path.
+    // `.` and `..` would have a meaning in the path.
     if text.bytes().all(|byte| byte == b'.') { text.replace('.', "%2E") } else { text }
 }
 
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_become_one_segment() {
+    fn word_with_any_character_is_one_segment() {
         assert_eq!(segment("fix-42"), "fix-42");
         assert_eq!(segment("a/b c?"), "a%2Fb%20c%3F");
         assert_eq!(segment(".."), "%2E%2E");

@@ -1,4 +1,4 @@
-//! What goes over the wire about the policy.
+//! The interface's types on the policy.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub struct PolicyView {
     pub tools: Vec<ToolView>,
     /// Its profiles.
     pub profiles: Vec<ProfileView>,
-    /// What it says that is not in force.
+    /// Warnings: parts that have no effect yet.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -51,7 +51,7 @@ pub struct ProfileView {
     pub variables: Vec<String>,
 }
 
-/// How much a policy says.
+/// The size of a policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicySize {
     /// Tools.
@@ -70,15 +70,15 @@ pub struct PolicySize {
 pub struct PolicyFile {
     /// Its name in the policy's folder.
     pub name: String,
-    /// What it says.
+    /// Its text.
     pub text: String,
 }
 
-/// `POST /v1/policy` and `POST /v1/policy/check`: files to put beside those that are there.
+/// `POST /v1/policy` and `POST /v1/policy/check`: files to add to the policy's folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PushRequest {
-    /// The files; one of a name that is there replaces it.
+    /// The files; one with the name of an existing file replaces that.
     #[serde(default)]
     pub files: Vec<PolicyFile>,
 }
@@ -91,22 +91,22 @@ pub struct ReloadRequest {
     pub dry_run: bool,
 }
 
-/// What a policy has changed, or would change.
+/// What a policy changed, or would change.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PolicyChange {
-    /// The number of the policy in force after it.
+    /// The generation of the policy.
     pub generation: u32,
-    /// Whether it was only tried.
+    /// Whether it was a dry run.
     pub dry_run: bool,
-    /// How much it says.
+    /// Its size.
     pub size: PolicySize,
-    /// Tools that were not there before.
+    /// New tools.
     pub added: Vec<String>,
-    /// Tools that are not there any more.
+    /// Tools that the policy no longer has.
     pub dropped: Vec<String>,
-    /// Sessions that lost tools by it.
+    /// Sessions that lost tools.
     pub lost: Vec<SessionLoss>,
-    /// What it says that is not in force.
+    /// Warnings: parts that have no effect yet.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -122,9 +122,9 @@ pub struct SessionLoss {
 /// The answer to `POST /v1/policy/check`, when nothing is wrong.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CheckAnswer {
-    /// How much the policy says.
+    /// The policy's size.
     pub size: PolicySize,
-    /// What it says that is not in force.
+    /// Warnings: parts that have no effect yet.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -134,9 +134,9 @@ pub struct CheckAnswer {
 pub struct ExplainRequest {
     /// The session, by name or id.
     pub session: String,
-    /// What would be tried: an operation (`file.open`), or an access right (`read`).
+    /// The operation (`file.open`), or an access right (`read`).
     pub operation: String,
-    /// On what: a path, or `ADDRESS:PORT`.
+    /// The object: a path, or `ADDRESS:PORT`.
     pub object: String,
 }
 
@@ -145,9 +145,9 @@ pub struct ExplainRequest {
 pub struct Explanation {
     /// The session's name.
     pub session: String,
-    /// What would be tried.
+    /// The operation.
     pub operation: String,
-    /// On what.
+    /// The object.
     pub object: String,
     /// The rights asked for.
     pub access: Vec<String>,
@@ -155,13 +155,13 @@ pub struct Explanation {
     pub verdict: String,
     /// Why it would be refused.
     pub reason: Option<String>,
-    /// The tools held that cover it.
+    /// The tools that the session holds and that cover it.
     pub allowed_by: Vec<String>,
     /// The tools whose grant would allow it.
     pub would_allow: Vec<String>,
-    /// The rule that denies it to everybody.
+    /// The rule that denies it, whatever tools are held.
     pub denied_by: Option<RuleView>,
-    /// The rules of the policy that speak of it.
+    /// The rules of the policy that concern it.
     pub rules: Vec<RuleView>,
 }
 
@@ -172,7 +172,7 @@ pub struct RuleView {
     pub file: String,
     /// The line, from 1.
     pub line: u32,
-    /// What stands there.
+    /// The rule's path or address range.
     pub text: String,
     /// `tool`, `deny`, `data`, or `builtin` for Remit's own.
     pub kind: String,

@@ -299,7 +299,7 @@ impl Canary {
         call(libc::SYS_socket, [family as usize, kind, 0, 0, 0, 0])
     }
 
-    /// A socket of the kind that the tries on addresses need; where the kernel has none, nothing is tried.
+    /// An IPv4 socket; if the kernel has none, the try is skipped.
     fn internet(&self, kind: i32) -> Result<usize> {
         match self.socket(libc::AF_INET, kind) {
             Err(libc::EAFNOSUPPORT) => Err(-1),
@@ -307,17 +307,17 @@ impl Canary {
         }
     }
 
-    /// Opens the forbidden file in a child: the tag is to be there.
+    /// Opens the forbidden file in a child, which must have inherited the tag.
     fn open_after_fork(&self) -> Result<usize> {
         // SAFETY: this process has one thread, and the child makes system calls only.
         let child = unsafe { libc::fork() };
         if child == 0 {
             let errno = self.open(&self.forbidden, libc::O_RDONLY).err().unwrap_or(0);
-            // SAFETY: ends the process without running what is the parent's to run.
+            // SAFETY: `_exit` has no precondition. It runs none of the parent's exit handlers.
             unsafe { libc::_exit(errno.clamp(0, 255)) }
         }
         let mut status = 0;
-        // SAFETY: the status is written where it may be.
+        // SAFETY: the status outlives the call.
         if child < 0 || unsafe { libc::waitpid(child, &raw mut status, 0) } != child {
             return Err(libc::EIO);
         }

@@ -1,41 +1,41 @@
-//! From the canary's answers and the kernel's events to a report. Pure.
+//! Makes a report from the canary's answers and the refusals that the kernel reported. Pure.
 
 use agent_common::event::Operation;
 
 use super::tries::{TRIES, Try, Wants};
 
-/// What the canary answered to one try: its place in [`TRIES`], and the error that it got.
+/// The canary's answer to one try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The place.
+    /// The try's index in [`TRIES`].
     pub index: usize,
-    /// Zero where it was done, negative where it was not tried, else the error's number.
+    /// Zero if it was done, negative if it was not tried, else the number of the error.
     pub errno: i32,
 }
 
-/// What came of a try.
+/// The outcome of a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Allowed, as it must be.
+    /// Allowed, which is right.
     Done,
-    /// Refused and reported, as it must be.
+    /// Refused and reported, which is right.
     Refused,
     /// Not tried: this kernel has no such call, or the policy in force leaves nothing to try.
     Skipped,
-    /// It was not refused.
+    /// It should have been refused, and was not.
     Succeeded,
-    /// It failed, but no report came from the kernel through to the log.
+    /// It failed, but the kernel's report did not reach the log.
     Unreported,
-    /// It is allowed, and was refused.
+    /// It should have been allowed, and was refused.
     Blocked,
     /// The canary did not answer.
     Unanswered,
-    /// It failed, and the log is so far behind that the kernel's report may be under way.
+    /// It failed, and the log is so far behind that the kernel's report may still come.
     Late,
 }
 
 impl Outcome {
-    /// Whether enforcement is as it must be, as far as this try can tell.
+    /// Whether the outcome is right.
     pub const fn is_good(self) -> bool {
         matches!(self, Self::Done | Self::Refused | Self::Skipped | Self::Late)
     }
@@ -55,12 +55,12 @@ impl Outcome {
     }
 }
 
-/// A try and what came of it.
+/// A try and its outcome.
 #[derive(Clone, Copy, Debug)]
 pub struct Tried {
     /// The try.
     pub what: Try,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
     /// The error that it got; zero for none.
     pub errno: i32,
@@ -69,29 +69,29 @@ pub struct Tried {
 /// One run of the canary.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// The tries; none where the canary could not be started.
+    /// The tries; none if the canary could not be started.
     pub tried: Vec<Tried>,
-    /// Why it could not do its work.
+    /// Why the canary could not work.
     pub error: Option<String>,
 }
 
 impl Report {
-    /// A run that came to nothing.
+    /// A run that failed.
     pub fn failed(error: impl Into<String>) -> Self {
         Self { tried: Vec::new(), error: Some(error.into()) }
     }
 
-    /// Whether enforcement is as it must be.
+    /// Whether enforcement holds.
     pub fn is_good(&self) -> bool {
         self.error.is_none() && self.tried.iter().all(|tried| tried.outcome.is_good())
     }
 
-    /// Whether it can't be told yet, for what the log has still to read, that all refusals are reported.
+    /// Whether the log is too far behind to have all reports.
     pub fn is_behind(&self) -> bool {
         self.tried.iter().any(|tried| tried.outcome == Outcome::Late)
     }
 
-    /// The same, of a log that is behind: what it has no report of may be under way.
+    /// The same report for a log that is behind: missing reports may still come.
     #[must_use]
     pub fn of_late_log(mut self) -> Self {
         for tried in &mut self.tried {
@@ -102,7 +102,7 @@ impl Report {
         self
     }
 
-    /// The tries that did not come out as they must.
+    /// The tries with a wrong outcome.
     pub fn bad(&self) -> impl Iterator<Item = &Tried> {
         self.tried.iter().filter(|tried| !tried.outcome.is_good())
     }
@@ -141,8 +141,8 @@ impl Report {
     }
 }
 
-/// Makes a report of the canary's answers and of the operations whose refusal the kernel reported, in their
-/// order. The canary does one thing after another, so a try's report comes after those of the tries before.
+/// Makes a report from the canary's answers and the refused operations that the kernel reported, in their order. The canary
+/// makes one try after another, so the reports come in the order of the tries.
 pub fn judge(answers: &[Answer], reported: &[Operation]) -> Report {
     let mut rest = reported;
     let tried = TRIES.iter().enumerate().map(|(index, what)| {
@@ -171,7 +171,7 @@ pub fn judge(answers: &[Answer], reported: &[Operation]) -> Report {
 mod tests {
     use super::*;
 
-    /// What a sound host answers.
+    /// The answers and reports of a host where enforcement holds.
     fn sound() -> (Vec<Answer>, Vec<Operation>) {
         let errno = |what: &Try| if what.wants == Wants::Done { 0 } else { libc::EACCES };
         let answers = TRIES.iter().enumerate();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn sound_host_is_good_and_a_report_of_more_does_not_matter() {
+    fn report_of_a_sound_host_is_good_with_further_refusals_too() {
         let (answers, mut reported) = sound();
         let report = judge(&answers, &reported);
         assert!(report.is_good(), "{}", report.message());
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn operation_that_is_not_refused_is_named() {
+    fn unrefused_operation_is_named() {
         let (mut answers, mut reported) = sound();
         let connect = place(super::super::Call::Connect);
         answers[connect].errno = libc::ECONNREFUSED;
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_without_a_report_is_named_and_no_other() {
+    fn unreported_refusal_is_named() {
         let (answers, mut reported) = sound();
         let at = reported.iter().position(|operation| *operation == Operation::FileLink).unwrap();
         reported.remove(at);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn log_that_is_behind_makes_late_what_it_has_no_report_of_and_nothing_else() {
+    fn missing_report_is_late_if_the_log_is_behind() {
         let (mut answers, reported) = sound();
         let half = reported.len() / 2;
         let report = judge(&answers, &reported[..half]).of_late_log();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn blanket_refusal_shows_by_what_is_allowed() {
+    fn refusal_of_everything_is_bad() {
         let (mut answers, reported) = sound();
         answers[place(super::super::Call::MakeSocket)].errno = libc::EACCES;
         let report = judge(&answers, &reported);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_bad_and_what_the_kernel_has_not_is_not() {
+    fn missing_answer_is_bad_and_a_skipped_try_is_not() {
         let (mut answers, mut reported) = sound();
         answers.pop();
         let report = judge(&answers, &reported);

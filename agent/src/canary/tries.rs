@@ -1,9 +1,9 @@
-//! What the canary tries, as data. Each try is harmless on a host that does not refuse it: it reads what is
-//! its own, sets what is set already, or is malformed behind the point where it would be refused.
+//! The canary's tries, as data. Each is harmless if it is not refused: it reads the canary's own files, sets a value that is
+//! set already, or is invalid in a way that the kernel checks only after the point where Remit refuses.
 
 use agent_common::event::Operation::{self, *};
 
-/// One call of the system.
+/// A system call, in the form that the canary makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named by `Call::name` and described where it is made")]
 pub enum Call {
@@ -43,7 +43,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// What is called, for people.
+    /// The call's name, for people.
     pub const fn name(self) -> &'static str {
         match self {
             Self::OpenAllowed | Self::Open => "openat",
@@ -79,10 +79,10 @@ impl Call {
     }
 }
 
-/// What is to come of a try.
+/// The right outcome of a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wants {
-    /// It is done.
+    /// It is allowed.
     Done,
     /// It is refused, and the kernel reports it.
     Refused,
@@ -91,11 +91,11 @@ pub enum Wants {
 /// One try.
 #[derive(Clone, Copy, Debug)]
 pub struct Try {
-    /// The class, as incidents name it.
+    /// The operation, as incidents name it.
     pub operation: Operation,
-    /// How.
+    /// The system call.
     pub call: Call,
-    /// What is to come of it.
+    /// The right outcome.
     pub wants: Wants,
 }
 
@@ -107,9 +107,9 @@ const fn refused(operation: Operation, call: Call) -> Try {
     Try { operation, call, wants: Wants::Refused }
 }
 
-/// The tries in their order. What would change the canary itself comes last. Not `perf_event_open`: where
-/// the host's own setting asks for a capability first (Debian's `perf_event_paranoid`), Remit refuses that,
-/// and the hook is never reached.
+/// The tries, in their order. Those that would change the canary's process itself come last. `perf_event_open` is not among
+/// them: where the host's setting demands a capability first (Debian's `perf_event_paranoid`), Remit refuses the
+/// capability, and the hook is not reached.
 pub const TRIES: &[Try] = &[
     done(FileOpen, Call::OpenAllowed),
     done(NetSocket, Call::MakeSocket),

@@ -48,7 +48,7 @@ impl Args {
             &context.client
         };
         let answer = client.post("/v1/canary", &()).and_then(|answer| typed::<Canary>(&answer));
-        // After it: the canary has the hooks attached.
+        // After the canary's run, which attaches the hooks.
         let mut checks = doctor::checks(&settings.pin_dir);
         checks.push(canary(&answer));
         checks.extend(daemon(client));
@@ -79,8 +79,8 @@ impl Args {
     }
 }
 
-/// What the daemon can't do, and where sessions have control groups, which are not needed but for what a profile limits.
-/// One that is not reached is said by the canary.
+/// The daemon's troubles, and where sessions have control groups, which only limits of a profile need. Nothing if the daemon is
+/// not reachable: the canary's check says that.
 fn daemon(client: &Client) -> Vec<Check> {
     let Ok(health) = client.get("/v1/health").and_then(|answer| typed::<Health>(&answer)) else {
         return Vec::new();
@@ -96,7 +96,7 @@ fn daemon(client: &Client) -> Vec<Check> {
     checks
 }
 
-/// What the canary found just now, as one of the things that were looked at.
+/// The canary's run just now, as a check.
 fn canary(answer: &Result<Canary, ClientError>) -> Check {
     let check = |ok, found: String, advice: &str| Check {
         name: "canary",
@@ -117,7 +117,7 @@ fn canary(answer: &Result<Canary, ClientError>) -> Check {
     let found = format!("{message}{age}");
     match canary.state.as_str() {
         "ok" | "pending" => check(true, found, ""),
-        // An agent that is refused much brings this about: it is no fault of enforcement.
+        // An agent with very many refusals causes this. Enforcement holds.
         "behind" => check(
             true,
             format!("{found} (see `remit incidents summary` for who is refused so much)"),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn canary_is_fit_unless_it_failed_or_is_late() {
+    fn canary_check_fails_if_the_run_failed_or_is_late() {
         let good = of("ok", Some("31 operations refused"));
         assert_eq!((good.ok, good.found.as_str()), (true, "31 operations refused, 3 s ago"));
         assert!(of("pending", None).ok && of("off", None).ok);

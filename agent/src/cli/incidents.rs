@@ -121,7 +121,7 @@ impl Args {
 }
 
 impl Filter {
-    /// The query of the request, once its words are known to be right.
+    /// The query of the request, with its words checked.
     fn query(&self) -> Result<IncidentQuery, CliError> {
         let text = FilterText {
             session: self.session.clone(),
@@ -242,7 +242,7 @@ fn verify(json: bool, context: &Context) -> Result<Exit, CliError> {
     Ok(if holds { Exit::Done } else { Exit::Refused })
 }
 
-/// A path with a query, from a type's fields.
+/// A path with a query that has a type's fields.
 fn with_query(path: &str, query: &IncidentQuery) -> Result<String, CliError> {
     let value = serde_json::to_value(query).map_err(|e| CliError::failed(e.to_string()))?;
     let mut text = path.to_owned();
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn query_has_the_fields_that_are_set() {
+    fn query_has_only_the_fields_that_are_set() {
         let query = IncidentQuery {
             session: Some("a b".into()),
             limit: Some(3),
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_word_is_bad_usage() {
+    fn query_with_an_unknown_word_is_bad_usage() {
         let filter = Filter { reason: Some("no_tol".into()), ..Filter::default() };
         let error = filter.query().unwrap_err();
         assert_eq!(error.code(), 2);

@@ -1,11 +1,11 @@
-//! Commands that are not there yet. They are in the help, so that nobody takes a missing one for a
-//! misspelling, and say plainly that they do nothing.
+//! Commands that are not implemented yet. They are in the help, so that nobody takes a missing one for a misspelling, and they
+//! fail with a message that says so.
 
 use std::ffi::OsString;
 
 use super::context::{CliError, Exit};
 
-/// Says that something is not there yet.
+/// Fails with the message that something is not there yet.
 pub(super) fn not_there_yet(what: &str) -> Result<Exit, CliError> {
     Err(CliError::failed(format!("{what} not there yet")))
 }

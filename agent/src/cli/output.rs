@@ -1,4 +1,4 @@
-//! What people and scripts get to see: aligned tables, JSON, colours on a terminal only.
+//! Output for people and scripts: aligned tables, JSON, and colours on terminals only.
 
 use std::{
     env,
@@ -40,7 +40,7 @@ impl Output {
         if self.colour { Colour::Ansi } else { Colour::Never }
     }
 
-    /// A line.
+    /// Prints a line.
     pub(super) fn line(&self, text: impl AsRef<str>) -> io::Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_ref().as_bytes())?;
@@ -48,7 +48,7 @@ impl Output {
         out.flush()
     }
 
-    /// A value as JSON, on several lines.
+    /// Prints a value as JSON, on several lines.
     pub(super) fn json(&self, value: &Value) -> io::Result<()> {
         self.line(format!("{value:#}"))
     }
@@ -66,7 +66,7 @@ impl Output {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// A table with a head; nothing but the head if there are no rows.
+    /// Prints a table with a head, also if there are no rows.
     pub(super) fn table<const N: usize>(
         &self,
         head: [&str; N],
@@ -99,7 +99,7 @@ impl Output {
     }
 }
 
-/// Seconds, as people say them: `1h 5m`, `4m 10s`, `9s`.
+/// Seconds as people write them: `1h 5m`, `4m 10s`, `9s`.
 pub(super) fn span(seconds: u64) -> String {
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
     let (minutes, rest) = (seconds / 60 % 60, seconds % 60);

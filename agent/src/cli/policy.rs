@@ -88,7 +88,7 @@ impl Command {
     }
 }
 
-/// That denials lie where names are not compared exactly, if any do.
+/// The check on denials by name where names are not compared exactly; `None` if there are no such denials.
 pub(super) fn denials_by_name(folder: &Path) -> Option<Check> {
     let sources = policy::read(folder).ok()?;
     let remarks = case::remarks(&policy::check(&sources).ok()?, &sources).len();
@@ -127,7 +127,7 @@ fn reload(args: &Reload, context: &Context) -> Result<Exit, CliError> {
     changed(&typed(&answer)?, context)
 }
 
-/// Says what a policy has changed.
+/// Prints what a policy changed.
 fn changed(change: &PolicyChange, context: &Context) -> Result<Exit, CliError> {
     let out = &context.out;
     warn(&change.warnings);

@@ -1,8 +1,8 @@
 //! `remit run`: a command in a session of its own.
 //!
-//! This process asks the daemon to be tagged, and then becomes the command: its first instruction
-//! runs with the tag. From the tag on, this process itself is confined; what it still does before the
-//! command starts touches no file but the command's.
+//! This process asks the daemon to tag it, and then executes the command, so the command has the tag from its first
+//! instruction. Once tagged, this process is confined itself; until it executes the command it touches no file but the
+//! command's.
 
 use std::{
     collections::BTreeMap,
@@ -99,7 +99,8 @@ impl Args {
 /// What `--workdir` takes.
 const FOLDER: &str = "`--workdir` takes a folder that is there, its path in UTF-8";
 
-/// The work folder, absolute. Its links are the daemon's to follow: it refuses those that others may have planted.
+/// The work folder as an absolute path. The daemon resolves symbolic links in it, since it refuses those that others may have
+/// planted.
 fn workdir(given: &Path) -> Result<String, CliError> {
     let shown = given.display();
     let failed = |error| CliError::usage(format!("work folder `{shown}`: {error}"), FOLDER);
@@ -125,12 +126,12 @@ fn unique(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, CliE
     Ok(variables)
 }
 
-/// What the descriptors that the session gets refer to.
+/// The descriptors that the session gets, with what they refer to.
 fn passed(extra: &[u32]) -> Result<Vec<PassedFd>, CliError> {
     let mut passed = Vec::new();
     for fd in [0, 1, 2].iter().chain(extra) {
         match fs::read_link(format!("/proc/self/fd/{fd}")) {
-            // What this process opened itself is not there to be passed.
+            // A descriptor that this process opened itself can't be passed.
             Ok(target) if !is_our_own(*fd) => {
                 passed.push(PassedFd { fd: *fd, target: target.to_string_lossy().into_owned() });
             }
@@ -146,16 +147,15 @@ fn passed(extra: &[u32]) -> Result<Vec<PassedFd>, CliError> {
     Ok(passed)
 }
 
-/// Whether a descriptor is one of this program: all that it opens are to be closed at the next start of a
-/// program, and one that was open before can't be.
+/// Whether this program opened a descriptor itself: those are all close-on-exec, and inherited ones can't be.
 fn is_our_own(fd: u32) -> bool {
     let Ok(raw) = RawFd::try_from(fd) else { return false };
-    // SAFETY: the call reads a flag, and fails where the descriptor is not open.
+    // SAFETY: the call only reads a flag, and fails if the descriptor is not open.
     let flags = unsafe { libc::fcntl(raw, libc::F_GETFD) };
     flags >= 0 && flags & libc::FD_CLOEXEC != 0
 }
 
-/// The command's file, as execvp(3) looks for it.
+/// The command's file, found as execvp(3) does.
 fn find(name: &OsStr) -> Result<PathBuf, CliError> {
     let shown = name.to_string_lossy().into_owned();
     let missing = || CliError::failed(format!("`{shown}`: command not found")).status(127);
@@ -191,7 +191,7 @@ fn runnable(path: &Path) -> io::Result<()> {
     Ok(access(path, Access::EXEC_OK)?)
 }
 
-/// Replaces this process by the command. Returns only to say why that failed.
+/// Executes the command. Returns only if that failed.
 fn become_it(
     program: &Path,
     name: &OsStr,
@@ -237,7 +237,7 @@ fn become_it(
     .status(126)
 }
 
-/// Closes every descriptor but the standard ones and those to keep, and makes those survive.
+/// Makes every descriptor close-on-exec, except the standard ones and those to keep.
 fn close_others(keep: &[u32]) -> io::Result<()> {
     let mut keep: Vec<u32> = keep.iter().copied().filter(|fd| *fd > 2).collect();
     keep.sort_unstable();
@@ -246,7 +246,7 @@ fn close_others(keep: &[u32]) -> io::Result<()> {
     for fd in keep {
         close_range(first, fd - 1)?;
         let raw = RawFd::try_from(fd).map_err(io::Error::other)?;
-        // SAFETY: the descriptor was found open before, and is only borrowed for this call.
+        // SAFETY: the descriptor was open just before, and is only borrowed for this call.
         let fd_open = unsafe { BorrowedFd::borrow_raw(raw) };
         rustix::io::fcntl_setfd(fd_open, rustix::io::FdFlags::empty())?;
         first = fd + 1;
@@ -254,21 +254,20 @@ fn close_others(keep: &[u32]) -> io::Result<()> {
     close_range(first, u32::MAX)
 }
 
-/// Sets a range of descriptors to be closed when the command starts. They are not closed here: that
-/// would take them from under the values in this process that still own them.
+/// Makes a range of descriptors close-on-exec. They are not closed at once, since values in this process still own them.
 fn close_range(first: u32, last: u32) -> io::Result<()> {
     if first > last {
         return Ok(());
     }
-    // SAFETY: with CLOEXEC the call takes and gives no memory and closes nothing now.
+    // SAFETY: with CLOEXEC the call uses no memory and closes nothing yet.
     let done =
         unsafe { libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Undoes what Rust's start-up does to signals: it ignores SIGPIPE, and so would the command.
+/// Undoes a change that Rust makes at start-up: it ignores SIGPIPE, and the command would inherit that.
 fn restore_signals() {
-    // SAFETY: the default action is no handler that could run in this process.
+    // SAFETY: the default action runs no code in this process.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
@@ -278,7 +277,7 @@ fn execute(path: &CString, arguments: &[CString], environment: &[CString]) -> io
         texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let (arguments, environment) = (pointers(arguments), pointers(environment));
-    // SAFETY: all three are C strings, the lists end in null, and outlive the call.
+    // SAFETY: all are C strings in lists that end in null, and outlive the call.
     unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     io::Error::last_os_error()
 }
@@ -288,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_found_as_a_shell_finds_them() {
+    fn command_is_found_as_a_shell_finds_it() {
         assert!(find(OsStr::new("sh")).unwrap().is_absolute());
         assert_eq!(find(OsStr::new("/bin/sh")).unwrap(), Path::new("/bin/sh"));
         for (name, status) in [
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_given_once() {
+    fn variable_given_twice_is_refused() {
         assert_eq!(variable("a=b=c").unwrap(), ("a".into(), "b=c".into()));
         assert!(variable("=b").is_err());
         assert!(variable("a").is_err());

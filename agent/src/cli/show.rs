@@ -1,4 +1,4 @@
-//! Sessions for people.
+//! Shows sessions to people.
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -20,7 +20,7 @@ fn state(session: &Session) -> Paint {
     }
 }
 
-/// One line each.
+/// Prints sessions, one a line.
 pub(super) fn list(out: &Output, sessions: &[Session]) -> std::io::Result<()> {
     let rows: Vec<_> = sessions
         .iter()
@@ -44,7 +44,7 @@ pub(super) fn list(out: &Output, sessions: &[Session]) -> std::io::Result<()> {
     out.table(["NAME", "ID", "PROFILE", "STATE", "LEFT", "OWNER", "TOOLS", "TASK"], &rows)
 }
 
-/// The state, and whether refusals are carried out.
+/// The state, with the mode if it is not `enforce`.
 fn condition(session: &Session) -> String {
     match session.mode.as_str() {
         "audit" if session.state == "active" => "active (audit)".to_owned(),
@@ -52,7 +52,7 @@ fn condition(session: &Session) -> String {
     }
 }
 
-/// Everything about one.
+/// Prints everything on one session.
 pub(super) fn detail(out: &Output, session: &Session) -> std::io::Result<()> {
     let line = |name: &str, text: &str| {
         out.line(format!("{} {}", out.paint(Paint::Dim, &format!("{name:<9}")), printable(text)))
@@ -100,7 +100,7 @@ pub(super) fn detail(out: &Output, session: &Session) -> std::io::Result<()> {
     history(out, session)
 }
 
-/// What it holds.
+/// Prints the tools that it holds.
 pub(super) fn tools(out: &Output, session: &Session) -> std::io::Result<()> {
     if session.tools.is_empty() {
         return out.line("\nholds no tools");

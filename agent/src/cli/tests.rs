@@ -14,7 +14,7 @@ fn command_line_is_consistent() {
 }
 
 #[test]
-fn commands_of_the_design_are_understood() {
+fn command_of_the_design_is_parsed() {
     for words in [
         "remit run --profile coder --task fix --workdir . --ttl 1h --name n --var K=V \
          --pass-fd 3 -- ls -l",
@@ -57,7 +57,7 @@ fn commands_of_the_design_are_understood() {
 }
 
 #[test]
-fn wrong_usage_is_refused() {
+fn command_with_wrong_usage_is_refused() {
     for words in [
         "remit",
         "remit rnu",
@@ -74,7 +74,7 @@ fn wrong_usage_is_refused() {
 }
 
 #[test]
-fn every_command_has_examples_and_later_ones_say_so() {
+fn command_help_has_examples_and_marks_what_is_not_there_yet() {
     fn visit(command: &clap::Command, path: &str) {
         let name = format!("{path} {}", command.get_name());
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();

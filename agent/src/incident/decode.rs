@@ -1,7 +1,7 @@
-//! From the bytes of a ring buffer record to an [`Event`]. Pure: no state, no I/O.
+//! Decodes a record of the ring buffer into an [`Event`]. Pure: no state, no I/O.
 //!
-//! The bytes come from our own kernel programs, but a daemon may meet records of programs that another
-//! version loaded, so nothing here trusts them: every field is checked, and no input panics.
+//! The records come from Remit's own kernel programs, but perhaps from those of another version. So every field is checked,
+//! and no input panics.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -22,7 +22,7 @@ pub const HEADER_BYTES: usize = size_of::<EventHeader>();
 /// Whether the operation was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// It was.
+    /// It was refused.
     Denied,
     /// It passed, because the session's profile is in audit mode.
     WouldDeny,
@@ -38,7 +38,7 @@ impl Verdict {
     }
 }
 
-/// What an operation was tried on.
+/// The object of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Object {
     /// A file, or a unix socket that has a path. Bytes, since a file name need not be UTF-8.
@@ -47,7 +47,7 @@ pub enum Object {
     Endpoint {
         /// IP protocol number.
         protocol: u8,
-        /// The address; an IPv4 address that came mapped into IPv6 is shown as what it is.
+        /// The address; an IPv4 address that came mapped into IPv6 is given as IPv4.
         address: IpAddr,
         /// The port.
         port: u16,
@@ -65,7 +65,7 @@ pub enum Object {
     Process {
         /// Its id in the first namespace.
         pid: u32,
-        /// The signal; zero where none was sent.
+        /// The signal; zero if none was sent.
         signal: u32,
     },
     /// A number that the operation explains: a capability, a `bpf` command.
@@ -90,13 +90,13 @@ pub struct Ancestor {
 pub struct Event {
     /// When.
     pub time: BootNanos,
-    /// Its number; a number seen before is a repeat.
+    /// Its sequence number; a number that was seen before means that the event is delivered again.
     pub sequence: u64,
-    /// Whose.
+    /// The session.
     pub session: SessionId,
     /// The session's slot.
     pub slot: Slot,
-    /// The policy that was in force.
+    /// The generation of the policy that was in force.
     pub generation: Generation,
     /// Process id in the first namespace.
     pub pid: u32,
@@ -104,23 +104,23 @@ pub struct Event {
     pub tid: u32,
     /// User id in the first namespace.
     pub uid: u32,
-    /// What was tried.
+    /// The operation.
     pub operation: Operation,
     /// Why it was refused.
     pub reason: Reason,
-    /// Whether it was.
+    /// Whether it was refused, or passed in audit mode.
     pub verdict: Verdict,
     /// The rights asked for.
     pub rights: Rights,
-    /// On what.
+    /// The object.
     pub object: Object,
     /// The second path of a rename or link.
     pub to: Option<Vec<u8>>,
-    /// The program's path; empty where it could not be established.
+    /// The program's path; empty if it could not be established.
     pub exe: Vec<u8>,
     /// The process's command name.
     pub comm: Vec<u8>,
-    /// Parent first.
+    /// The process's ancestors, the parent first.
     pub ancestors: Vec<Ancestor>,
 }
 
@@ -135,7 +135,7 @@ pub enum DecodeError {
         /// Bytes that it has.
         have: usize,
     },
-    /// A field has a value that means nothing.
+    /// A field has an unknown value.
     #[error("unknown {field} {value}")]
     Unknown {
         /// The field.
@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The numbers from which an object is made.
+/// The header's fields from which an object is made.
 struct RawObject {
     object: u8,
     arguments: [u32; 3],
@@ -263,7 +263,7 @@ fn verdict(number: u8) -> Result<Verdict, DecodeError> {
     }
 }
 
-/// All entries are read, as the header has room for all; those filled in are kept.
+/// The header has room for all ancestors: all entries are read, and the first `count` kept.
 fn ancestors(reader: &mut Reader<'_>, count: u16) -> Result<Vec<Ancestor>, DecodeError> {
     if usize::from(count) > ANCESTORS {
         return Err(DecodeError::Unknown { field: "number of ancestors", value: count.into() });

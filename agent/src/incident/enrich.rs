@@ -1,5 +1,5 @@
-//! From an event to the incident that the log shows: the kernel's numbers become names, and what only
-//! the daemon knows (sessions, policy, programs of ancestors) is added.
+//! Turns an event into the incident that the log shows: the kernel's numbers become names, and what only the daemon knows is
+//! added (session, rule, tools, programs of ancestors).
 
 use agent_common::{
     decision::Reason,
@@ -15,7 +15,7 @@ use super::{
     time::Time,
 };
 
-/// What the daemon knows and an event does not say.
+/// Answers the questions on an event that only the daemon can answer.
 pub trait Context {
     /// The host's name.
     fn host(&self) -> &str;
@@ -27,25 +27,25 @@ pub trait Context {
     /// The session with this identity in this slot, ended ones too as long as they are remembered.
     fn session(&self, slot: Slot, id: SessionId) -> Option<Session>;
 
-    /// The session that has the slot now, or had it last.
+    /// The session that has a slot now, or had it last.
     fn session_at(&self, slot: Slot) -> Option<Session>;
 
-    /// What the policy says of the refusal.
+    /// The policy's reasons for the refusal.
     fn explain(&self, event: &Event) -> Explanation;
 
     /// The path of the program that a process ran, if that process existed before the moment given;
     /// normally [`super::process::Processes::exe`].
     fn exe(&mut self, pid: u32, before: BootNanos) -> Option<Vec<u8>>;
 
-    /// Takes the events of the daemon's canary, which are no lines of the log, once everything that was
-    /// read with them is in the log, and the log could take a line more. Otherwise `Err` says why not.
+    /// Receives the events of the daemon's canary, which are not logged. It is called after all other events of the same batch
+    /// were logged; the second argument is an error if the log can't be written.
     fn canary(&mut self, _events: Vec<Event>, _log: Result<(), String>) {}
 }
 
-/// What the policy says of a refusal.
+/// The policy's reasons for a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// The rule that decided, where one did.
+    /// The rule that decided, if one did.
     pub rule: Option<Rule>,
     /// Tools that would have allowed it.
     pub would_allow: Vec<String>,
@@ -54,13 +54,12 @@ pub struct Explanation {
     pub reason: Reason,
 }
 
-/// The identity under which a session is shown that nobody remembers.
+/// A session that is not remembered any more: only its id is known.
 pub fn unknown_session(id: SessionId) -> Session {
     Session { id: format!("{:016x}", id.0), ..Session::default() }
 }
 
-/// Makes the incident of one or more equal events. `epoch` tells which load of the kernel programs
-/// counted their numbers.
+/// Makes the incident of one or more equal events. `epoch` identifies the maps that count the events' numbers.
 pub fn enrich(folded: &Folded, epoch: &str, context: &mut impl Context) -> Incident {
     let event = &folded.event;
     let time = Time::from_boot(event.time, context.boot_offset());
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn incident_of_an_event_is_the_line_that_was_promised() {
+    fn incident_of_an_event_has_the_documented_line() {
         let mut incident = incident(event(1));
         incident.id = "01JDEXAMPLE".into();
         let json = serde_json::to_value(Record::Incident(Box::new(incident))).unwrap();
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn incident_reads_back_as_it_was_written() {
+    fn incident_that_was_written_is_read_back() {
         let events = [event(1), file_event(2, "/etc/shadow", Reason::ExplicitDeny), event(3)];
         for folded in fold(events) {
             let incident = enrich(&folded, "boot", &mut TestContext);
@@ -172,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn session_that_nobody_remembers_is_shown_by_its_number() {
+    fn unknown_session_is_shown_by_its_id() {
         let incident = incident(Event { session: SessionId(255), ..event(1) });
         assert_eq!(incident.session.id, "00000000000000ff");
         assert_eq!(incident.session.name, "");
     }
 
     #[test]
-    fn folded_events_keep_count_and_numbers() {
+    fn incident_of_folded_events_has_their_count_and_numbers() {
         let folded = fold([event(1), event(2), event(5)]);
         let incident = enrich(&folded[0], "boot", &mut TestContext);
         assert_eq!((incident.count, incident.sequence, incident.last_sequence), (3, 1, Some(5)));

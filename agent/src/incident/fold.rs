@@ -1,7 +1,7 @@
-//! Repeats of one refusal become one record with their count. Pure: a function over a batch.
+//! Folds repeats of one refusal into one record with a count. Pure: a function of a batch.
 //!
-//! A batch is what one drain of the ring buffer found, so repeats are folded within about a second. The
-//! numbers of all folded events are kept: after a crash they tell which events the log already has.
+//! A batch is what one drain of the ring buffer found, so repeats are folded within about a second. The sequence numbers of
+//! all folded events are kept: after a crash they show which events the log has already.
 
 use std::{collections::HashMap, hash::Hash};
 
@@ -14,7 +14,7 @@ use agent_common::{
 
 use super::decode::{Event, Object, Verdict};
 
-/// Ranges of numbers that one record may need before another is begun: a bound on a line's length.
+/// The most ranges of numbers in one record, which bounds the length of a line.
 const RANGES: usize = 64;
 
 /// One or more events that are the same refusal.
@@ -44,7 +44,7 @@ impl Folded {
         self.sequences.len() == 1
     }
 
-    /// Takes one number more. False when that would need too many ranges.
+    /// Adds a number. False if that would need too many ranges.
     fn extend(&mut self, sequence: u64) -> bool {
         let full = self.sequences.len() >= RANGES;
         match self.sequences.last_mut() {
@@ -57,7 +57,7 @@ impl Folded {
     }
 }
 
-/// What makes two events the same refusal.
+/// The fields that are equal in two events of the same refusal.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     session: (Slot, SessionId),
@@ -87,12 +87,12 @@ impl Key {
     }
 }
 
-/// Folds a batch, event by event. Records stand in the order of their first events.
+/// Folds a batch, event by event. Records are in the order of their first events.
 #[derive(Default)]
 pub struct Folder {
     folded: Vec<Folded>,
     places: HashMap<Key, usize>,
-    /// The place of the event that was added last.
+    /// The index of the record that the last event was added to.
     last: usize,
 }
 
@@ -112,19 +112,19 @@ impl Folder {
         self.folded.push(Folded::new(event));
     }
 
-    /// Adds an event that is the one that was added last but for its time and number: most are, when there are
-    /// many. False when it has to be added whole.
+    /// Adds an event that differs from the last one only in time and number, as most do in a flood. False if the event has to
+    /// be added by [`Self::add`].
     pub fn repeat(&mut self, sequence: u64) -> bool {
         self.folded.get_mut(self.last).is_some_and(|folded| folded.extend(sequence))
     }
 
-    /// What came of it.
+    /// The records.
     pub fn finish(self) -> Vec<Folded> {
         self.folded
     }
 }
 
-/// Folds a batch that is there. Records stand in the order of their first events.
+/// Folds a whole batch. Records are in the order of their first events.
 pub fn fold(events: impl IntoIterator<Item = Event>) -> Vec<Folded> {
     let mut folder = Folder::default();
     events.into_iter().for_each(|event| folder.add(event));
@@ -137,7 +137,7 @@ mod tests {
     use crate::incident::testing::{event, file_event};
 
     #[test]
-    fn repeats_fold_into_the_first_with_their_count() {
+    fn repeats_are_folded_into_the_first_event_with_their_count() {
         let folded = fold((1..=5).map(event));
         assert_eq!(folded.len(), 1);
         assert_eq!(folded[0].event, event(1));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn different_refusals_stay_apart_in_order() {
+    fn different_refusals_are_kept_apart_in_order() {
         let cases = [
             event(1),
             Event { pid: 1, ..event(2) },
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn interleaved_repeats_keep_exact_numbers() {
+    fn interleaved_repeats_keep_their_exact_numbers() {
         let file = |sequence| file_event(sequence, "/w/a", Reason::NoTool);
         let folded = fold([event(1), file(2), event(3), event(4), file(9), event(8)]);
         assert_eq!(folded.len(), 2);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn repeat_is_of_the_event_that_was_added_last() {
+    fn repeat_is_added_to_the_last_event() {
         let mut folder = Folder::default();
         assert!(!folder.repeat(1), "there is none");
         folder.add(event(1));

@@ -1,7 +1,7 @@
-//! The log: `incidents.jsonl`, lines added at its end and never changed.
+//! Writes the log, `incidents.jsonl`. Lines are appended and never changed.
 //!
-//! Each line carries as `prev` the SHA-256 of the whole line before it, through rotations, so that a
-//! line that was changed, taken out, put in or moved shows. Owns the log's files; the only writer.
+//! Each line has in `prev` the SHA-256 of the whole line before it, also across rotations. So a line that was changed,
+//! removed, added or moved is detected. The only writer of the log's files.
 
 use std::{
     collections::HashMap,
@@ -25,29 +25,29 @@ use tail::Tail;
 /// Permissions of the log: its owner writes, its group reads.
 const MODE: u32 = 0o640;
 
-/// Bytes that the next line may need.
+/// The most bytes of a line that must fit for the log to count as writable.
 const LINE: u64 = 4096;
 
-/// Where and how the log is kept.
+/// Where the log is, and how it is written.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The folder; made if it is not there.
+    /// The folder; made if it does not exist.
     pub dir: PathBuf,
     /// The group that may read the log; None leaves the process's own.
     pub group: Option<u32>,
-    /// Bytes at which a file is put aside and a new one begun.
+    /// The size in bytes at which the file is rotated.
     pub max_bytes: u64,
-    /// Files put aside that are kept.
+    /// How many rotated files are kept.
     pub keep: u32,
-    /// Which load of the kernel programs counts the events: their numbers begin anew with each load,
-    /// so the same number means the same event only within one epoch.
+    /// Identifies the maps that count the events. Numbers begin anew with new maps, so the same number means the same event
+    /// only within one epoch.
     pub epoch: String,
     /// Whether each append waits until the disk has it (a power cut then loses nothing).
     pub sync: bool,
 }
 
 impl Options {
-    /// The defaults: 64 MiB a file, eight files put aside, every append synced.
+    /// The defaults: rotation at 64 MiB, eight rotated files, every append synced.
     pub fn new(dir: impl Into<PathBuf>, epoch: impl Into<String>) -> Self {
         Self {
             dir: dir.into(),
@@ -90,7 +90,7 @@ pub enum JournalError {
         #[source]
         source: io::Error,
     },
-    /// A full file can't be put aside.
+    /// A full file can't be rotated.
     #[error("can't put `{}` aside", path.display())]
     Rotate {
         /// The file.
@@ -110,26 +110,24 @@ pub struct Journal {
     options: Options,
     path: PathBuf,
     file: File,
-    /// Whether the file is the log's, and the rest of this is known: not while it can't be opened.
+    /// Whether the log is open. Before that, the fields below are not known.
     is_open: bool,
     /// The hash of the last line.
     prev: String,
-    /// Numbers of the events of this epoch that the log has.
+    /// The numbers of this epoch's events in the log.
     seen: Seen,
-    /// By slot, the highest total of losses of this epoch that the log has.
+    /// By slot, the highest total of this epoch's losses in the log.
     totals: HashMap<u32, u64>,
     /// The last line's time.
     time: Option<Time>,
-    /// The length to which the file has to be cut before anything is added: behind it is part of a
-    /// line.
+    /// The length to which the file has to be cut before the next append: an incomplete line follows.
     cut: Option<u64>,
-    /// The note on what is cut off, to be written in its place.
+    /// The record on the incomplete line that is cut off, to be written instead of it.
     note: Option<Record>,
 }
 
 impl Journal {
-    /// Opens the log, or begins it. A last line that a crash cut short is taken out with the next
-    /// append, which notes it.
+    /// Opens the log, or begins it. A last line that a crash cut short is removed with the next append, which records that.
     ///
     /// # Errors
     /// When a file of the log can't be opened or read.
@@ -154,13 +152,13 @@ impl Journal {
         })
     }
 
-    /// A log that can't be opened now: it is tried again with each use.
+    /// A log that can't be opened now. Each use tries to open it again.
     ///
     /// # Errors
     /// The system has no descriptor to give.
     pub fn later(options: Options) -> Result<Self, JournalError> {
         let path = files::current(&options.dir);
-        // In its place, until it is open: nothing is written to it.
+        // Stands in for the log's file until that is open. Nothing is written to it.
         let nothing = Path::new("/dev/null");
         let file = File::open(nothing)
             .map_err(|source| JournalError::Open { path: nothing.to_owned(), source })?;
@@ -179,7 +177,7 @@ impl Journal {
         })
     }
 
-    /// Opens the log where that could not be done before.
+    /// Opens the log, if that failed before.
     ///
     /// # Errors
     /// What stands in the way.
@@ -200,7 +198,7 @@ impl Journal {
         self.seen.contains(sequence)
     }
 
-    /// How many losses of this slot the log has told of, as the slot's counter said.
+    /// The last total of a slot's losses in the log, by the slot's counter.
     pub fn lost_total(&self, slot: u32) -> u64 {
         self.totals.get(&slot).copied().unwrap_or(0)
     }
@@ -220,7 +218,7 @@ impl Journal {
         &self.options.dir
     }
 
-    /// The hash of the last line: whoever writes it down elsewhere can prove the whole log by it.
+    /// The hash of the last line. If it is stored elsewhere, it proves the whole log.
     pub fn head(&self) -> &str {
         &self.prev
     }
@@ -240,7 +238,7 @@ impl Journal {
         if length > 0 && length.saturating_add(text.len() as u64) > self.options.max_bytes {
             self.shorten()?;
             if self.note.is_some() {
-                // The note belongs into the file that was cut; the rest into the new one.
+                // The record on the cut belongs into the old file, the rest into the new one.
                 let (note, head) = encode(self.note.as_slice(), &self.prev)?;
                 self.write(&note)?;
                 (self.prev, self.note) = (head, None);
@@ -255,8 +253,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether a line more could be added now: the file that has the log's name is ours, and the disk has
-    /// room.
+    /// Whether a line could be appended now: the open file still has the log's name, and the disk has room.
     ///
     /// # Errors
     /// What stands in the way.
@@ -265,7 +262,7 @@ impl Journal {
         self.refresh()?;
         let end = self.length()?;
         match fallocate(&self.file, FallocateFlags::KEEP_SIZE, end, LINE) {
-            // Not every file system can say so beforehand.
+            // Not every file system can reserve room.
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
             Err(error) => {
                 Err(JournalError::Write { path: self.path.clone(), source: error.into() })
@@ -273,7 +270,7 @@ impl Journal {
         }
     }
 
-    /// Goes on with the file that has the log's name, should somebody have moved ours away.
+    /// Opens the file that has the log's name now, if the open one was moved away.
     fn refresh(&mut self) -> Result<(), JournalError> {
         self.settle()?;
         let wrap = |source| JournalError::Open { path: self.path.clone(), source };
@@ -285,7 +282,7 @@ impl Journal {
                 Ok(())
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(wrap(error)),
-            // An empty file, or none: the chain goes on from our last line.
+            // The file is empty or new: the chain continues from the last line that was written.
             _ => {
                 self.file = open_file(&self.path, self.options.group)?;
                 self.cut = None;
@@ -301,7 +298,7 @@ impl Journal {
             .map_err(|source| JournalError::Read { path: self.path.clone(), source })
     }
 
-    /// Cuts off what is not a whole line.
+    /// Cuts off an incomplete line.
     fn shorten(&mut self) -> Result<(), JournalError> {
         if let Some(whole) = self.cut {
             self.file
@@ -312,21 +309,20 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes at the end, by one call where the kernel takes it at once. After a failure the file is
-    /// as it was, or is cut before the next try.
+    /// Appends to the file. After a failure the file is as it was, or is cut before the next try.
     fn write(&mut self, text: &[u8]) -> Result<(), JournalError> {
         let before = self.length()?;
         let mut written = self.file.write_all(text);
         if written.is_ok() && self.options.sync {
             written = self.file.sync_data();
             if before == 0 {
-                // The names, too: of a new file, and of those that were put aside for it.
+                // The folder too: a file may be new, or renamed by a rotation.
                 written = written.and_then(|()| File::open(&self.options.dir)?.sync_all());
             }
         }
         written.map_err(|source| {
             self.cut = Some(before);
-            // Should this fail too, the next append tries again before it writes.
+            // If this fails too, the next append cuts the file first.
             let _ = self.shorten();
             JournalError::Write { path: self.path.clone(), source }
         })
@@ -359,7 +355,7 @@ impl Journal {
     }
 }
 
-/// Lines of records, chained on from `prev`, and the hash of the last.
+/// The lines of some records, chained from `prev` on, and the hash of the last.
 fn encode<'a>(
     records: impl IntoIterator<Item = &'a Record>,
     prev: &str,

@@ -1,4 +1,4 @@
-//! Names for numbers of the kernel's interface, as incidents show them.
+//! Names of the kernel's numbers, as incidents show them.
 //!
 //! Sources: `linux/bpf.h`, `linux/capability.h`, `linux/socket.h`, `linux/net.h`, `linux/in.h`,
 //! `linux/netlink.h` and `asm-generic/signal.h` of Linux 6.12. A number without a name is shown as a
@@ -108,7 +108,7 @@ pub fn bpf_command(number: u32) -> Option<&'static str> {
     at(BPF_COMMANDS, number)
 }
 
-/// The call behind a refused mount operation, as the kernel programs number them.
+/// The name of a refused mount call, by the kernel programs' own numbers.
 pub fn mount_call(number: u32) -> Option<&'static str> {
     at(&["mount", "umount", "pivot_root", "move_mount"], number)
 }
@@ -127,8 +127,7 @@ pub fn socket_option(number: u32) -> Option<&'static str> {
     })
 }
 
-/// A signal's name without `SIG`; real-time signals have none. `0` is the signal that only asks
-/// whether the process exists.
+/// A signal's name without `SIG`; real-time signals have none. `0` only asks whether the process exists.
 pub fn signal(number: u32) -> Option<&'static str> {
     at(SIGNALS, number)
 }
@@ -197,7 +196,7 @@ pub fn ip_protocol(number: u32) -> Option<&'static str> {
     })
 }
 
-/// The name of a socket's protocol, which means something else in each address family.
+/// The name of a socket's protocol, which depends on the address family.
 pub fn socket_protocol(family: u32, protocol: u32) -> Option<&'static str> {
     match family {
         2 | 10 => ip_protocol(protocol),
@@ -223,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn number_at_the_end_of_each_table_has_its_name() {
+    fn last_number_of_each_table_has_its_name() {
         assert_eq!(capability(21), Some("sys_admin"));
         assert_eq!(capability(31), Some("setfcap"));
         assert_eq!(capability(40), Some("checkpoint_restore"));
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn socket_protocol_follows_its_family() {
+    fn socket_protocol_depends_on_the_family() {
         assert_eq!(socket_protocol(2, 6), Some("tcp"));
         assert_eq!(socket_protocol(16, 6), Some("xfrm"));
         assert_eq!(socket_protocol(17, 768), None);

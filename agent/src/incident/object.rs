@@ -1,5 +1,4 @@
-//! The object of an incident as the log shows it. Each kind of object has keys of its own; which kind
-//! it is shows in which keys there are.
+//! The object of an incident, as the log shows it. Each kind of object has its own keys, by which it is recognized.
 
 use std::fmt::{self, Write as _};
 
@@ -11,7 +10,7 @@ use super::{
     names,
 };
 
-/// A name where there is one, else the number.
+/// A name, or a number that has none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Named {
@@ -37,13 +36,13 @@ impl fmt::Display for Named {
     }
 }
 
-/// What an operation was tried on.
+/// The object of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Object {
     /// A file, or a unix socket that has a path.
     Path {
-        /// Its path; what is not UTF-8 is shown as U+FFFD.
+        /// Its path; bytes that are not UTF-8 are shown as U+FFFD.
         path: String,
         /// The path's bytes in hexadecimal, where they are not UTF-8.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,7 +196,7 @@ impl fmt::Display for Object {
     }
 }
 
-/// Bytes as text, and in hexadecimal as well where they are not UTF-8.
+/// Bytes as text, and also in hexadecimal if they are not UTF-8.
 pub fn text(bytes: &[u8]) -> (String, Option<String>) {
     match str::from_utf8(bytes) {
         Ok(text) => (text.into(), None),
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn object_of_each_kind_has_its_keys_and_reads_back() {
+    fn object_of_each_kind_is_written_with_its_keys_and_read_back() {
         let cases = [
             (
                 Operation::NetConnect,
@@ -289,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn rename_shows_both_ends() {
+    fn rename_shows_both_paths() {
         let object = Object::path(b"/w/a", Some(b"/w/b"), false);
         assert_eq!(serde_json::to_string(&object).unwrap(), r#"{"path":"/w/a","to":"/w/b"}"#);
         assert_eq!(object.to_string(), "/w/a → /w/b");

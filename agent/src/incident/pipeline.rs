@@ -1,8 +1,8 @@
-//! The stage that ties the others together: what the ring buffer holds becomes lines of the log.
+//! Connects the other stages: records of the ring buffer become lines of the log.
 //!
-//! A record leaves the ring only after the log has its line. So a daemon that is killed at any moment
-//! loses nothing: what it had not written waits in the ring, and what it had written but not released
-//! comes again and is known by its number.
+//! A record leaves the ring only after the log has its line. So a daemon that is killed at any moment loses nothing: records
+//! that it had not written are still in the ring, and those that it had written but not released are delivered again and
+//! recognized by their number.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,107 +23,107 @@ use super::{
 
 /// Where events come from: normally the pinned ring buffer.
 pub trait EventSource {
-    /// Calls `sink` with each record that is there, oldest first, and takes none out. Returns how many.
+    /// Calls `sink` with each record in the ring, the oldest first, and takes none out. Returns how many.
     fn peek(&mut self, sink: &mut dyn FnMut(&[u8])) -> usize;
 
-    /// Takes out the oldest records: as many as the last [`EventSource::peek`] returned, or fewer.
+    /// Takes out the oldest records, at most as many as the last [`EventSource::peek`] returned.
     fn release(&mut self, count: usize);
 
     /// For each slot that ever lost an event, how many it lost since the programs were loaded.
     fn lost(&mut self) -> Vec<(Slot, u64)>;
 
-    /// Whether the last [`EventSource::peek`] left some that were there for the next.
+    /// Whether the last [`EventSource::peek`] left some records for the next.
     fn has_more(&self) -> bool {
         false
     }
 
-    /// How full the buffer is, in percent; lets [`super::schedule::Schedule`] hurry.
+    /// How full the ring is, in percent; a full one makes [`super::schedule::Schedule`] hurry.
     fn fill(&self) -> u8 {
         0
     }
 }
 
-/// What the pipeline has done since it was made.
+/// Counts since the pipeline was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Drains that found something.
     pub drains: u64,
-    /// Events taken from the ring, those known already left out.
+    /// Events taken from the ring, without those that were delivered again.
     pub events: u64,
     /// Events that came a second time.
     pub repeats: u64,
-    /// Records that are no event.
+    /// Records that could not be decoded.
     pub undecodable: u64,
     /// Events that the kernel could not deliver.
     pub lost: u64,
-    /// Lines written, those of control included.
+    /// Lines written, of all kinds.
     pub lines: u64,
-    /// Drains that could not be written, and were kept for later.
+    /// Drains that could not be written, and were tried again later.
     pub failures: u64,
-    /// Lines of control that wait in memory until the log can be written.
+    /// Acts of control that wait in memory until the log can be written.
     pub waiting: u64,
-    /// Lines of control that were dropped because too many waited.
+    /// Acts of control that were dropped because too many waited.
     pub dropped: u64,
 }
 
-/// Lines of control that are kept while the log can't be written.
+/// The most acts of control that wait in memory while the log can't be written.
 const WAITING: usize = 4096;
-/// Of these, how many may be of acts that were refused or failed: whoever asks for what is refused, over and over,
-/// must not crowd out what was done.
+/// How many of these may be refused or failed acts, so that somebody's endless refused requests do not displace acts that
+/// were done.
 const WAITING_REFUSED: usize = WAITING / 2;
-/// Lines that are written at once where many waited: of a disk with little room, some get onto it.
+/// How many waiting lines are written at once, so that a disk with little room takes some of them.
 const WRITTEN: usize = 64;
 
-/// Looks into the ring that a drain takes at most: what a full one holds, and some more.
+/// The most batches of a drain: more than a full ring has.
 const ROUNDS: usize = 8;
 
-/// What one look into the ring found.
+/// One batch of the ring.
 #[derive(Default)]
 struct Batch {
-    /// Records looked at.
+    /// How many records it has.
     peeked: usize,
     /// Events that are not in the log.
     events: u64,
     /// The same, folded.
     folder: Folder,
-    /// The record of the event that was folded last.
+    /// The record of the last folded event.
     last: Vec<u8>,
     /// Events of the canary.
     canary: Vec<Event>,
     repeats: u64,
-    /// Records that are no event, by what is wrong with them.
+    /// How many records could not be decoded, by error.
     undecodable: BTreeMap<String, u64>,
 }
 
 impl Batch {
-    /// The number of a record that differs from the last one in time and number alone.
+    /// The number of a record that differs from the last one only in time and number.
     fn repeated(&self, record: &[u8]) -> Option<u64> {
         const NUMBER: usize = offset_of!(EventHeader, sequence);
         const REST: usize = offset_of!(EventHeader, session);
-        // The time is before the number, and all else behind it.
+        // Time and number are the first two fields.
         const { assert!(offset_of!(EventHeader, time) < NUMBER && NUMBER + 8 == REST) };
         let number = record.get(NUMBER..REST)?.try_into().ok()?;
         (record.get(REST..)? == self.last.get(REST..)?).then(|| u64::from_ne_bytes(number))
     }
 }
 
-/// The stage that ties the others together. Owns the log.
+/// Connects the stages. Owns the log.
 #[derive(Debug)]
 pub struct Pipeline<S, C> {
     source: S,
     context: C,
     journal: Journal,
     metrics: Metrics,
-    /// Lines that the log has yet to have, the oldest first.
+    /// Lines that could not be written yet, the oldest first.
     waiting: VecDeque<Record>,
-    /// Lines that were dropped since the log last said so.
+    /// Lines that were dropped since the log last recorded that.
     dropped: u64,
-    /// When the ring was last read; losses that show now happened after that.
+    /// When the ring was read last; losses that are noticed now happened after that.
     since: Time,
 }
 
 impl<S: EventSource, C: Context> Pipeline<S, C> {
-    /// From a source to a log.
+    /// A pipeline from a source to a log.
     pub fn new(source: S, context: C, journal: Journal) -> Self {
         let since = journal.last_time().unwrap_or_else(Time::now);
         Self {
@@ -137,17 +137,16 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
         }
     }
 
-    /// Writes what the ring holds to the log, then takes it out of the ring. Returns how many lines
-    /// were written. At most one second's events should wait; a query drains first, so that it sees all.
+    /// Writes the ring's events to the log, then takes them out of the ring. Returns how many lines were written.
     ///
     /// # Errors
     /// When the log can't be written. Everything stays in the ring; try again.
     pub fn drain(&mut self) -> Result<usize, JournalError> {
         self.write_waiting()?;
-        // What the log has is known once it is open.
+        // An open log knows which events it has.
         self.journal.settle()?;
         let mut lines = 0;
-        // More rounds than a full ring takes are for what came meanwhile, which can wait.
+        // After a full ring's batches only events that came meanwhile are left, and these can wait.
         for _ in 0..ROUNDS {
             lines += self.drain_some()?;
             if !self.source.has_more() {
@@ -157,7 +156,7 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
         Ok(lines)
     }
 
-    /// Writes what one look into the ring found.
+    /// Writes one batch of the ring.
     fn drain_some(&mut self) -> Result<usize, JournalError> {
         let mut batch = self.look();
         let now = Time::now();
@@ -191,7 +190,7 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
         self.keep(Record::Control(Box::new(control)), room)
     }
 
-    /// Writes what came of a run of the canary to the log, now or as soon as it can be.
+    /// Writes a report of the canary to the log, now or as soon as it can be.
     ///
     /// # Errors
     /// When the log can't be written now.
@@ -199,7 +198,7 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
         self.keep(Record::Canary(Box::new(canary)), WAITING)
     }
 
-    /// Takes a line, where no more than so many wait, and writes all that wait.
+    /// Adds a line to those that wait, unless there are `room` already, and writes all that wait.
     fn keep(&mut self, record: Record, room: usize) -> Result<(), JournalError> {
         if self.waiting.len() < room {
             self.waiting.push_back(record);
@@ -210,7 +209,7 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
         self.write_waiting()
     }
 
-    /// Writes the lines that wait, and says how many there were no room for.
+    /// Writes the lines that wait, and records how many were dropped.
     ///
     /// # Errors
     /// When the log can't be written now: they go on waiting.
@@ -238,7 +237,7 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
         Ok(())
     }
 
-    /// Whether the log could take a line now, where none waits to show it.
+    /// Whether the log could be written now.
     ///
     /// # Errors
     /// What stands in the way.
@@ -246,12 +245,12 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
         self.journal.ready()
     }
 
-    /// The lines that wait, as they would stand in the log but for its chain.
+    /// The lines that wait, without the log's chain.
     pub fn waiting(&self) -> impl Iterator<Item = &Record> {
         self.waiting.iter()
     }
 
-    /// What has been done so far.
+    /// The counts so far.
     pub const fn metrics(&self) -> Metrics {
         self.metrics
     }
@@ -266,7 +265,7 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
         &self.source
     }
 
-    /// What the daemon knows.
+    /// The context.
     pub const fn context(&mut self) -> &mut C {
         &mut self.context
     }
@@ -284,7 +283,7 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
                 return;
             }
             match decode(record) {
-                // Its numbers are its own, so none is in the log.
+                // The canary's events have numbers of their own, and are not logged.
                 Ok(event) if event.slot == Slot::CANARY => batch.canary.push(event),
                 Ok(event) if journal.has(event.sequence) => batch.repeats += 1,
                 Ok(event) => {
@@ -307,7 +306,7 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
             .collect()
     }
 
-    /// Losses that the log does not tell of yet. A counter that went down began anew.
+    /// Losses that the log does not have yet. A counter that went down began anew.
     fn newly_lost(&mut self, now: Time) -> Vec<Lost> {
         let mut found = Vec::new();
         for (slot, total) in self.source.lost() {

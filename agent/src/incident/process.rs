@@ -1,24 +1,23 @@
-//! Which program an ancestor of a process ran: `/proc`, and a memory of those that are gone.
+//! The programs of a process's ancestors, from `/proc`, and from memory for processes that have exited.
 //!
-//! The event names ancestors by process id. Ids are reused, so an answer counts only for a process that
-//! started before the event happened. What a process runs may have changed between the event and the
-//! look (it called exec); the event's command name shows that.
+//! An event names ancestors by process id. Ids are reused, so an answer counts only for a process that started before the
+//! event. A process may have called exec since the event; the command name in the event shows that.
 
 use std::{collections::HashMap, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use agent_common::id::BootNanos;
 
-/// Processes that are remembered.
+/// The most processes that are remembered.
 const CAPACITY: usize = 4_096;
 
-/// What is remembered of a process.
+/// A remembered process.
 #[derive(Clone, Debug)]
 struct Known {
     /// When it started.
     started: BootNanos,
     /// The program's path.
     exe: Vec<u8>,
-    /// When it was last asked for, counted in questions.
+    /// When it was asked for last, counted in questions.
     used: u64,
 }
 
@@ -39,7 +38,7 @@ impl Default for Processes {
 }
 
 impl Processes {
-    /// With nothing remembered.
+    /// No process is remembered yet.
     pub fn new() -> Self {
         let ticks = rustix::param::clock_ticks_per_second().max(1);
         Self::at("/proc".into(), 1_000_000_000 / ticks)
@@ -49,8 +48,8 @@ impl Processes {
         Self { proc, tick, known: HashMap::new(), questions: 0 }
     }
 
-    /// The path of the program that the process runs, or ran when it was last asked for. None when no
-    /// process of this id is known to have existed before the moment given.
+    /// The path of the program that a process runs, or ran when it was asked for last. `None` if no process with this id is
+    /// known to have existed before the moment.
     pub fn exe(&mut self, pid: u32, before: BootNanos) -> Option<Vec<u8>> {
         self.questions += 1;
         if let Some((started, exe)) = self.look(pid).filter(|(started, _)| *started <= before) {
@@ -63,7 +62,7 @@ impl Processes {
         Some(known.exe.clone())
     }
 
-    /// A live process's start and program. The start is read before and after, so that both are of one
+    /// A live process's start time and program. The start time is read before and after the program, so that both are of one
     /// process. Kernel threads have no program.
     fn look(&self, pid: u32) -> Option<(BootNanos, Vec<u8>)> {
         let folder = self.proc.join(pid.to_string());
@@ -89,7 +88,7 @@ impl Processes {
         self.known.insert(pid, known);
     }
 
-    /// Drops the half that was not asked for the longest.
+    /// Forgets the half that was not asked for the longest time.
     fn forget(&mut self) {
         let mut uses: Vec<u64> = self.known.values().map(|known| known.used).collect();
         let middle = uses.len() / 2;
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn own_process_has_the_tests_program() {
+    fn running_process_has_its_program() {
         let exe = Processes::new().exe(std::process::id(), BootNanos::NEVER).unwrap();
         assert_eq!(exe, std::env::current_exe().unwrap().as_os_str().as_bytes());
     }
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn process_that_is_gone_is_remembered_and_an_unknown_one_is_not() {
+    fn exited_process_is_remembered_and_an_unknown_one_is_not() {
         let proc = tempfile::tempdir().unwrap();
         process(proc.path(), 7, "sh", 100, "/bin/sh");
         let mut processes = Processes::at(proc.path().into(), 1);
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_stays_bounded_and_keeps_the_recent() {
+    fn memory_is_bounded_and_keeps_recent_processes() {
         let mut processes = Processes::at("/nonexistent".into(), 1);
         for pid in 0..3 * u32::try_from(CAPACITY).unwrap() {
             processes.questions += 1;
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn stat_that_makes_no_sense_is_no_process() {
+    fn malformed_stat_is_no_process() {
         let proc = tempfile::tempdir().unwrap();
         for stat in ["", ")", "7 (sh) S 1 2", "7 (sh) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 x"] {
             process(proc.path(), 7, "sh", 100, "/bin/sh");

@@ -1,5 +1,5 @@
-//! Reading the log: search, follow, sum up, verify. Synchronous, read-only, and line by line, so that a
-//! log of any size takes little memory. Knows the log's folder and nothing of the daemon.
+//! Reads the log: searches, follows, sums up, verifies. Synchronous, read-only, and line by line, so that a log of any size
+//! takes little memory. Knows the log's folder, and nothing of the daemon.
 
 use std::{
     collections::VecDeque,
@@ -39,8 +39,8 @@ impl QueryError {
     }
 }
 
-/// Calls `visit` with each line that the filter lets pass, oldest first, until it says to stop; the
-/// filter's limit is not looked at. Returns how many lines could not be understood.
+/// Calls `visit` with each line that passes the filter, the oldest first, until it breaks. The filter's limit is ignored.
+/// Returns how many lines could not be parsed.
 ///
 /// # Errors
 /// When the log can't be read.
@@ -67,7 +67,7 @@ pub fn for_each(
     Ok(unreadable)
 }
 
-/// The lines that the filter lets pass, oldest first; with a limit the latest of them.
+/// The lines that pass the filter, the oldest first; with a limit, the latest.
 ///
 /// # Errors
 /// When the log can't be read.
@@ -84,7 +84,7 @@ pub fn find(dir: &Path, filter: &Filter) -> Result<Vec<Entry>, QueryError> {
     Ok(found.into())
 }
 
-/// The line with this identity. Case does not matter.
+/// The line with this id. Case does not matter.
 ///
 /// # Errors
 /// When the log can't be read.

@@ -1,5 +1,4 @@
-//! The lines of the log. Names and meaning of the keys are a promise to scripts: keys may be added,
-//! none changes.
+//! The lines of the log. Scripts rely on the names and meanings of the keys: keys may be added, and none changes.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,13 +18,13 @@ pub enum Record {
     Control(Box<Control>),
     /// Refusals that are not in the log.
     Lost(Box<Lost>),
-    /// A line that a crash had cut short was taken out.
+    /// A line that a crash had cut short was removed.
     Repaired(Box<Repaired>),
-    /// Enforcement does not hold, or does again.
+    /// Enforcement does not hold, or holds again.
     Canary(Box<Canary>),
 }
 
-/// Which of the lines a record is.
+/// The kinds of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -42,7 +41,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: &'static [Self] =
         &[Self::Incident, Self::Control, Self::Lost, Self::Repaired, Self::Canary];
 
@@ -59,7 +58,7 @@ impl Kind {
 }
 
 impl Record {
-    /// Reads a line, with or without its `prev`.
+    /// Parses a line, with or without its `prev`.
     ///
     /// # Errors
     /// When it is no line of this log.
@@ -67,7 +66,7 @@ impl Record {
         serde_json::from_str(line)
     }
 
-    /// Which of the lines it is.
+    /// Its kind.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Incident(_) => Kind::Incident,
@@ -100,7 +99,7 @@ impl Record {
         }
     }
 
-    /// The session that it is about.
+    /// The session that it concerns.
     pub fn session(&self) -> Option<&Session> {
         match self {
             Self::Incident(record) => Some(&record.session),
@@ -116,49 +115,48 @@ impl Record {
 pub struct Incident {
     /// A ULID.
     pub id: String,
-    /// When; of several, the first.
+    /// When; of several refusals, the first.
     pub time: Time,
     /// The host's name.
     pub host: String,
-    /// Whose.
+    /// The session.
     pub session: Session,
-    /// By which process.
+    /// The process.
     pub process: Process,
-    /// What was tried.
+    /// The operation.
     pub operation: String,
-    /// On what.
+    /// The object.
     pub object: Object,
     /// The rights asked for.
     pub access: Vec<String>,
     /// `denied` or `would_deny`.
     pub verdict: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// The rule that decided, where one did.
+    /// The rule that decided, if one did.
     pub rule: Option<Rule>,
     /// Tools that would have allowed it.
     pub would_allow: Vec<String>,
-    /// How often, within what was read from the kernel at once.
+    /// How often it happened, within one batch of the ring.
     pub count: u64,
-    /// Entries of public lists of threats and duties that it bears on.
+    /// Related entries of public lists of threats and duties.
     pub references: Vec<String>,
-    /// The event's number; of several, the first's.
+    /// The event's number; of several events, the first one's.
     pub sequence: u64,
-    /// The last event's number, where there are several.
+    /// The last event's number, if there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sequence: Option<u64>,
-    /// All their numbers as ranges, both ends included, where they are not all from `sequence` to
-    /// `last_sequence`.
+    /// All their numbers as ranges, both ends included, unless they are all from `sequence` to `last_sequence`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sequences: Vec<(u64, u64)>,
-    /// Which load of the kernel programs counted these numbers.
+    /// Identifies the maps that counted these numbers.
     pub epoch: String,
     /// The generation of the policy in force.
     pub policy: u32,
 }
 
 impl Incident {
-    /// The event numbers that it stands for, as ranges with both ends included.
+    /// Its events' numbers, as ranges with both ends included.
     pub fn ranges(&self) -> Vec<(u64, u64)> {
         if self.sequences.is_empty() {
             vec![(self.sequence, self.last_sequence.unwrap_or(self.sequence))]
@@ -173,7 +171,7 @@ impl Incident {
 pub struct Session {
     /// Its identity.
     pub id: String,
-    /// Its name; empty where the session is not known any more.
+    /// Its name; empty if the session is not known any more.
     pub name: String,
     /// Its profile.
     pub profile: String,
@@ -183,25 +181,25 @@ pub struct Session {
     pub lineage: Vec<String>,
 }
 
-/// The process that tried.
+/// The process of an incident.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// Process id in the first namespace.
     pub pid: u32,
     /// Thread id in the first namespace.
     pub tid: u32,
-    /// Its parent's process id; zero where it had none.
+    /// Its parent's process id; zero if it had none.
     pub ppid: u32,
     /// User id in the first namespace.
     pub uid: u32,
     /// Command name.
     pub comm: String,
-    /// The program's path; empty where it could not be established.
+    /// The program's path; empty if it could not be established.
     pub exe: String,
-    /// The path's bytes in hexadecimal, where they are not UTF-8.
+    /// The path's bytes in hexadecimal, if they are not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exe_bytes: Option<String>,
-    /// Parent first.
+    /// Its ancestors, the parent first.
     pub ancestry: Vec<Ancestor>,
 }
 
@@ -210,9 +208,9 @@ pub struct Process {
 pub struct Ancestor {
     /// Process id in the first namespace.
     pub pid: u32,
-    /// The program's path as it was when the log was written; null where the process was gone.
+    /// The program's path when the log was written; null if the process had exited.
     pub exe: Option<String>,
-    /// Command name as it was when the operation was tried.
+    /// Command name when the operation was tried.
     pub comm: String,
 }
 
@@ -223,7 +221,7 @@ pub struct Rule {
     pub file: String,
     /// The line, from one.
     pub line: u32,
-    /// What stands there.
+    /// The rule's path or address range.
     pub text: String,
 }
 
@@ -236,7 +234,7 @@ pub struct Lost {
     pub time: Time,
     /// The host's name.
     pub host: String,
-    /// Whose, where that is known.
+    /// The session, if it is known.
     pub session: Option<Session>,
     /// How many.
     pub count: u64,
@@ -247,21 +245,21 @@ pub struct Lost {
     /// The slot whose counter went up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<u32>,
-    /// What the slot's counter says now.
+    /// The slot's counter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// Which load of the kernel programs counted.
+    /// Identifies the maps that counted.
     pub epoch: String,
 }
 
-/// A line that a crash had cut short was taken out of the log.
+/// A line that a crash had cut short was removed from the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Repaired {
     /// A ULID.
     pub id: String,
     /// When it was noticed.
     pub time: Time,
-    /// How many bytes were taken out.
+    /// How many bytes were removed.
     pub bytes: u64,
     /// Their SHA-256 in hexadecimal.
     pub sha256: String,
@@ -269,7 +267,7 @@ pub struct Repaired {
     pub text: String,
 }
 
-/// What the canary found: enforcement does not hold, or it does again.
+/// A report of the canary: enforcement does not hold, or holds again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Canary {
     /// A ULID.
@@ -278,20 +276,20 @@ pub struct Canary {
     pub time: Time,
     /// The host's name.
     pub host: String,
-    /// Whether everything that it tried came out as it must.
+    /// Whether every try had the right outcome.
     pub ok: bool,
     /// What is wrong, in one sentence.
     pub message: String,
-    /// The classes of operations that did not come out as they must.
+    /// The operations with a wrong outcome.
     pub operations: Vec<String>,
-    /// The tries that did not come out as they must.
+    /// The tries with a wrong outcome.
     pub tries: Vec<CanaryTry>,
 }
 
-/// A try of the canary's.
+/// A try of the canary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CanaryTry {
-    /// The class, as incidents name it.
+    /// The operation, as incidents name it.
     pub operation: String,
     /// The system call.
     pub call: String,
@@ -368,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn control_line_reads_back_and_leaves_out_what_it_has_not() {
+    fn control_line_is_read_back_and_has_no_empty_keys() {
         let by = Actor { uid: 0, user: Some("root".into()), pid: 7, session: None };
         let mut control = Control::new("h1", Act::Grant, by);
         control.tool = Some("github".into());
@@ -382,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn schema_and_documentation_know_every_name() {
+    fn schema_and_documentation_have_every_name() {
         let page = include_str!("../../../docs/incidents.md");
         let schema = include_str!("../../../docs/incident.schema.json");
         let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
@@ -406,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn schema_has_just_the_keys_of_each_line() {
+    fn schema_has_exactly_the_keys_of_each_line() {
         let schema = include_str!("../../../docs/incident.schema.json");
         let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
         let page = include_str!("../../../docs/incidents.md");
@@ -426,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn act_names_are_those_of_the_log() {
+    fn act_is_written_by_its_name() {
         let json = serde_json::to_value(Act::DaemonStart).unwrap();
         assert_eq!(json, Act::DaemonStart.name());
     }

@@ -1,4 +1,4 @@
-//! Which entries of public lists of threats and duties an incident bears on: one table.
+//! The entries of public lists of threats and duties that incidents relate to: one table.
 //!
 //! The lists, their versions, and how their ids are written here:
 //!
@@ -38,7 +38,7 @@ pub enum When {
 pub struct Row {
     /// When it applies.
     pub when: When,
-    /// What is then referred to.
+    /// The references that it adds.
     pub references: &'static [&'static str],
 }
 
@@ -120,7 +120,7 @@ pub const CREDENTIAL_PLACES: &[&str] = &[
     "/.env",
 ];
 
-/// Ids by which earlier versions of the lists call what incidents refer to.
+/// Ids of earlier versions of the lists, and the present ones.
 const FORMER: &[(&str, &str)] = &[
     ("A2", "owasp-agentic:ASI02"),
     ("T2", "owasp-agentic:ASI02"),
@@ -169,7 +169,7 @@ pub fn references(event: &Event, reason: Reason) -> Vec<&'static str> {
     found
 }
 
-/// Whether a reference of an incident is the one that somebody asks for: whole
+/// Whether a reference of an incident matches a query: the whole reference
 /// (`owasp-agentic:ASI02`), its id alone (`ASI02`), its list alone (`owasp-agentic`), or an id of an
 /// earlier version of the list (`A2`, `T1562`). Case does not matter.
 pub fn matches(reference: &str, asked: &str) -> bool {
@@ -206,7 +206,7 @@ mod tests {
     use crate::incident::testing::{event, file_event};
 
     #[test]
-    fn connection_refused_for_want_of_a_tool_refers_to_misuse_and_exfiltration() {
+    fn connection_without_a_tool_refers_to_misuse_and_exfiltration() {
         assert_eq!(
             references(&event(1), Reason::NoTool),
             [
@@ -230,13 +230,13 @@ mod tests {
     }
 
     #[test]
-    fn refined_reason_decides_and_not_the_kernels() {
+    fn references_follow_the_refined_reason() {
         let found = references(&event(1), Reason::Revoked);
         assert!(found.contains(&"owasp-nhi:NHI1") && !found.contains(&"maestro:L3"));
     }
 
     #[test]
-    fn table_in_the_documentation_is_this_one() {
+    fn documentation_has_this_table() {
         let page = include_str!("../../../docs/incidents.md");
         assert!(page.contains(&markdown()), "put this into docs/incidents.md:\n{}", markdown());
     }

@@ -1,5 +1,5 @@
-//! Records for people: a table of one line each, and a detailed view. Pure. What agents chose (paths,
-//! names, tasks) is shown with its control characters escaped, so that none of it reaches a terminal.
+//! Shows records to people: as a table with a line each, and in detail. Pure. Control characters in texts that agents chose
+//! (paths, names, tasks) are escaped, so that none reaches a terminal.
 
 use std::fmt::Write as _;
 
@@ -26,14 +26,14 @@ const HEADS: [&str; 7] = ["TIME", "SESSION", "OPERATION", "OBJECT", "REASON", "C
 pub struct Widths([usize; 7]);
 
 impl Default for Widths {
-    /// For lines that come one by one: what fits most.
+    /// For lines that come one by one: widths that fit most.
     fn default() -> Self {
         Self([20, 16, 14, 40, 13, 6, 26])
     }
 }
 
 impl Widths {
-    /// What fits all of these.
+    /// The widths that fit all of these records.
     pub fn fitting<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
         let mut widths = HEADS.map(str::len);
         for record in records {
@@ -45,7 +45,7 @@ impl Widths {
     }
 }
 
-/// A table of records with its head.
+/// A table of records, with its head.
 pub fn list<'a>(records: impl IntoIterator<Item = &'a Record> + Clone, colour: Colour) -> String {
     let widths = Widths::fitting(records.clone());
     let mut table = head(widths, colour);

@@ -1,9 +1,9 @@
-//! When to drain the ring: seldom enough that repeats fold, soon enough that it does not run full. Pure;
-//! the loop around it is the daemon's.
+//! When to drain the ring: rarely enough that repeats are folded, and soon enough that it does not overflow. Pure; the loop
+//! is the daemon's.
 
 use std::time::{Duration, Instant};
 
-/// Percent of the ring from which on nothing waits.
+/// From this percentage of the ring on, it is drained at once.
 const HURRY: u8 = 25;
 
 /// When to drain the ring.
@@ -20,13 +20,12 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// With a pause between drains.
+    /// A schedule with a pause between drains.
     pub const fn new(pause: Duration) -> Self {
         Self { pause, last: None }
     }
 
-    /// How long to wait, once the ring says that it holds something, until draining; zero is at once.
-    /// `fill` is how full the ring is in percent.
+    /// How long to wait before draining a ring that has something; zero for not at all. `fill` is in percent.
     pub fn wait(&self, now: Instant, fill: u8) -> Duration {
         match self.last {
             Some(last) if fill < HURRY => {
@@ -36,7 +35,7 @@ impl Schedule {
         }
     }
 
-    /// The ring was drained, by schedule or because somebody asked.
+    /// Notes that the ring was drained, by schedule or on request.
     pub const fn drained(&mut self, now: Instant) {
         self.last = Some(now);
     }
@@ -58,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn ring_that_fills_up_is_drained_at_once() {
+    fn nearly_full_ring_is_drained_at_once() {
         let mut schedule = Schedule::default();
         let start = Instant::now();
         schedule.drained(start);

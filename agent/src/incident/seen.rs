@@ -1,13 +1,13 @@
-//! Which event numbers the log already has.
+//! The set of event numbers that the log has.
 //!
-//! Events are delivered at least once: the daemon may die between writing them and releasing them from
-//! the ring. And numbers may come out of order, since two CPUs take a number and a place in the ring
-//! in two steps. So the highest number alone does not tell a repeat from a latecomer; the set does.
+//! Events are delivered at least once: the daemon may be killed between writing them and releasing them from the ring. They
+//! may come out of order, since a CPU takes a number and room in the ring in two steps. So the highest number alone can't
+//! distinguish a repeated event from a late one; the set can.
 
 use std::collections::BTreeMap;
 
-/// Ranges that are kept. Numbers run on without gaps but for losses, so there are few; the lowest are
-/// forgotten first, and those have long left the ring.
+/// The most ranges. Only losses leave gaps in the numbers, so there are few. The lowest are forgotten first: those events left
+/// the ring long ago.
 const RANGES: usize = 65_536;
 
 /// A set of event numbers, kept as ranges.

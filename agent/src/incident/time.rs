@@ -21,8 +21,7 @@ pub struct TimeError {
 }
 
 impl Time {
-    /// A time to the microsecond, the rest cut off: as exact as the log, so that a time read back is
-    /// the time that was written.
+    /// A time, cut off at the microsecond: as exact as the log, so that a time that is read back is the one that was written.
     pub fn new(time: Timestamp) -> Self {
         Self(Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time))
     }
@@ -32,7 +31,7 @@ impl Time {
         Self::new(Timestamp::now())
     }
 
-    /// The time as what it is for others.
+    /// The timestamp.
     pub const fn timestamp(self) -> Timestamp {
         self.0
     }
@@ -45,7 +44,7 @@ impl Time {
         Self::new(Timestamp::from_nanosecond(nanos.clamp(limits.0, limits.1)).unwrap_or_default())
     }
 
-    /// Reads a time (RFC 3339) or an age before `now` (`90s`, `15m`, `8h`, `7d`).
+    /// Parses a time (RFC 3339) or an age before `now` (`90s`, `15m`, `8h`, `7d`).
     ///
     /// # Errors
     /// When it is neither.

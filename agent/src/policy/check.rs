@@ -1,7 +1,7 @@
-//! From files to a checked policy, or to everything that is wrong with them.
+//! Checks policy files: the result is a policy, or everything that is wrong with them.
 //!
-//! Each file is read by itself first; names are looked up when all files have been read. A file that is
-//! malformed hides the names it defines, so then names are not looked up at all.
+//! Each file is read by itself; names are looked up when all files have been read. If a file is malformed, the names that it
+//! defines are not known, so then no names are looked up.
 
 mod document;
 mod hazard;
@@ -18,7 +18,7 @@ use super::{
     syntax::File,
 };
 
-/// Reads a policy's files together.
+/// Checks all files of a policy.
 ///
 /// # Errors
 /// Everything that is wrong, in the order of the files.
@@ -29,7 +29,7 @@ pub fn check(sources: &[Source]) -> Result<Policy, Vec<Diagnostic>> {
     let mut draft = document::Draft::default();
     let mut malformed = false;
     for file in &files {
-        // One document at a time: it takes more memory than what is read of it.
+        // One document at a time, since it needs more memory than its result.
         match file.parse(&mut out) {
             Some(table) => draft.read(file, &table, &mut out),
             None => malformed = true,
@@ -49,7 +49,7 @@ pub fn check(sources: &[Source]) -> Result<Policy, Vec<Diagnostic>> {
     Ok(finish(draft, warnings, source::digest(sources)))
 }
 
-/// Puts the pieces together, with what only the whole shows.
+/// Makes the policy, with the values that need all files.
 fn finish(draft: document::Draft, warnings: Vec<Diagnostic>, digest: String) -> Policy {
     let document::Draft { tools, mut profiles, denials, data, conflicts, .. } = draft;
     let always = denials.iter().flat_map(|denial| &*denial.paths);

@@ -1,7 +1,7 @@
-//! From a checked policy to the kernel's tables, and what those tables say of an object.
+//! Compiles a checked policy into the kernel's tables, and explains what those tables decide on an object.
 //!
-//! [`Compiled`] owns the shared tables, the paths that wait for a session's variables, and each live
-//! session's own rules. It answers questions by walking the very tables that the kernel gets.
+//! [`Compiled`] owns the shared tables, the paths with variables, and each live session's own rules. It answers questions by
+//! walking the same tables that the kernel gets.
 
 mod automaton;
 mod error;
@@ -45,24 +45,24 @@ use super::{
     value::Problem,
 };
 
-/// What Remit itself says of paths, whatever the policy says. The patterns have no variables.
+/// Remit's own rules on paths, which hold besides those of every policy. The patterns have no variables.
 #[derive(Clone, Debug, Default)]
 pub struct Builtin {
-    /// Rights that no session has: on Remit's own state, pins and configuration.
+    /// Paths and rights that no session has on them: Remit's own state, pins and configuration.
     pub deny: Vec<(String, Rights)>,
-    /// Rights that every session has without a tool, in spite of `deny` (but not of the policy's own
-    /// denials): Remit's control socket.
+    /// Paths and rights that every session has on them without a tool, despite `deny` but not despite the policy's own denials:
+    /// Remit's control socket.
     pub always: Vec<(String, Rights)>,
 }
 
-/// Paths and what is said of them. Whose rule it is and which rights it is about is read off its effect.
+/// The paths of one rule, and its effect, which includes the owner and the rights.
 #[derive(Clone)]
 struct PathRules {
     paths: Arc<[PathPattern]>,
     effect: Effect,
 }
 
-/// Endpoints and whose they are.
+/// A tool's endpoints.
 #[derive(Clone)]
 struct Endpoint {
     tool: String,
@@ -79,9 +79,9 @@ struct Own {
 /// A compiled policy.
 #[derive(Clone)]
 pub struct Compiled {
-    /// All paths, as the policy has them.
+    /// All path rules of the policy.
     rules: Vec<PathRules>,
-    /// Those with variables.
+    /// The patterns with variables.
     templates: Vec<(PathPattern, Effect)>,
     /// The tools' names, by bit.
     tools: BTreeMap<ToolBit, String>,
@@ -91,7 +91,7 @@ pub struct Compiled {
     tables: Tables,
     /// Labels that the shared tables need.
     shared_labels: usize,
-    /// The next free node number. Never goes back: a number means one node as long as this lives.
+    /// The next free node number. Numbers are never used again.
     next: u32,
     sessions: BTreeMap<Slot, Own>,
 }
@@ -100,8 +100,7 @@ impl Compiled {
     /// Compiles a policy.
     ///
     /// # Errors
-    /// The policy does not fit into the kernel's tables, a tool has no bit, or a pattern of `builtin`
-    /// is none.
+    /// The policy does not fit into the kernel's tables, a tool has no bit, or a pattern of `builtin` is invalid.
     pub fn new(policy: &Policy, bits: &ToolBits, builtin: &Builtin) -> Result<Self, LimitError> {
         let tools = policy.tools.len();
         if tools > agent_common::limits::TOOLS {
@@ -130,21 +129,21 @@ impl Compiled {
         Ok(compiled)
     }
 
-    /// Every path that a policy names.
+    /// Adds the path rules of a policy.
     fn path_rules(&mut self, policy: &Policy, bits: &ToolBits) -> Result<(), LimitError> {
         for (name, tool) in &policy.tools {
             let bit = bits.bit(name).ok_or_else(|| LimitError::NoBit { tool: name.clone() })?;
             self.tools.insert(bit, name.clone());
             for file in &tool.files {
-                self.say(&file.paths, Effect::Grant(bit, file.access));
+                self.add_rule(&file.paths, Effect::Grant(bit, file.access));
             }
         }
         for denial in &policy.denials {
-            self.say(&denial.paths, Effect::Deny(denial.access));
+            self.add_rule(&denial.paths, Effect::Deny(denial.access));
         }
         for data in &policy.data {
             let bit = policy.sensitivities.iter().position(|name| *name == data.sensitivity);
-            self.say(&data.paths, Effect::Sensitive(bit.map_or(u32::MAX, |bit| bit as u32)));
+            self.add_rule(&data.paths, Effect::Sensitive(bit.map_or(u32::MAX, |bit| bit as u32)));
         }
         match self.rules.iter().map(|rule| rule.paths.len()).sum() {
             named if named > PATH_RULES => Err(LimitError::PathRules { named }),
@@ -152,13 +151,13 @@ impl Compiled {
         }
     }
 
-    fn say(&mut self, paths: &Arc<[PathPattern]>, effect: Effect) {
+    fn add_rule(&mut self, paths: &Arc<[PathPattern]>, effect: Effect) {
         let templates = paths.iter().filter(|path| path.has_variables());
         self.templates.extend(templates.map(|path| (path.clone(), effect)));
         self.rules.push(PathRules { paths: paths.clone(), effect });
     }
 
-    /// Remit's own paths.
+    /// Adds Remit's own path rules.
     fn builtin_rules(&mut self, builtin: &Builtin) -> Result<(), LimitError> {
         let place = Place { file: Arc::default(), line: 0, column: 0 };
         let deny = builtin.deny.iter().map(|(path, rights)| (path, Effect::Guard(*rights)));
@@ -175,7 +174,7 @@ impl Compiled {
     }
 
     fn compile_shared(&mut self) -> Result<(), LimitError> {
-        // Without variables nothing can fail.
+        // A pattern without variables can always be expanded.
         let paths =
             || self.rules.iter().flat_map(|rule| rule.paths.iter().zip(repeat(rule.effect)));
         let (count, none) = (paths().count(), BTreeMap::new());
@@ -198,12 +197,12 @@ impl Compiled {
         Ok(())
     }
 
-    /// Makes a session's own rules: every path with variables of a tool, a denial or data, its
-    /// variables filled in. A path whose variables are not all given is left out; whether that may be
-    /// is said by the profile's `variables`. A slot that had rules loses them.
+    /// Makes a session's own rules: every path with variables, its variables filled in. A path with a variable that has no
+    /// value is left out; which variables need one is in the profile's `variables`. The rules replace earlier ones of the
+    /// slot.
     ///
-    /// `labels` of the result are those that its edges name and the shared tables don't have; writing
-    /// one that another session brought already changes nothing.
+    /// `labels` of the result are those that its edges refer to and that the shared tables lack. Another session may have
+    /// added some of them already; writing them again changes nothing.
     ///
     /// # Errors
     /// A value can't stand where a path puts it, or the tables are full; nothing was changed.
@@ -237,7 +236,7 @@ impl Compiled {
         Ok(rules)
     }
 
-    /// Forgets a session's own rules.
+    /// Removes a session's own rules.
     pub fn remove(&mut self, slot: Slot) {
         self.sessions.remove(&slot);
     }
@@ -247,7 +246,7 @@ impl Compiled {
         self.tables.set_id
     }
 
-    /// Whole tables: the shared ones, the rules of these sessions, and every label.
+    /// The whole tables: the shared ones, the rules of these sessions, and all labels.
     pub fn tables(&self, live: &[&Rules]) -> Tables {
         let mut tables = self.tables.clone();
         for rules in live {
@@ -259,7 +258,7 @@ impl Compiled {
     }
 }
 
-/// Edges and affixes in use, without those of a slot.
+/// How many edges and affixes are in use, without those of a slot.
 fn used<'s>(
     shared: &Rules,
     sessions: impl Iterator<Item = (&'s Slot, &'s Own)>,
@@ -271,7 +270,7 @@ fn used<'s>(
     })
 }
 
-/// The trie of so many paths, their variables filled in. One whose variables are not all given is left out.
+/// The trie of some paths, with their variables filled in. A path with a variable that has no value is left out.
 fn trie<'p>(
     paths: impl Iterator<Item = (&'p PathPattern, Effect)>,
     count: usize,

@@ -1,7 +1,7 @@
 //! Diagnostics as data: what is wrong with a policy, where, and what would be right.
 //!
-//! A diagnostic carries the line that it speaks of, so that it can be shown where the files are not.
-//! This module knows nothing of the policy format.
+//! A diagnostic contains the line of the source, so that it can be shown where the files are not. This module knows nothing
+//! of the policy format.
 
 use std::{
     cell::Cell,
@@ -12,16 +12,16 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Characters of a source line that are shown at most.
+/// The most characters of a source line that are shown.
 const SHOWN: usize = 120;
 
-/// How bad it is.
+/// How severe a diagnostic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The policy can't be put in force.
     Error,
-    /// The policy can be put in force, but does not do all that it says.
+    /// The policy can be put in force, but a part of it has no effect.
     Warning,
 }
 
@@ -50,12 +50,12 @@ impl From<Range<usize>> for Span {
     }
 }
 
-/// One thing that is wrong, or not in force, in a policy.
+/// One error or warning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
-    /// What kind of thing, for programs: `policy::unknown-key`.
+    /// The kind of problem, for programs: `policy::unknown-key`.
     pub code: String,
-    /// How bad it is.
+    /// How severe it is.
     pub severity: Severity,
     /// The file.
     pub file: PathBuf,
@@ -63,11 +63,11 @@ pub struct Diagnostic {
     pub line: usize,
     /// The character in that line, from 1.
     pub column: usize,
-    /// The bytes of the file that are meant.
+    /// The underlined bytes of the file.
     pub span: Span,
     /// The text of that line, without its end.
     pub source: String,
-    /// Characters of `source` that are meant, from `column` on; at least 1.
+    /// How many characters of `source` are underlined, from `column` on; at least 1.
     pub width: usize,
     /// What is wrong: lower case, no full stop, backticks round what the user wrote.
     pub message: String,
@@ -88,7 +88,7 @@ impl fmt::Display for Diagnostic {
         let file = file.display();
         writeln!(out, "{file}:{line}:{column}: {}: {message}", self.severity.name())?;
         let before = self.column.saturating_sub(1);
-        // A long line is shown from a little before the place.
+        // Of a long line, a part that begins a little before the place is shown.
         let cut = if self.source.chars().count() > SHOWN { before.saturating_sub(40) } else { 0 };
         let shown: String =
             self.source.chars().skip(cut).take(SHOWN).map(|c| visible(c, '\u{fffd}')).collect();
@@ -111,7 +111,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// A control character would act on the terminal that shows it.
+/// Replaces a control character, which would act on the terminal.
 fn visible(character: char, instead: char) -> char {
     if character.is_control() && character != '\t' { instead } else { character }
 }
@@ -131,7 +131,7 @@ pub(crate) fn quote(text: &str) -> String {
     quoted
 }
 
-/// The entry that is most like what was written, if one is like it at all.
+/// The candidate that is most similar to a word, if any is similar.
 pub(crate) fn nearest<'a>(
     written: &str,
     known: impl IntoIterator<Item = &'a str>,
@@ -145,7 +145,7 @@ pub(crate) fn nearest<'a>(
         .map(|(_, name)| name)
 }
 
-/// The help for a name that is not known: the nearest one, or all of them.
+/// The help for an unknown name: the nearest known one, or all.
 pub(crate) fn suggest<'a>(
     written: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,
@@ -161,14 +161,14 @@ pub(crate) fn suggest<'a>(
     Some(format!("{all}: {}", names.join(", ")))
 }
 
-/// Where the lines of a file begin, to turn bytes into lines and columns.
+/// The beginnings of a file's lines, to turn bytes into lines and columns.
 #[derive(Debug)]
 pub(crate) struct Lines<'a> {
     path: &'a Path,
     text: &'a str,
     starts: Vec<usize>,
     ascii: bool,
-    /// The byte that was asked for last, and its line and column: the next is mostly a little further on.
+    /// The last byte that was asked for, with its line and column: usually the next one follows soon after it.
     last: Cell<(usize, usize, usize)>,
 }
 
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn place_asked_for_in_any_order_is_counted_from_the_lines_beginning() {
+    fn place_is_counted_from_the_line_s_beginning_in_any_order() {
         for text in
             ["", "\n", "a = 1\n\nbcd = \"x\"\n", "ä = \"öx\"\n\nß\n\u{1f600}y", "a\r\nü\r\n"]
         {
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn nearest_name_is_found_and_a_strange_one_is_not() {
+    fn nearest_name_is_found_only_if_it_is_similar() {
         assert_eq!(nearest("acess", ["access", "paths"]), Some("access"));
         assert_eq!(nearest("rd", ["access", "paths"]), None);
         assert_eq!(suggest("q", ["a_b", "c_d"], "known").as_deref(), Some("known: `a_b`, `c_d`"));

@@ -23,15 +23,15 @@ pub struct Policy {
     pub tools: BTreeMap<String, Tool>,
     /// The profiles, by name.
     pub profiles: BTreeMap<String, Profile>,
-    /// What is denied, whatever is held.
+    /// The denials, which beat every tool.
     pub denials: Vec<Denial>,
-    /// Sensitivity of data.
+    /// The sensitivity of data.
     pub data: Vec<Data>,
-    /// Tools that are never held together.
+    /// Conflicts of tools.
     pub conflicts: Vec<Conflict>,
-    /// The sensitivities that `data` names; the place is the bit in a label.
+    /// The sensitivities that `data` names; the index is the bit in a label.
     pub sensitivities: Vec<String>,
-    /// What the policy says that is not in force.
+    /// Warnings: parts of the policy that have no effect yet.
     pub warnings: Vec<Diagnostic>,
     /// SHA-256 of the sources, in hexadecimal.
     pub digest: String,
@@ -40,7 +40,7 @@ pub struct Policy {
 /// A named bundle of authority.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tool {
-    /// Where its table is.
+    /// The place of its table.
     pub place: Place,
     /// For people.
     pub description: Option<String>,
@@ -48,34 +48,34 @@ pub struct Tool {
     pub files: Vec<FileRule>,
     /// Endpoints.
     pub network: Vec<NetworkRule>,
-    /// What happens to the processes that used it, when it is lost.
+    /// What happens to the processes that used it when it is lost.
     pub on_revoke: OnRevoke,
-    /// What a revocation takes back.
+    /// What a revocation ends.
     pub recall: Recall,
     /// Whether set-id programs that it covers keep their privilege.
     pub setid: bool,
 }
 
-/// What happens to processes of a session that used a tool, when it is lost. The kernel lets go of nothing that it holds
-/// without asking again: mappings, buffers that io_uring registered, pages in pipes, a copy that is under way.
+/// What happens to the processes that used a tool when their session loses it. The kernel keeps some things for a process
+/// that no hook sees used: mappings, buffers registered with io_uring, pages in pipes, a copy that is under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnRevoke {
     /// Nothing: new uses are refused.
     #[default]
     Block,
-    /// Who used it is killed, and what was forked by such since.
+    /// Processes that used it are killed, with those that they forked since.
     Kill,
-    /// Once one of them used it, all processes of the session are killed.
+    /// If any process used it, all processes of the session are killed.
     KillSession,
 }
 
-/// What losing a tool takes from a session.
+/// What a session loses with a tool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recall {
-    /// Everything: what is open already can't be used any more.
+    /// Everything: open files and connections can't be used any more.
     #[default]
     Descriptors,
-    /// New uses alone: what is open stays usable.
+    /// Only new uses: open files and connections stay usable.
     Opens,
 }
 
@@ -103,12 +103,12 @@ pub struct NetworkRule {
     pub direction: Direction,
 }
 
-/// An address range, and where it stands.
+/// An address range and its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cidr {
     /// The range. A range of IPv4-mapped IPv6 addresses is given as the IPv4 range.
     pub net: IpNet,
-    /// Where it stands.
+    /// Its place in the file.
     pub place: Place,
 }
 
@@ -132,10 +132,10 @@ pub enum Direction {
     Listen,
 }
 
-/// Paths that are denied, whatever is held.
+/// Paths that are denied, whatever tools are held.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Denial {
-    /// Where its table is.
+    /// The place of its table.
     pub place: Place,
     /// The paths.
     pub paths: Arc<[PathPattern]>,
@@ -143,10 +143,10 @@ pub struct Denial {
     pub access: Rights,
 }
 
-/// Sensitivity of data, whichever tool reaches it. Recorded in labels; nothing follows from it yet.
+/// The sensitivity of data, by whatever tool it is reached. Recorded in labels, and without effect yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Data {
-    /// Where its table is.
+    /// The place of its table.
     pub place: Place,
     /// The paths.
     pub paths: Arc<[PathPattern]>,
@@ -154,10 +154,10 @@ pub struct Data {
     pub sensitivity: String,
 }
 
-/// Tools that are never held together. Not in force yet, but for what a profile holds from the start.
+/// Tools that may never be held together. Only checked for the tools that a profile holds from the start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conflict {
-    /// Where its table is.
+    /// The place of its table.
     pub place: Place,
     /// The tools, at least two.
     pub tools: Vec<String>,
@@ -166,9 +166,9 @@ pub struct Conflict {
 /// A kind of agent or task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
-    /// Where its table is.
+    /// The place of its table.
     pub place: Place,
-    /// Whether refusals are carried out.
+    /// Whether operations are refused, or only reported.
     pub mode: Mode,
     /// For people.
     pub description: Option<String>,
@@ -178,23 +178,22 @@ pub struct Profile {
     pub session_ttl: Duration,
     /// What may be requested, by tool. Not in force yet.
     pub requests: BTreeMap<String, Request>,
-    /// What its processes may take of the host at most.
+    /// The limits of its processes.
     pub limits: Limits,
     /// Who, besides operators, may start a session.
     pub may_start: MayStart,
-    /// Patterns of where its work folder may lie, of the variables `home` and `user`; none: anywhere that the
-    /// starter may write.
+    /// Patterns that the work folder has to match, with the variables `home` and `user`; empty for any folder that the starter
+    /// may write.
     pub workdir: Vec<PathPattern>,
     /// The program whose start starts a session. Not in force yet.
     pub match_exe: Option<String>,
     /// What follows from what a session has done. Not in force yet.
     pub when: Vec<When>,
-    /// The variables that the paths use of any tool that the profile can ever hold, of any denial or
-    /// of any data.
+    /// The variables in the paths of all tools that the profile can ever hold, of all denials, and of all data.
     pub variables: BTreeSet<String>,
 }
 
-/// What all processes of a session together may take at most; what is none has no limit.
+/// The limits of all processes of a session together; `None` for no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Processes and threads.
@@ -213,7 +212,7 @@ impl Limits {
 /// How a tool may be requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Where it stands.
+    /// Its place in the file.
     pub place: Place,
     /// How long a grant lasts at most.
     pub max_ttl: Duration,
@@ -233,19 +232,19 @@ pub enum Approval {
     Operator,
 }
 
-/// Who may start a session; it gives no other right.
+/// Who may start a session, besides operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MayStart {
     /// Users, by name.
     pub users: Vec<String>,
     /// Groups, by name.
     pub groups: Vec<String>,
-    /// How many sessions of the profile each user of them may have at once.
+    /// How many sessions of the profile each of these users may have at once.
     pub sessions: u32,
 }
 
 impl MayStart {
-    /// How many sessions where the policy does not say.
+    /// The default number of sessions.
     const SESSIONS: u32 = 20;
 }
 
@@ -255,10 +254,10 @@ impl Default for MayStart {
     }
 }
 
-/// What a session loses by what it has done.
+/// What a session loses by what it did. Not in force yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct When {
-    /// Where its table is.
+    /// The place of its table.
     pub place: Place,
     /// The sensitivity touched.
     pub tainted: String,

@@ -1,8 +1,7 @@
-//! Path patterns: what may be written, what its variables stand for, and what it matches.
+//! Path patterns: parsing, filling in variables, matching.
 //!
-//! A pattern is kept as the text that the user wrote, which was checked once; its components are read
-//! off that text when they are needed. `check` refuses what does not parse, so the rest of the policy
-//! deals with patterns that do.
+//! A pattern is stored as the text that the user wrote, which was checked once. Its components are read from the text when
+//! they are needed.
 
 mod component;
 mod form;
@@ -22,8 +21,8 @@ use self::form::{Piece, head, is_own_process, pieces};
 pub use self::{component::Component, form::is_variable_name};
 use super::{diagnostic::quote, place::Place, value::Problem};
 
-/// A checked path pattern. Those of one rule share their file's name and one string with all their texts:
-/// there may be a hundred thousand.
+/// A checked path pattern. The patterns of one rule share their file's name and one string with all their texts, since there
+/// may be a hundred thousand.
 #[derive(Clone)]
 pub struct PathPattern {
     rule: Arc<Rule>,
@@ -65,15 +64,15 @@ pub(super) struct Patterns {
 }
 
 impl Patterns {
-    /// None yet. `bytes` is how many their texts will have.
+    /// No patterns yet. `bytes` is the expected length of their texts.
     pub(super) fn new(file: Arc<PathBuf>, bytes: usize) -> Self {
         Self { rule: Rule { file, texts: String::with_capacity(bytes) }, list: Vec::new() }
     }
 
-    /// Adds the pattern that a text is, and where it stands.
+    /// Parses and adds a pattern, with its place.
     ///
     /// # Errors
-    /// What is wrong with it. It is left out then.
+    /// What is wrong with it. It is not added then.
     pub(super) fn push(&mut self, text: &str, line: u32, column: u32) -> Result<(), Problem> {
         form::check(text)?;
         let texts = &mut self.rule.texts;
@@ -107,8 +106,8 @@ pub struct Expanded<'a> {
 }
 
 impl Expanded<'_> {
-    /// Whether a path, given by its components, is covered. `own_process` says that its second
-    /// component is the procfs folder of an own process.
+    /// Whether a path, given by its components, is covered. `own_process` says that its second component is the procfs folder
+    /// of a process of the session itself.
     pub fn matches(&self, path: &[&[u8]], own_process: bool) -> bool {
         let long_enough = if self.below {
             path.len() >= self.components.len()
@@ -140,7 +139,7 @@ pub struct ExpandError {
 }
 
 impl PathPattern {
-    /// The pattern that a text is.
+    /// Parses a pattern.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -156,7 +155,7 @@ impl PathPattern {
         self.rule.texts.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
-    /// Where it stands.
+    /// Its place in the file.
     pub fn place(&self) -> Place {
         Place { file: self.rule.file.clone(), line: self.line, column: self.column }
     }
@@ -178,10 +177,10 @@ impl PathPattern {
         self.text().contains('{')
     }
 
-    /// Fills in the variables. `None` if one is not given.
+    /// Fills in the variables. `None` if one has no value.
     ///
     /// # Errors
-    /// A value can't stand where the pattern puts it.
+    /// A value is not allowed where the pattern has its variable.
     pub fn expand<'a>(
         &'a self,
         values: &'a BTreeMap<String, String>,
@@ -211,8 +210,8 @@ impl PathPattern {
         Ok(Some(Expanded { components, below }))
     }
 
-    /// What `expand` says, without storing it, if there is nothing to fill in and the pattern does not mean
-    /// an own process. Most are so.
+    /// The result of `expand` without allocating, for patterns without variables that don't mean the session's own processes.
+    /// Most are such.
     pub(super) fn plain_components(&self) -> Option<(impl Iterator<Item = Component<'_>>, bool)> {
         form::plain_components(self.text())
     }
@@ -262,7 +261,7 @@ impl PathPattern {
         Ok(filled.into_bytes().into())
     }
 
-    /// The error of a component, with the first variable in it.
+    /// The error on a component, with the first variable in it.
     fn blame(
         &self,
         part: &str,
@@ -287,7 +286,7 @@ impl PathPattern {
     }
 }
 
-/// A value that stands for a whole path. A `/` at its end is let pass.
+/// Checks a value for a whole path. A `/` at its end is allowed.
 fn absolute(value: &str) -> Result<(), &'static str> {
     if !value.starts_with('/') {
         return Err("it must be an absolute path");
@@ -307,7 +306,7 @@ fn absolute(value: &str) -> Result<(), &'static str> {
     plain(value)
 }
 
-/// A value that stands for a name or a part of one.
+/// Checks a value for a name or a part of one.
 fn one_name(value: &str) -> Result<(), &'static str> {
     if value.is_empty() {
         return Err("it is empty");

@@ -1,4 +1,4 @@
-//! The policy's files. The only I/O of this module tree.
+//! Reads policy files: the only I/O in `policy`.
 
 use std::{
     fmt::Write as _,
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 pub struct Source {
     /// Where it was read, as diagnostics name it.
     pub path: PathBuf,
-    /// What it says.
+    /// Its text.
     pub text: String,
 }
 
@@ -26,10 +26,10 @@ pub enum ReadError {
         /// The directory.
         path: PathBuf,
     },
-    /// It is something else.
+    /// It is no directory.
     #[error("`{}` is not a directory", path.display())]
     NotADirectory {
-        /// What was named.
+        /// The path.
         path: PathBuf,
     },
     /// It can't be listed.
@@ -97,7 +97,7 @@ pub fn read_file(path: PathBuf) -> Result<Source, ReadError> {
     }
 }
 
-/// Takes a file's bytes for text.
+/// A policy file from its bytes.
 ///
 /// # Errors
 /// They are not UTF-8.
@@ -114,7 +114,7 @@ pub fn decode(path: PathBuf, bytes: Vec<u8>) -> Result<Source, ReadError> {
     }
 }
 
-/// SHA-256 over names and texts, in hexadecimal.
+/// SHA-256 of names and texts, in hexadecimal.
 pub fn digest(sources: &[Source]) -> String {
     let mut hash = Sha256::new();
     for source in sources {

@@ -1,5 +1,5 @@
-//! From TOML to typed values, with the place of each key and value. Knows TOML and how to complain, not
-//! what a policy says.
+//! Reads typed values from TOML, with the place of each key and value. Knows TOML and diagnostics, and nothing of the policy
+//! format.
 
 mod build;
 mod tree;
@@ -17,7 +17,7 @@ use super::{
     value::Problem,
 };
 
-/// Strings of an array that are compared one by one.
+/// Up to this many strings of an array are compared one by one to find duplicates.
 const SHORT: usize = 8;
 
 /// A text of the policy, and its place.
@@ -36,13 +36,13 @@ pub(super) struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    /// A file that has a number.
+    /// A file with its number in the order of all files.
     pub(super) fn new(number: usize, source: &'a Source) -> Self {
         let lines = Lines::new(&source.path, &source.text);
         Self { number, path: Arc::new(source.path.clone()), text: &source.text, lines }
     }
 
-    /// What it says; `None` if it is malformed, and `out` says in which way.
+    /// Parses it; `None` if it is malformed, with diagnostics in `out`.
     pub(super) fn parse(&self, out: &mut Vec<(usize, Diagnostic)>) -> Option<Table<'a>> {
         if let Some(table) = build::build(self.text) {
             return Some(table);
@@ -55,7 +55,7 @@ impl<'a> File<'a> {
         for error in errors {
             let end = self.text.len();
             let span = error.span().unwrap_or(end..end);
-            // What follows in the same line is mostly the parser's confusion after the first error.
+            // Further errors in the same line are usually consequences of the first one.
             let (line, _) = self.lines.place(span.start);
             if line != last_line {
                 let message = error.message().lines().next().unwrap_or("malformed TOML").to_owned();
@@ -104,24 +104,24 @@ pub(super) struct Reader<'r, 'a> {
 }
 
 impl<'r> Reader<'r, '_> {
-    /// Something is wrong.
+    /// Reports an error.
     pub(super) fn error(&mut self, code: &str, span: Range<usize>, problem: Problem) {
         self.out.push(self.file.diagnostic(Severity::Error, code, span, problem));
     }
 
-    /// Something is accepted, but does not do all that it seems to.
+    /// Warns that something is accepted, but does less than it seems to.
     pub(super) fn warn(&mut self, code: &str, span: Range<usize>, problem: Problem) {
         self.out.push(self.file.diagnostic(Severity::Warning, code, span, problem));
     }
 
-    /// Something is accepted, but nothing follows from it yet.
+    /// Warns that something is accepted, but has no effect yet.
     pub(super) fn not_in_force(&mut self, span: Range<usize>, what: &str, instead: &str) {
         let problem =
             Problem::new(format!("{what} is checked, but not in force yet")).help(instead);
         self.warn("policy::not-in-force", span, problem);
     }
 
-    /// A key that has no meaning here.
+    /// Reports an unknown key.
     pub(super) fn unknown_key(&mut self, key: &Key<'_>, known: &[&str], of: &str) {
         let written = key.text();
         let help = suggest(written, known.iter().copied(), "the keys here are");
@@ -129,13 +129,13 @@ impl<'r> Reader<'r, '_> {
         self.error("policy::unknown-key", key.span(), Problem { message, help });
     }
 
-    /// A key that has to be there is not.
+    /// Reports a missing key.
     pub(super) fn missing(&mut self, span: Range<usize>, key: &str, of: &str, example: &str) {
         let problem = Problem::new(format!("{of} has no `{key}`")).help(format!("add `{example}`"));
         self.error("policy::missing-key", span, problem);
     }
 
-    /// A value of another type than the key takes.
+    /// Reports a value of the wrong type.
     pub(super) fn wrong_type(&mut self, value: &Value<'_>, key: &str, due: &str) {
         let kind = value.type_name();
         let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
@@ -236,7 +236,7 @@ impl<'r> Reader<'r, '_> {
         texts
     }
 
-    /// A string of a form of its own.
+    /// A string that a function parses.
     pub(super) fn parsed<T>(
         &mut self,
         value: &'r Value<'_>,
@@ -248,7 +248,7 @@ impl<'r> Reader<'r, '_> {
         self.accept(code, text.span, parse(text.text))
     }
 
-    /// One of some words.
+    /// A string that is one of some words.
     pub(super) fn choice<T: Copy>(
         &mut self,
         value: &'r Value<'_>,
@@ -259,7 +259,7 @@ impl<'r> Reader<'r, '_> {
         self.word(&text, key, words)
     }
 
-    /// A text that has to be one of some words.
+    /// The meaning of a text that has to be one of some words.
     pub(super) fn word<T: Copy>(
         &mut self,
         text: &Text<'_>,
@@ -276,7 +276,7 @@ impl<'r> Reader<'r, '_> {
         found
     }
 
-    /// The value, or a diagnostic.
+    /// A parsed value, or `None` and a diagnostic.
     pub(super) fn accept<T>(
         &mut self,
         code: &str,

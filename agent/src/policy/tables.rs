@@ -1,4 +1,4 @@
-//! A compiled policy: the contents of the kernel's maps, as plain data.
+//! A compiled policy: the contents of the kernel's maps as plain data.
 
 use std::cmp::Ordering;
 
@@ -16,7 +16,7 @@ pub struct Rules {
     pub edges: Vec<(EdgeKey, Edge)>,
     /// Prefixes and suffixes of names.
     pub affixes: Affixes,
-    /// Labels that are not in the tables yet, with their numbers.
+    /// Labels that the tables don't have yet, with their numbers.
     pub labels: Vec<(LabelId, Label)>,
 }
 
@@ -31,19 +31,19 @@ pub struct Tables {
     pub ports: Vec<(PortKey, u32, LabelId)>,
     /// The tools with which set-id programs keep their privilege.
     pub set_id: ToolSet,
-    /// The tools whose loss kills who used them.
+    /// The tools whose loss kills the processes that used them (`on_revoke`).
     pub deadly: ToolSet,
 }
 
-/// Prefixes and suffixes of names. A kernel's key has room for the longest, and there may be four hundred
-/// thousand, of which most have a few bytes: so their texts lie one after the other here.
+/// Prefixes and suffixes of names. There may be four hundred thousand, most of a few bytes, and a kernel key has room for the
+/// longest. So here their texts are stored one after another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Affixes {
     list: Vec<Affix>,
     texts: Vec<u8>,
 }
 
-/// One of them: node, kind and number, and its text's place.
+/// One affix: node, kind, number, and the place of its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Affix {
     node: u32,
@@ -76,7 +76,7 @@ impl Affixes {
         self.list.is_empty()
     }
 
-    /// Each as the kernel has it: key, bits of it that count (`AFFIX_HEAD_BITS` + 8 × bytes), number.
+    /// All, in the kernel's form: key, length of the key in bits (`AFFIX_HEAD_BITS` + 8 × bytes), number.
     pub fn iter(&self) -> impl Iterator<Item = (AffixKey, u32, u32)> {
         self.list.iter().map(|affix| {
             let mut bytes = [0; AFFIX_BYTES];
@@ -105,7 +105,7 @@ impl Affixes {
     /// Puts them in order: by node, kind, length and text.
     pub(super) fn sort(&mut self) {
         let Self { list, texts } = self;
-        // Stable, since that is quick with what is nearly in order.
+        // The stable sort is quick if they are nearly in order already.
         list.sort_by(|one, other| one.order(other.node, other.kind, other.text(texts), texts));
     }
 

@@ -1,8 +1,7 @@
-//! Which bit each tool has.
+//! Assigns a bit to each tool.
 //!
-//! A session's set of tools is read by the kernel with the labels of whatever policy is in force, so a
-//! tool keeps its bit over reloads, and a bit is not given to another tool while anything may still be
-//! read with its old meaning.
+//! The kernel reads a session's set of tools with the labels of whatever policy is in force. So a tool keeps its bit over
+//! reloads, and a bit is not given to another tool while anything may still be read with its old meaning.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +15,7 @@ use super::limit::LimitError;
 #[serde(try_from = "BTreeMap<String, u16>", into = "BTreeMap<String, u16>")]
 pub struct ToolBits(BTreeMap<String, u16>);
 
-/// A stored assignment of bits that can't be one.
+/// A stored assignment of bits that is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("tool `{name}` can't have bit {bit}: out of range, or another tool's")]
 pub struct BitError {
@@ -50,9 +49,9 @@ impl ToolBits {
         Self::default()
     }
 
-    /// Makes these names the tools. Those that were there keep their bits, the others are forgotten.
-    /// A new one takes the lowest bit that is free: not another tool's, not in `held` (the bits that
-    /// some live session still has), and not one that this very call has taken from a tool.
+    /// Assigns bits to the tools of a policy. Known tools keep their bits, and tools that the policy lacks are forgotten. A new
+    /// tool gets the lowest free bit: not another tool's, not in `held` (the bits that live sessions hold), and not of a tool
+    /// that this call forgets.
     ///
     /// # Errors
     /// More tools than bits. Nothing was changed.
@@ -99,7 +98,7 @@ impl ToolBits {
         self.0.iter().map(|(name, bit)| (name.as_str(), ToolBit(*bit)))
     }
 
-    /// The set of tools with these names; names that are not there are left out.
+    /// The set of the tools with these names; unknown names are left out.
     pub fn set<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> ToolSet {
         names.into_iter().filter_map(|name| self.bit(name)).collect()
     }

@@ -21,7 +21,7 @@ impl Problem {
         Self { message: message.into(), help: None }
     }
 
-    /// Says what would be right.
+    /// Adds what would be right.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -75,7 +75,7 @@ pub fn duration(text: &str) -> Result<Duration, Problem> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());
     }
-    // A hundred years: far from what overflows nanoseconds in 64 bits.
+    // A hundred years: far from an overflow of nanoseconds in 64 bits.
     let longest = 36_500 * 86_400;
     let seconds = digits.parse().ok().and_then(|number: u64| number.checked_mul(unit));
     match seconds {
@@ -85,7 +85,7 @@ pub fn duration(text: &str) -> Result<Duration, Problem> {
     }
 }
 
-/// An amount of memory in bytes: a number and `K`, `M`, `G` or `T`, each 1,024 of the one before.
+/// An amount of memory in bytes: a number and `K`, `M`, `G` or `T`, each 1,024 times the one before.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -105,7 +105,7 @@ pub fn size(text: &str) -> Result<u64, Problem> {
     }
     let bytes = digits.parse().ok().and_then(|number: u64| number.checked_mul(1 << shift));
     match bytes {
-        // Less is not enough to run a program with, and more is no limit.
+        // With less no program can run, and more is no limit.
         Some(bytes) if (1 << 20..1 << 60).contains(&bytes) => Ok(bytes),
         _ => Err(Problem::new(format!("{} is less than `1M` or far too much", quote(text)))),
     }
@@ -187,7 +187,7 @@ fn cidr_problem(text: &str) -> Problem {
     }
 }
 
-/// The IPv4 range that a range of mapped addresses is.
+/// The IPv4 range of a range of mapped addresses.
 fn unmapped(net: Ipv6Net) -> Option<Ipv4Net> {
     let address = net.network().to_ipv4_mapped()?;
     Ipv4Net::new(address, net.prefix_len().checked_sub(96)?).ok()

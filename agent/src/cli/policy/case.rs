@@ -1,5 +1,5 @@
-//! Denials by name that lie where names are not compared exactly: file systems to which `KEY` and `key` are one name,
-//! and those that keep from the kernel how they compare.
+//! Warns of denials by name on file systems that don't compare names exactly: those for which `KEY` and `key` are the same
+//! name, and those that don't tell the kernel how they compare.
 
 use std::path::{Path, PathBuf};
 
@@ -16,10 +16,10 @@ const FOLDING: [(u64, &str); 7] = [
     (0xfe53_4d42, "smb3"),
     (0xf995_e849, "hpfs"),
 ];
-/// Those whose server compares.
+/// File systems on which the server compares names.
 const SERVED: [(u64, &str); 2] = [(0x6573_5546, "fuse"), (0x0102_1997, "9p")];
 
-/// What is to be said of a policy's denials on this host.
+/// The warnings on a policy's denials on this host.
 pub(super) fn remarks(policy: &Policy, sources: &[Source]) -> Vec<Diagnostic> {
     let paths = policy.denials.iter().flat_map(|denial| denial.paths.iter());
     paths.filter_map(|path| Some(remark(path, sources, &problem(path.text())?))).collect()
@@ -28,7 +28,7 @@ pub(super) fn remarks(policy: &Policy, sources: &[Source]) -> Vec<Diagnostic> {
 /// What is wrong with a denial's path, if anything.
 fn problem(text: &str) -> Option<String> {
     let folder = existing(text)?;
-    // A folder that is denied with all that is in it names nothing there.
+    // A folder that is denied with everything in it: no name in it matters.
     if folder.join("**") == Path::new(text) {
         return None;
     }
@@ -48,7 +48,7 @@ fn problem(text: &str) -> Option<String> {
     })
 }
 
-/// The last folder on the way to a path that is there, as far as the path has no variable and no `*`.
+/// The deepest existing folder on the way to a path, up to its first variable or `*`.
 fn existing(text: &str) -> Option<PathBuf> {
     let plain = text.split(['*', '{']).next()?;
     let whole = plain.len() == text.len();
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folder_of_a_pattern_is_the_last_that_is_there() {
+    fn folder_of_a_pattern_is_the_deepest_existing_one() {
         for (text, folder) in [
             ("/usr/nowhere/else/x", "/usr"),
             ("/usr/**", "/usr"),

@@ -1,4 +1,4 @@
-//! `remit policy check`: without the daemon.
+//! `remit policy check`, which works without the daemon.
 
 use std::path::PathBuf;
 
@@ -74,7 +74,7 @@ fn is_error(diagnostic: &Diagnostic) -> bool {
     diagnostic.severity == policy::Severity::Error
 }
 
-/// Whether the policy fits into the kernel's tables, as far as can be said without sessions.
+/// Makes sure that the policy fits into the kernel's tables, without any sessions.
 fn fits(policy: &Policy) -> Result<(), CliError> {
     let mut bits = ToolBits::new();
     bits.assign(policy.tools.keys(), &ToolSet::EMPTY)

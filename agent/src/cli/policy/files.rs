@@ -1,4 +1,4 @@
-//! Policy files as the commands read them, and what is said of a policy.
+//! Policy files as commands read them, and how a policy is described.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ pub(super) fn warn(warnings: &[Diagnostic]) {
     }
 }
 
-/// How much a policy says, in words.
+/// The size of a policy in words.
 pub(super) fn size(size: PolicySize) -> String {
     format!(
         "{}, {}, {}, {}",

@@ -1,4 +1,4 @@
-//! How one line of the log proves the one before. Pure.
+//! The chain of hashes: each line of the log has the hash of the one before. Pure.
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -19,7 +19,7 @@ pub fn hash(line: &[u8]) -> String {
 /// When the record can't be written as JSON.
 pub fn seal(record: &Record, prev: &str) -> Result<String, serde_json::Error> {
     let mut line = serde_json::to_string(record)?;
-    // A record is a JSON object with at least its kind, so it ends in a brace and needs the comma.
+    // A record is a JSON object with at least its kind, so it ends in a brace, and a comma comes before the new key.
     line.pop();
     line.push_str(",\"prev\":\"");
     line.push_str(prev);
@@ -27,7 +27,7 @@ pub fn seal(record: &Record, prev: &str) -> Result<String, serde_json::Error> {
     Ok(line)
 }
 
-/// What a line says of the one before; None when it is no line of the log.
+/// The hash of the line before, as a line has it; `None` if it is no line of the log.
 pub fn prev_of(line: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Link {
@@ -42,7 +42,7 @@ mod tests {
     use crate::incident::record::{Act, Actor, Control};
 
     #[test]
-    fn sealed_line_is_json_that_names_the_hash_of_the_one_before() {
+    fn sealed_line_is_json_with_the_hash_of_the_line_before() {
         let by = Actor { uid: 0, user: None, pid: 1, session: None };
         let record = Record::Control(Box::new(Control::new("h", Act::Reload, by)));
         let first = seal(&record, GENESIS).unwrap();
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn hash_is_sha256() {
+    fn hash_of_a_line_is_its_sha256() {
         assert_eq!(
             hash(b"abc"),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

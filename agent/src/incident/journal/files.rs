@@ -1,5 +1,5 @@
-//! The files of the log: `incidents.jsonl`, which grows, and `incidents.jsonl.1`, `.2` and so on, put
-//! aside, the oldest with the highest number.
+//! The files of the log: `incidents.jsonl`, the current one, and `incidents.jsonl.1`, `.2` and so on, the rotated ones, the
+//! oldest with the highest number.
 
 use std::{
     collections::HashSet,
@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-/// The name of the file that grows.
+/// The name of the current file.
 pub const NAME: &str = "incidents.jsonl";
 
 /// A file of the log, open for reading.
@@ -18,7 +18,7 @@ pub const NAME: &str = "incidents.jsonl";
 pub struct LogFile {
     /// Its name within the folder, when it was opened.
     pub name: String,
-    /// Its number; zero is the file that grows.
+    /// Its number; zero is the current file.
     pub number: u32,
     /// Its inode, which a rotation does not change.
     pub inode: u64,
@@ -30,17 +30,17 @@ pub struct LogFile {
     pub file: File,
 }
 
-/// The path of the file that grows.
+/// The path of the current file.
 pub fn current(dir: &Path) -> PathBuf {
     dir.join(NAME)
 }
 
-/// The path of a file put aside.
-fn aside(dir: &Path, number: u32) -> PathBuf {
+/// The path of a rotated file.
+fn rotated(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("{NAME}.{number}"))
 }
 
-/// The numbers of the files put aside, lowest first. No folder means none.
+/// The numbers of the rotated files, the lowest first; none if the folder does not exist.
 fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -57,11 +57,11 @@ fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
     Ok(numbers)
 }
 
-/// Opens all files, oldest first. Safe against a rotation meanwhile: files are opened newest first, and
-/// a rotation moves a file only to where it is met again.
+/// Opens all files, and returns them oldest first. A rotation meanwhile does no harm: files are opened newest first, and a
+/// rotation moves a file to a number that is opened later.
 ///
 /// # Errors
-/// When the folder or a file can't be read. Files that are gone meanwhile are left out.
+/// When the folder or a file can't be read. Files that were removed meanwhile are left out.
 pub fn open_all(dir: &Path) -> io::Result<Vec<LogFile>> {
     let mut files = Vec::new();
     let mut inodes = HashSet::new();
@@ -85,31 +85,31 @@ pub fn open_all(dir: &Path) -> io::Result<Vec<LogFile>> {
         Ok(())
     };
     open(current(dir), 0)?;
-    // One past the highest: a rotation may be about to make it.
+    // One more than the highest: a rotation may just make it.
     let numbers = numbers(dir)?;
     let beyond = numbers.last().map_or(1, |last| last.saturating_add(1));
     for number in numbers.into_iter().chain([beyond]) {
-        open(aside(dir, number), number)?;
+        open(rotated(dir, number), number)?;
     }
     files.reverse();
     Ok(files)
 }
 
-/// Puts the file that grows aside as number one, the others one further; of more than `keep` the oldest
-/// goes. After a crash half-way the next rotation goes on.
+/// Renames the current file to number one, and each rotated file to the next number. If there are more than `keep`, the oldest
+/// is removed. A rotation that a crash interrupted is completed by the next one.
 ///
 /// # Errors
 /// When a file can't be renamed.
 pub fn rotate(dir: &Path, keep: u32) -> io::Result<()> {
     let numbers: HashSet<u32> = numbers(dir)?.into_iter().collect();
-    // Where a number is free the files behind it can stay.
+    // Files behind a free number need not be renamed.
     let free = (1..=keep.max(1)).find(|number| !numbers.contains(number)).unwrap_or(keep.max(1));
     for number in (1..free).rev() {
-        fs::rename(aside(dir, number), aside(dir, number + 1))?;
+        fs::rename(rotated(dir, number), rotated(dir, number + 1))?;
     }
-    fs::rename(current(dir), aside(dir, 1))?;
+    fs::rename(current(dir), rotated(dir, 1))?;
     for number in numbers.into_iter().filter(|number| *number > keep.max(1)) {
-        fs::remove_file(aside(dir, number))?;
+        fs::remove_file(rotated(dir, number))?;
     }
     Ok(())
 }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn rotation_moves_each_file_one_further_and_drops_the_oldest() {
+    fn rotation_renames_each_file_and_removes_the_oldest() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["incidents.jsonl", "incidents.jsonl.1", "incidents.jsonl.2", "other.jsonl.9"] {
             write(dir.path(), name);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn rotation_after_one_that_stopped_half_way_loses_no_file() {
+    fn rotation_after_an_interrupted_one_loses_no_file() {
         let dir = tempfile::tempdir().unwrap();
         // Number one was moved to two, and the crash came before the current file was moved.
         for name in ["incidents.jsonl", "incidents.jsonl.2", "incidents.jsonl.3"] {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn rotation_with_fewer_kept_than_there_are_drops_the_rest() {
+    fn rotation_with_a_smaller_number_to_keep_removes_the_rest() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["incidents.jsonl", "incidents.jsonl.1", "incidents.jsonl.7"] {
             write(dir.path(), name);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn folder_that_is_not_there_has_no_files() {
+    fn missing_folder_has_no_files() {
         assert!(open_all(Path::new("/nonexistent/remit")).unwrap().is_empty());
     }
 }

@@ -1,5 +1,5 @@
-//! What the end of the log says when the daemon starts: the last line's hash, whether a crash cut it
-//! short, which events of the running kernel programs are already there.
+//! Reads the end of the log when the daemon starts: the last line's hash, whether a crash cut it short, and which events of
+//! the running kernel programs it has already.
 
 use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
@@ -15,23 +15,22 @@ use crate::incident::{
     time::Time,
 };
 
-/// Bytes of the log that are looked at for events that may be delivered again. The ring holds 4 MiB of
-/// records of at least 264 bytes, each of which makes a line of about 1 KiB; so this is twice what a full
-/// ring can become.
+/// How many bytes of the log are read for events that may be delivered again. The ring has 4 MiB of records of at least 264
+/// bytes, each of which makes a line of about 1 KiB. So this is twice as much as the lines of a full ring.
 const LOOK_BACK: u64 = 32 << 20;
 
-/// Characters of a torn line that its note repeats.
+/// How many characters of a torn line its record has.
 const NOTE_CHARACTERS: usize = 1_024;
 
 /// A last line without its end.
 pub(super) struct Torn {
-    /// The length of what is whole.
+    /// The length of the file without it.
     pub(super) whole: u64,
-    /// The note to write in its place.
+    /// The record to write instead of it.
     pub(super) note: Repaired,
 }
 
-/// What the end of the log says.
+/// The end of the log.
 pub(super) struct Tail {
     /// The hash of the last whole line.
     pub(super) prev: String,
@@ -59,7 +58,7 @@ struct Mark {
 }
 
 impl Tail {
-    /// Of a log without a line.
+    /// The end of a log without lines.
     pub(super) fn empty() -> Self {
         Self {
             prev: GENESIS.into(),
@@ -91,14 +90,14 @@ impl Tail {
             if left == 0 && found {
                 break;
             }
-            // A file that holds no whole line is passed over, whatever its size.
+            // A file without a whole line is skipped, whatever its size.
             left = left.max(u64::from(!found) * LOOK_BACK);
         }
         Ok(tail)
     }
 
-    /// Takes up what the lines say of this epoch. Files come newest first, so a total that is there
-    /// already is the later one.
+    /// Collects this epoch's numbers and totals from some lines. Files come newest first, so a total that is known already is
+    /// the later one.
     fn take_marks(&mut self, lines: &[u8], epoch: &str) {
         let mut totals = HashMap::new();
         for line in lines.split(|byte| *byte == b'\n') {
@@ -129,16 +128,15 @@ fn last_bytes(file: &File, length: u64, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The whole lines, without the last newline, and what follows it. Where the bytes do not reach back to
-/// the file's beginning, their first line is part of one; nobody takes it for a whole one, as it does
-/// not parse.
+/// The whole lines, without the last newline, and what follows it. If the bytes do not begin at the file's beginning, the
+/// first line is incomplete; it does not parse, so it does no harm.
 fn split(bytes: &[u8], length: u64) -> (&[u8], &[u8]) {
     match bytes.iter().rposition(|byte| *byte == b'\n') {
         Some(newline) => {
             let (whole, torn) = bytes.split_at(newline);
             (whole, torn.get(1..).unwrap_or_default())
         }
-        // A line longer than what was read is whole or torn; only a file without any newline is torn.
+        // Without a newline the line is torn if the bytes are the whole file, and else only longer than what was read.
         None if bytes.len() as u64 == length => (&[], bytes),
         None => (&[], &[]),
     }

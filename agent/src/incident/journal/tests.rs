@@ -29,7 +29,7 @@ fn text(dir: &Path) -> String {
 }
 
 #[test]
-fn log_reopened_goes_on_with_the_chain_and_knows_its_numbers() {
+fn reopened_log_continues_the_chain_and_knows_its_numbers() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = open(dir.path());
     assert_eq!((journal.last_sequence(), journal.head()), (None, GENESIS));
@@ -46,7 +46,7 @@ fn log_reopened_goes_on_with_the_chain_and_knows_its_numbers() {
 }
 
 #[test]
-fn log_of_another_epoch_counts_for_nothing_but_the_chain() {
+fn reopened_log_of_another_epoch_only_continues_the_chain() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = open(dir.path());
     journal.append(&[incident(1)]).unwrap();
@@ -56,7 +56,7 @@ fn log_of_another_epoch_counts_for_nothing_but_the_chain() {
 }
 
 #[test]
-fn file_is_for_its_owner_and_group_alone() {
+fn log_file_is_readable_by_owner_and_group_only() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path());
     let mode = fs::metadata(files::current(dir.path())).unwrap().permissions().mode();
@@ -64,7 +64,7 @@ fn file_is_for_its_owner_and_group_alone() {
 }
 
 #[test]
-fn torn_last_line_is_taken_out_and_noted() {
+fn torn_last_line_is_removed_and_recorded() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = open(dir.path());
     journal.append(&[incident(1), incident(2)]).unwrap();
@@ -85,7 +85,7 @@ fn torn_last_line_is_taken_out_and_noted() {
 }
 
 #[test]
-fn file_that_is_only_a_torn_line_begins_anew() {
+fn file_with_only_a_torn_line_begins_anew() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(files::current(dir.path()), b"{\"kind\":").unwrap();
     open(dir.path()).append(&[incident(1)]).unwrap();
@@ -94,7 +94,7 @@ fn file_that_is_only_a_torn_line_begins_anew() {
 }
 
 #[test]
-fn write_that_fails_half_way_leaves_the_log_as_it_was() {
+fn failed_write_leaves_the_log_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = open(dir.path());
     journal.append(&[incident(1)]).unwrap();
@@ -112,7 +112,7 @@ fn write_that_fails_half_way_leaves_the_log_as_it_was() {
 }
 
 #[test]
-fn full_disk_is_reported_and_the_records_can_be_given_again() {
+fn full_disk_is_an_error_and_the_records_can_be_appended_later() {
     let full = Path::new("/dev/full");
     if !full.exists() {
         eprintln!("skipped: no /dev/full here");
@@ -129,7 +129,7 @@ fn full_disk_is_reported_and_the_records_can_be_given_again() {
 }
 
 #[test]
-fn rotation_keeps_the_chain_and_drops_the_oldest() {
+fn rotation_keeps_the_chain_and_removes_the_oldest_file() {
     let dir = tempfile::tempdir().unwrap();
     let small = Options { max_bytes: 4_096, keep: 3, ..options(dir.path()) };
     let mut journal = Journal::open(small.clone()).unwrap();
@@ -160,7 +160,7 @@ fn rotation_of_a_file_with_a_torn_line_keeps_the_chain() {
 }
 
 #[test]
-fn file_moved_away_by_somebody_else_is_begun_anew_and_chained() {
+fn file_that_was_moved_away_is_begun_anew_with_the_chain() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = open(dir.path());
     journal.append(&[incident(1)]).unwrap();
@@ -171,7 +171,7 @@ fn file_moved_away_by_somebody_else_is_begun_anew_and_chained() {
 }
 
 #[test]
-fn empty_file_after_a_rotation_goes_on_with_the_rotated_one() {
+fn empty_file_after_a_rotation_continues_the_chain() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = open(dir.path());
     journal.append(&[incident(1)]).unwrap();
@@ -182,7 +182,7 @@ fn empty_file_after_a_rotation_goes_on_with_the_rotated_one() {
 }
 
 #[test]
-fn totals_of_losses_are_known_again() {
+fn reopened_log_knows_the_totals_of_losses() {
     let dir = tempfile::tempdir().unwrap();
     let time = Time::now();
     let lost = |total| {

@@ -78,7 +78,7 @@ impl Context for Cage {
 }
 
 #[test]
-fn canarys_events_are_no_lines_and_are_told_once_the_log_has_the_others() {
+fn canary_events_are_passed_on_after_the_others_are_logged() {
     let dir = tempfile::tempdir().unwrap();
     // Its numbers are its own: the same ones mean others in the log.
     let canary = |sequence| Event { slot: Slot::CANARY, ..event(sequence) };
@@ -98,7 +98,7 @@ fn canarys_events_are_no_lines_and_are_told_once_the_log_has_the_others() {
 }
 
 #[test]
-fn canary_hears_that_the_log_could_not_take_a_line() {
+fn canary_events_come_with_an_error_if_the_log_can_not_be_written() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("log");
     let options = Options { sync: false, ..Options::new(&dir, "boot") };
@@ -130,7 +130,7 @@ fn incidents(dir: &Path) -> Vec<Incident> {
 }
 
 #[test]
-fn events_become_lines_and_leave_the_ring() {
+fn drained_events_are_logged_and_leave_the_ring() {
     let dir = tempfile::tempdir().unwrap();
     let mut pipeline = pipeline(dir.path(), ring((1..=3).map(event)));
     assert_eq!(pipeline.drain().unwrap(), 1);
@@ -143,7 +143,7 @@ fn events_become_lines_and_leave_the_ring() {
 }
 
 #[test]
-fn events_delivered_again_after_a_crash_are_written_once() {
+fn events_delivered_again_after_a_crash_are_logged_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = pipeline(dir.path(), Ring { dies: true, ..ring((1..=3).map(event)) });
     first.drain().unwrap();
@@ -186,7 +186,7 @@ fn crash_at_any_byte_of_a_batch_loses_and_repeats_nothing() {
 }
 
 #[test]
-fn log_that_cannot_be_written_keeps_the_events_in_the_ring() {
+fn events_stay_in_the_ring_while_the_log_can_not_be_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut pipeline = pipeline(dir.path(), ring([event(1)]));
     fs::remove_file(files::current(dir.path())).unwrap();
@@ -200,7 +200,7 @@ fn log_that_cannot_be_written_keeps_the_events_in_the_ring() {
 }
 
 #[test]
-fn losses_are_told_once_by_session_and_again_when_they_grow() {
+fn losses_are_logged_by_session_whenever_they_grow() {
     let dir = tempfile::tempdir().unwrap();
     let lost = vec![(Slot(3), 5), (Slot(4), 1)];
     let mut first = pipeline(dir.path(), Ring { lost, ..ring([]) });
@@ -220,7 +220,7 @@ fn losses_are_told_once_by_session_and_again_when_they_grow() {
 }
 
 #[test]
-fn garbage_is_counted_and_told_and_leaves_the_ring() {
+fn undecodable_records_are_logged_as_lost_and_leave_the_ring() {
     let dir = tempfile::tempdir().unwrap();
     let mut source = ring([event(1)]);
     source.records.push_back(vec![1, 2, 3]);
@@ -239,7 +239,7 @@ fn act(number: u32, outcome: Outcome) -> Control {
 }
 
 #[test]
-fn acts_wait_in_memory_until_the_log_can_be_written_and_then_are_all_there_in_order() {
+fn acts_wait_in_order_until_the_log_can_be_written() {
     let home = tempfile::tempdir().unwrap();
     let (dir, aside) = (home.path().join("log"), home.path().join("aside"));
     let mut pipeline = pipeline(&dir, Ring::default());
@@ -271,7 +271,7 @@ fn acts_wait_in_memory_until_the_log_can_be_written_and_then_are_all_there_in_or
 }
 
 #[test]
-fn log_that_can_not_be_opened_at_the_start_is_opened_later_and_has_nothing_twice() {
+fn log_that_is_opened_later_has_nothing_twice() {
     let home = tempfile::tempdir().unwrap();
     let (dir, aside) = (home.path().join("log"), home.path().join("aside"));
     pipeline(&dir, ring([event(1)])).drain().unwrap();

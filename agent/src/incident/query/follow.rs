@@ -1,4 +1,4 @@
-//! Reading on from where one stopped, through rotations.
+//! Follows the log: reads on from a cursor, through rotations.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Entry, Filter, QueryError, read::Line};
 use crate::incident::journal::files::{self, LogFile};
 
-/// A place in the log: what is behind it has not been read. As text: `inode-offset`.
+/// A position in the log, up to which it was read. As text: `inode-offset`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Cursor {
@@ -22,7 +22,7 @@ pub struct Cursor {
     pub offset: u64,
 }
 
-/// A text that is no place in the log.
+/// A text that is no cursor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is no place in the log\n  give the `cursor` of an earlier answer, or none")]
 pub struct CursorError {
@@ -63,18 +63,18 @@ impl TryFrom<String> for Cursor {
     }
 }
 
-/// What stands behind a place.
+/// What was read from a cursor on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Followed {
     /// The lines that the filter lets pass.
     pub entries: Vec<Entry>,
-    /// Where to go on. When it is where one was, there was nothing.
+    /// The new cursor; the same as before if there was nothing to read.
     pub cursor: Cursor,
-    /// Whether lines between were missed: the file of the place is gone.
+    /// Whether lines were missed, because the cursor's file was removed.
     pub missed: bool,
 }
 
-/// The end of the log: following from here shows what comes.
+/// The cursor at the end of the log: following from it shows only new lines.
 ///
 /// # Errors
 /// When the log can't be read.

@@ -1,4 +1,4 @@
-//! Lines of the log's files, one after the other.
+//! Reads the lines of all files of the log, one after another.
 
 use std::{
     collections::VecDeque,
@@ -23,7 +23,7 @@ pub struct Entry {
     pub line: u64,
     /// The line itself, without its newline: what `--json` shows.
     pub text: String,
-    /// What it says.
+    /// The parsed line.
     pub record: Record,
 }
 
@@ -32,16 +32,16 @@ pub struct Entry {
 pub(super) struct Line {
     /// The file's name.
     pub(super) file: String,
-    /// From one.
+    /// Its number, from one.
     pub(super) number: u64,
-    /// Without its newline.
+    /// Its bytes, without the newline.
     pub(super) bytes: Vec<u8>,
     /// Whether it has a newline; without one it is still being written, or a crash cut it short.
     pub(super) whole: bool,
 }
 
 impl Line {
-    /// What it says; None when it is no line of the log.
+    /// The parsed line; `None` if it is no line of the log.
     pub(super) fn entry(self) -> Option<Entry> {
         let text = String::from_utf8(self.bytes).ok()?;
         let record = Record::parse(&text).ok()?;
@@ -54,12 +54,12 @@ pub(super) struct Lines {
     waiting: VecDeque<LogFile>,
     reading: Option<(String, BufReader<File>)>,
     number: u64,
-    /// How many files were begun.
+    /// How many files were opened.
     pub(super) files: u64,
 }
 
 impl Lines {
-    /// Files that were put aside before `since` are left out: nothing in them is later.
+    /// Files that were rotated before `since` are left out: they have no later lines.
     pub(super) fn open(dir: &Path, since: Option<Time>) -> io::Result<Self> {
         let since = since.map_or(SystemTime::UNIX_EPOCH, |time| time.timestamp().into());
         let waiting = files::open_all(dir)?

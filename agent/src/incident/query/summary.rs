@@ -10,13 +10,13 @@ use crate::incident::{
     time::Time,
 };
 
-/// Distinct names that are counted of a kind; an agent that tries a million paths fills no memory.
+/// The most different names of a kind that are counted, so that an agent that tries a million paths fills no memory.
 const DISTINCT: usize = 100_000;
 
-/// How often something occurred.
+/// A name, and how often it occurred.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
-    /// What.
+    /// The name.
     pub name: String,
     /// How often.
     pub count: u64,

@@ -71,7 +71,7 @@ fn lines_of_all_files_come_in_order() {
 }
 
 #[test]
-fn filter_by_each_condition_keeps_what_meets_it() {
+fn filter_keeps_the_lines_that_meet_each_condition() {
     let (dir, _journal) = log();
     let set = |change: fn(&mut FilterText)| {
         let mut text = FilterText::default();
@@ -172,7 +172,7 @@ fn follow_leaves_a_line_that_is_being_written_for_later() {
 }
 
 #[test]
-fn follow_from_behind_the_end_goes_on_at_the_end() {
+fn follow_from_behind_the_end_continues_at_the_end() {
     let (dir, mut journal) = log();
     let last = end(dir.path()).unwrap();
     let behind = Cursor { offset: last.offset + 500, ..last };
@@ -183,7 +183,7 @@ fn follow_from_behind_the_end_goes_on_at_the_end() {
 }
 
 #[test]
-fn follow_from_a_file_that_is_gone_says_that_lines_were_missed() {
+fn follow_from_a_removed_file_reports_missed_lines() {
     let (dir, _journal) = log();
     let gone = Cursor { inode: u64::MAX, offset: 0 };
     let followed = follow(dir.path(), gone, &Filter::default(), 100).unwrap();
@@ -219,7 +219,7 @@ fn verify_of_an_untouched_log_finds_nothing() {
 }
 
 #[test]
-fn verify_finds_a_line_changed_removed_moved_or_put_in() {
+fn verify_finds_a_line_changed_removed_moved_or_added() {
     let (dir, lines) = flat();
     assert_eq!(broken_at(dir.path(), &lines), None);
     let mut changed = lines.clone();
@@ -255,7 +255,7 @@ fn verify_names_file_line_and_what_is_wrong() {
 }
 
 #[test]
-fn log_that_is_not_there_is_empty() {
+fn missing_log_is_empty() {
     let dir = Path::new("/nonexistent/remit");
     assert_eq!(find(dir, &Filter::default()).unwrap(), []);
     assert_eq!(verify(dir).unwrap().lines, 0);

@@ -1,4 +1,4 @@
-//! Whether the log is as it was written: the chain of hashes, and the events' numbers.
+//! Verifies that the log is as it was written, by the chain of hashes and the events' numbers.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,7 +14,7 @@ use crate::incident::{
     seen::Seen,
 };
 
-/// Where the chain breaks first.
+/// The first break of the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Break {
     /// The file.
@@ -25,38 +25,37 @@ pub struct Break {
     pub what: String,
 }
 
-/// What `verify` found.
+/// The result of [`verify`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Files read.
     pub files: u64,
     /// Whole lines read.
     pub lines: u64,
-    /// Where the chain breaks first; none when it holds.
+    /// The first break of the chain; `None` if it holds.
     pub broken: Option<Break>,
-    /// The `prev` of the first line: zeros where the log begins, else the hash of the last line of a
-    /// file that is gone.
+    /// The `prev` of the first line: zeros at the beginning of the log, or the hash of the last line of a removed file.
     pub first_prev: String,
-    /// The hash of the last line. A log whose end was cut off or changed is still a chain: compare this
-    /// with what was written down elsewhere.
+    /// The hash of the last line. The chain does not show that the end was cut off or changed: compare this with a hash that
+    /// was stored elsewhere.
     pub head: String,
-    /// Whether behind the last line there is part of one: the daemon is writing it, or a crash cut it
-    /// short and the daemon has not been started since.
+    /// Whether an incomplete line follows the last one: the daemon is writing it, or a crash cut it short and the daemon was
+    /// not started since.
     pub torn: bool,
-    /// Numbers of events that are missing between those in the log, by no line accounted for or not.
+    /// How many events' numbers are missing between those in the log, whether recorded as lost or not.
     pub missing: u64,
-    /// Refusals that lines of the log say are lost, since the first event in it.
+    /// How many refusals the log records as lost, since its first event.
     pub lost: u64,
 }
 
 impl Report {
-    /// Whether the log begins where it was begun, rather than behind files that are gone.
+    /// Whether the log is complete from its beginning, without removed files.
     pub fn from_the_beginning(&self) -> bool {
         self.first_prev == GENESIS
     }
 
-    /// Events that are neither in the log nor accounted for as lost. The kernel counts a loss when it
-    /// happens, the log tells of it up to a second later, so a running daemon may show a few.
+    /// How many events are neither in the log nor recorded as lost. The log records a loss up to a second after the kernel
+    /// counted it, so a running daemon may show a few.
     pub const fn unaccounted(&self) -> u64 {
         self.missing.saturating_sub(self.lost)
     }
@@ -108,7 +107,7 @@ fn link(line: &Line, report: &mut Report, before: Option<&str>) -> Result<(), St
     }
 }
 
-/// Takes up the event numbers that a line stands for.
+/// Counts the event numbers of a line.
 fn count(line: Line, report: &mut Report, numbers: &mut BTreeMap<String, Seen>) {
     match line.entry().map(|entry| entry.record) {
         Some(Record::Incident(incident)) => {

@@ -1,4 +1,4 @@
-//! Acts of control: who did what to which session, and how it went.
+//! Lines on acts of control: who did what to which session, and how it went.
 
 use std::fmt;
 
@@ -18,9 +18,9 @@ pub struct Control {
     pub host: String,
     /// What was done.
     pub act: Act,
-    /// By whom.
+    /// Who did it.
     pub by: Actor,
-    /// To which session.
+    /// The session.
     pub session: Option<Session>,
     /// The tool, of acts that concern one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,7 +31,7 @@ pub struct Control {
     /// The reason that was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The generation of the policy in force after it.
+    /// The generation of the policy in force afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<u32>,
     /// How it went.
@@ -39,13 +39,13 @@ pub struct Control {
     /// More of how it went: the error's text, or what a reload changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// How many attempts it stands for, where it sums up what has no line each.
+    /// How many attempts it sums up, if it is the summary of attempts without a line each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
 }
 
 impl Control {
-    /// An act that was done now, with nothing more to say of it.
+    /// An act that was done now, without further details.
     pub fn new(host: impl Into<String>, act: Act, by: Actor) -> Self {
         let time = Time::now();
         Self {
@@ -76,7 +76,7 @@ pub enum Act {
     Attach,
     /// A tool was granted.
     Grant,
-    /// A tool was taken back.
+    /// A tool was revoked.
     Revoke,
     /// A session asked for a tool.
     Request,
@@ -86,13 +86,13 @@ pub enum Act {
     Deny,
     /// A session was ended.
     End,
-    /// A process was killed for a file that it has mapped and that its session lost.
+    /// A process was killed because it used a tool that its session lost.
     Kill,
-    /// A process was left such a mapping.
+    /// A process kept a file mapping by a tool that its session lost.
     LeaveMapped,
     /// A session was put in quarantine.
     Quarantine,
-    /// A session was let out of quarantine.
+    /// A quarantined session was resumed.
     Resume,
     /// The policy was read again.
     Reload,
@@ -102,7 +102,7 @@ pub enum Act {
     DaemonStart,
     /// The daemon stopped.
     DaemonStop,
-    /// Enforcement was taken off the host.
+    /// Enforcement was removed from the host.
     Teardown,
 }
 
@@ -143,9 +143,9 @@ impl fmt::Display for Act {
 pub enum Outcome {
     /// It is in force.
     Done,
-    /// Whoever asked may not.
+    /// The actor may not do it.
     Refused,
-    /// It could not be done; nothing changed.
+    /// It failed; nothing changed.
     Failed,
 }
 
@@ -154,7 +154,7 @@ pub enum Outcome {
 pub struct Actor {
     /// User id.
     pub uid: u32,
-    /// User name, where the id has one.
+    /// User name, if the id has one.
     pub user: Option<String>,
     /// Process id.
     pub pid: u32,

@@ -3,8 +3,7 @@
 use super::text::quote;
 use crate::incident::{object::Object, record::Incident};
 
-/// Why something was refused, and what can be done about it. Plain text, control characters not yet
-/// escaped but in the command.
+/// Why something was refused, and what can be done about it. Control characters are escaped only in the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advice {
     /// Why, in half a sentence.
@@ -15,7 +14,7 @@ pub struct Advice {
     pub command: Option<String>,
 }
 
-/// What to say of an incident.
+/// The advice on an incident.
 pub fn advice(incident: &Incident) -> Advice {
     let (why, remedy, command) = match incident.reason.as_str() {
         "no_tool" => no_tool(incident),
@@ -93,7 +92,7 @@ fn set_id(incident: &Incident) -> Parts {
     again(incident, why)
 }
 
-/// Granting a tool, once more or for the first time, does it.
+/// Advice to grant a tool, or to grant it again.
 fn again(incident: &Incident, why: &'static str) -> Parts {
     if incident.would_allow.is_empty() {
         let remedy =

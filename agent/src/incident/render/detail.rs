@@ -1,4 +1,4 @@
-//! One record with everything that is needed to understand it.
+//! Shows one record with everything that is needed to understand it.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::incident::{
     record::{Canary, CanaryTry, Control, Incident, Process, Record},
 };
 
-/// A page of lines with a name each.
+/// A page of named lines.
 struct Page {
     text: String,
     colour: Colour,

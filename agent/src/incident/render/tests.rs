@@ -34,7 +34,7 @@ fn page(text: &str) -> String {
 }
 
 #[test]
-fn list_aligns_its_columns() {
+fn list_has_aligned_columns() {
     let records =
         [record(event(1)), record(file_event(2, "/etc/shadow", Reason::ExplicitDeny)), control()];
     assert_eq!(
@@ -97,13 +97,13 @@ Refused: file.open
 }
 
 #[test]
-fn detail_in_audit_mode_says_that_it_passed() {
+fn detail_in_audit_mode_states_that_it_passed() {
     let shown = detail(&record(Event { verdict: Verdict::WouldDeny, ..event(1) }), Colour::Never);
     assert!(shown.starts_with("Would be refused, but passed (audit mode): net.connect\n"));
 }
 
 #[test]
-fn detail_of_a_control_act_says_who_and_until_when() {
+fn detail_of_a_control_act_names_actor_and_end() {
     assert_eq!(
         detail(&control(), Colour::Never),
         page(
@@ -124,7 +124,7 @@ Control: grant
 }
 
 #[test]
-fn advice_offers_a_grant_just_where_one_helps() {
+fn advice_offers_a_grant_only_if_one_helps() {
     let offers = |reason: &str, tools: &[&str]| {
         let Record::Incident(base) = record(event(1)) else { panic!() };
         let would_allow = tools.iter().map(|tool| (*tool).to_owned()).collect();
@@ -162,7 +162,7 @@ fn path_with_escape_sequences_reaches_no_terminal() {
 }
 
 #[test]
-fn colours_come_only_when_asked_for() {
+fn text_is_coloured_only_on_request() {
     let record = record(event(1));
     assert!(line(&record, Widths::default(), Colour::Ansi).starts_with("\x1b[31m"));
     assert!(!line(&record, Widths::default(), Colour::Never).contains('\x1b'));

@@ -40,8 +40,8 @@ impl Colour {
     }
 }
 
-/// Text that does nothing to a terminal but show: control characters, and those that change the
-/// direction of writing or take no room, are escaped.
+/// Escapes the characters that would act on a terminal: control characters, and those that change the direction of writing or
+/// are invisible.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_with_escape_sequences_shows_them_instead() {
+    fn text_with_escape_sequences_is_escaped() {
         assert_eq!(printable("a\x1b[31mb\n"), "a\\u{1b}[31mb\\n");
         assert_eq!(printable("/w/\u{202e}gnp.exe"), "/w/\\u{202e}gnp.exe");
         assert_eq!(printable("/srv/größe 漢字"), "/srv/größe 漢字");

@@ -1,4 +1,4 @@
-//! A file's top level: which tables there are, and the ones that are neither tool nor profile.
+//! The top level of a file: its tables, and those that are neither tools nor profiles.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -9,7 +9,7 @@ use crate::policy::{
     value::{self, Problem},
 };
 
-/// What is named somewhere and defined elsewhere.
+/// The kinds of names that are defined in one place and used in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Tool,
@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Sensitivity,
 }
 
-/// A name that has to be defined somewhere.
+/// The use of a name, which has to be defined somewhere.
 #[derive(Debug)]
 pub(super) struct Reference {
     pub(super) kind: Kind,
@@ -26,7 +26,7 @@ pub(super) struct Reference {
     pub(super) span: Range<usize>,
 }
 
-/// A definition, and where its name stands.
+/// A definition, and the place of its name.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
     pub(super) item: T,
@@ -34,7 +34,7 @@ pub(super) struct Entry<T> {
     pub(super) span: Range<usize>,
 }
 
-/// What the files say so far.
+/// The policy as read so far.
 #[derive(Default)]
 pub(super) struct Draft {
     pub(super) tools: BTreeMap<String, Entry<Tool>>,
@@ -81,7 +81,7 @@ impl Draft {
         }
     }
 
-    /// Tables by name.
+    /// Reads tables by name.
     fn named<'r, 'a>(
         &mut self,
         reader: &mut Reader<'r, 'a>,
@@ -151,7 +151,7 @@ impl Draft {
         }
     }
 
-    /// A label has 32 bits for them.
+    /// Reports too many sensitivities: a label has 32 bits for them.
     fn count_sensitivities(&self, reader: &mut Reader<'_, '_>, span: Range<usize>) {
         let mut names: Vec<_> = self.data.iter().map(|data| &data.sensitivity).collect();
         let last = names.pop();
@@ -193,7 +193,7 @@ impl Draft {
         }
     }
 
-    /// A list of names that have to be defined somewhere.
+    /// Reads a list of names that have to be defined somewhere.
     pub(super) fn names<'r>(
         &mut self,
         reader: &mut Reader<'r, '_>,
@@ -246,9 +246,9 @@ fn define<T>(
     defined.insert(name.to_owned(), entry);
 }
 
-/// What knows where it is defined.
+/// A definition that knows its place.
 pub(super) trait Placed {
-    /// Where.
+    /// The place.
     fn place(&self) -> &crate::policy::place::Place;
 }
 
@@ -264,7 +264,7 @@ impl Placed for Profile {
     }
 }
 
-/// A file that says something says first by which rules it is to be read.
+/// Checks `schema`, which every file with content needs.
 fn schema(reader: &mut Reader<'_, '_>, table: &Table<'_>) {
     const HELP: &str = "`schema = 1` is what this version reads";
     let Some((_, value)) = table.iter().find(|(key, _)| key.text() == "schema") else {

@@ -1,11 +1,11 @@
-//! Rights on a few places that are worth as much as root: whoever has them acts through a process outside
-//! of every session, or changes what such a process does. A tool may give them; it is told so.
+//! Rights on a few paths that are worth as much as root: with them a session can act through a process outside of all
+//! sessions, or change what such a process does. A tool may have them, with a warning.
 
 use agent_common::access::{Right, Rights};
 
 use crate::policy::{diagnostic::quote, value::Problem};
 
-/// A place, the rights that make it one, what it hands over, and what to write instead.
+/// A path, the rights that make it a hazard, what they hand over, and what to write instead.
 struct Hazard {
     path: &'static str,
     rights: Rights,
@@ -85,7 +85,7 @@ const HAZARDS: &[Hazard] = &[
     file("/dev/dm-*", "it is a disk: every file on it, past every rule"),
 ];
 
-/// What a pattern hands over with these rights, if it is more than it may seem to.
+/// The warning on a pattern with these rights, if it covers a hazard.
 pub(super) fn hazard(pattern: &str, rights: Rights) -> Option<Problem> {
     if !rights.meets(CONNECT) && !rights.meets(CHANGE) {
         return None;
@@ -107,17 +107,17 @@ pub(super) fn hazard(pattern: &str, rights: Rights) -> Option<Problem> {
     Some(Problem::new(message).help(*instead))
 }
 
-/// What every path begins with that a pattern matches; one that `/**` matches may lack the `/`.
+/// The beginning that all paths have which a pattern matches; with `/**`, without the `/`.
 fn literal_head(pattern: &str) -> &[u8] {
     pattern.split('*').next().unwrap_or(pattern).as_bytes()
 }
 
-/// Whether one beginning begins the other: if not, no path has both. Most patterns end here.
+/// Whether one text is the beginning of the other: if not, no path begins with both. Most patterns are ruled out by this.
 fn agree(one: &[u8], other: &[u8]) -> bool {
     one.iter().zip(other).all(|(one, other)| one == other)
 }
 
-/// Whether some path can match both patterns, as far as it can be told without a session's variables.
+/// Whether some path can match both patterns, for some values of their variables.
 fn overlap(one: &str, other: &str) -> bool {
     let (mut one, mut other) = (one.split('/'), other.split('/'));
     loop {
@@ -129,7 +129,7 @@ fn overlap(one: &str, other: &str) -> bool {
     }
 }
 
-/// The same for one component, each with at most one `*`.
+/// As [`overlap`], for one component with at most one `*` each.
 fn components_overlap(one: &str, other: &str) -> bool {
     let halves = |text: &'_ str| {
         text.split_once('*').map(|(prefix, suffix)| (prefix.to_owned(), suffix.to_owned()))
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_that_hand_over_the_host_are_named() {
+    fn socket_that_hands_over_the_host_is_named() {
         let docker = message("/run/docker.sock", CONNECT).unwrap();
         assert!(docker.starts_with("`/run/docker.sock` hands over the host: `connect` on"));
         assert!(docker.contains("containers") && !docker.contains("more places"), "{docker}");
@@ -167,7 +167,7 @@ mod tests {
             assert!(message(pattern, CONNECT).is_some(), "{pattern}");
         }
         assert!(message("/run/**", CONNECT).unwrap().contains("more places like it"));
-        // To read them is nothing, and others are no hazards.
+        // Reading them is harmless, and other paths are no hazards.
         assert_eq!(message("/run/docker.sock", Rights::of(Right::Read)), None);
         for pattern in ["/run/remit/control.sock", "/run/docker", "/run/*.socks", "{workdir}/**"] {
             assert_eq!(message(pattern, CONNECT), None, "{pattern}");
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_others_act_upon_are_named() {
+    fn file_that_other_processes_act_upon_is_named() {
         for pattern in [
             "/etc/cron.d/x",
             "/etc/cron.d/**",
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn pattern_that_can_overlap_is_never_passed_over() {
+    fn pattern_that_can_overlap_is_always_found() {
         let paths = HAZARDS.iter().map(|hazard| hazard.path);
         let written: Vec<String> = paths
             .flat_map(|path| {

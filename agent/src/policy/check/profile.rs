@@ -1,4 +1,4 @@
-//! `[profile.NAME]`: what a kind of agent holds, may request, and how it is started.
+//! `[profile.NAME]`: the tools of a kind of agent, what it may request, and how it is started.
 
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
@@ -32,7 +32,7 @@ const LIMITS: &[&str] = &["tasks", "memory"];
 const MATCH: &[&str] = &["exe"];
 const WHEN: &[&str] = &["tainted", "lose"];
 
-/// How long a session lasts if the profile does not say.
+/// The default lifetime of a session.
 const SESSION_TTL: Duration = Duration::from_secs(8 * 3_600);
 
 impl Draft {
@@ -189,7 +189,7 @@ fn limits<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Limits {
     limits
 }
 
-/// How many processes and threads: as many as the kernel can count at most (`PID_MAX_LIMIT`).
+/// A number of processes and threads, at most the kernel's `PID_MAX_LIMIT`.
 fn tasks(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<u32> {
     let Item::Integer(number) = value.item() else {
         reader.wrong_type(value, "tasks", "a number");
@@ -222,7 +222,7 @@ fn may_start<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> MayStart 
     may_start
 }
 
-/// How many sessions at once.
+/// A number of sessions.
 fn sessions(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> u32 {
     let Item::Integer(number) = value.item() else {
         reader.wrong_type(value, "sessions", "a number");
@@ -233,7 +233,7 @@ fn sessions(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> u32 {
     reader.accept("policy::sessions", value.span(), fits.ok_or_else(problem)).unwrap_or(1)
 }
 
-/// Where the work folder may lie.
+/// The patterns that the work folder has to match.
 fn workdir<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<PathPattern> {
     let mut patterns = Vec::new();
     for text in reader.strings(value, "workdir", 1) {
@@ -255,7 +255,7 @@ fn workdir<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<PathPat
     patterns
 }
 
-/// Names of users or groups: whatever the system may know.
+/// Names of users or groups, which the host need not know yet.
 fn accounts<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>, key: &str) -> Vec<String> {
     let mut names = Vec::new();
     for text in reader.strings(value, key, 0) {

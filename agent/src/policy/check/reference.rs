@@ -1,5 +1,4 @@
-//! What only all files together show: names that nobody defines, and profiles that contradict
-//! conflicts.
+//! Checks across all files: undefined names, and profiles that contradict conflicts.
 
 use crate::policy::{
     diagnostic::{Diagnostic, Severity, quote, suggest},
@@ -43,7 +42,7 @@ pub(super) fn resolve(draft: &Draft, files: &[File<'_>], out: &mut Vec<(usize, D
     conflicts(draft, files, out);
 }
 
-/// A profile must not hold from the start what must never be held together.
+/// Reports profiles that hold conflicting tools from the start.
 fn conflicts(draft: &Draft, files: &[File<'_>], out: &mut Vec<(usize, Diagnostic)>) {
     for (name, profile) in &draft.profiles {
         for conflict in &draft.conflicts {

@@ -95,7 +95,7 @@ impl<'r> Reader<'r, '_> {
         })
     }
 
-    /// Complains if a key that has to be there is not.
+    /// Reports a missing key.
     pub(super) fn need<T>(
         &mut self,
         found: &Option<T>,
@@ -200,7 +200,7 @@ fn hosts<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<Host> {
     hosts
 }
 
-/// Numbers, and ranges as strings.
+/// Ports: numbers, and ranges as strings.
 fn ports(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Vec<PortRange> {
     let Some(array) = value.as_array() else {
         reader.wrong_type(value, "ports", "an array of numbers and ranges");

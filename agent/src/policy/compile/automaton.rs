@@ -1,7 +1,7 @@
-//! From the trie to the deterministic automaton that the kernel walks: the subset construction.
+//! Makes the deterministic automaton that the kernel walks from the trie, by the subset construction.
 //!
-//! A state is a set of trie nodes and what holds for everything below by what was passed on the way.
-//! Without patterns the sets have one member, and the automaton is the trie.
+//! A state is a set of trie nodes, and the effects of `/**` patterns that were passed on the way to it. Without `*` patterns
+//! the sets have one member, and the automaton is the trie.
 
 use std::{
     borrow::Cow,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::policy::{limit::LimitError, tables::Rules};
 
-/// Node numbers of this half belong to roots.
+/// The last number of an inner node; those above are roots'.
 const LAST_NODE: u32 = agent_common::rule::SESSION_ROOT - 1;
 
 /// Trie nodes, in order, without repeats.
@@ -57,7 +57,7 @@ impl Set {
     }
 }
 
-/// A state, as edges lead to it.
+/// The target of an edge: a state.
 #[derive(Clone, Copy)]
 struct Target {
     node: u32,
@@ -66,7 +66,7 @@ struct Target {
     below: MixId,
 }
 
-/// A state whose edges are to be made.
+/// A state without edges yet.
 struct Pending {
     node: u32,
     set: Set,
@@ -77,22 +77,22 @@ struct Pending {
 pub(super) struct Automaton<'t> {
     trie: &'t Trie,
     mixer: &'t mut Mixer,
-    /// The next node number that is free.
+    /// The next free node number.
     next: &'t mut u32,
-    /// Edges and affixes that there may be.
+    /// How many edges and affixes fit.
     room: (usize, usize),
     states: HashMap<(Set, MixId), (u32, u32)>,
     pending: VecDeque<Pending>,
     chunks: HashMap<(u32, u8, [u8; CHUNK_BYTES]), u32>,
-    /// For each trie node, whether something is denied at it or below, and the flags that its children make by that.
+    /// For each trie node, whether something is denied at or below it, and the flags that follow for its children.
     denials: Vec<(bool, u32)>,
-    /// The patterns of the state whose edges are made.
+    /// The patterns of the state whose edges are being made.
     names: Names<'t>,
     rules: Rules,
 }
 
 impl<'t> Automaton<'t> {
-    /// Compiles a trie from a root node on. `used` are the edges and affixes that there are already.
+    /// Compiles a trie, from a root node on. `used` is how many edges and affixes are in use already.
     ///
     /// # Errors
     /// The tables can't hold it.
@@ -129,15 +129,14 @@ impl<'t> Automaton<'t> {
             let own = automaton.rules.edges.get_mut(made..).unwrap_or_default();
             own.sort_unstable_by(edge_order);
         }
-        // States follow each other by number: but for the root's edges and those of long names, all are in
-        // order, which this sort makes use of.
+        // States are made in the order of their numbers, so most edges are in order already, which this sort uses.
         let mut rules = automaton.rules;
         rules.edges.sort_by(edge_order);
         rules.affixes.sort();
         Ok(rules)
     }
 
-    /// What a set of trie nodes says.
+    /// The labels of a set of trie nodes.
     fn labels(&mut self, set: &Set, above: MixId) -> Target {
         let (mut here, mut below) = (MixId::NONE, above);
         for node in set.nodes(self.trie) {
@@ -165,7 +164,7 @@ impl<'t> Automaton<'t> {
                     denies = true;
                     flags |= match step {
                         Step::Literal(_) => NODE_DENIED_NAMES,
-                        // What matches every name does so in every case.
+                        // A pattern that matches every name does so in any case of letters.
                         Step::Affixes([], []) | Step::OwnProcess => 0,
                         Step::Affixes(..) => NODE_DENIED_PATTERNS,
                     };
@@ -178,8 +177,8 @@ impl<'t> Automaton<'t> {
         found
     }
 
-    /// Makes the edges of a state's names at or below which something is denied, for where case makes no other name.
-    /// Each stands for whatever the rules name so, in whichever case.
+    /// Makes further edges for a state's names at or below which something is denied, by the name in small letters. They are
+    /// for file systems that ignore case; each leads to everything that the rules name so in any case.
     fn folded(&mut self, state: &Pending, names: &Names<'_>) -> Result<(), LimitError> {
         let trie = self.trie;
         let literals = || {
@@ -263,14 +262,14 @@ impl<'t> Automaton<'t> {
                 Step::OwnProcess => own.push(child),
             }
         }
-        // Taken out, so that they can be asked while edges are made.
+        // Moved out of `self`, so that edges can be made meanwhile.
         let mut names = std::mem::take(&mut self.names);
         names.fill(children().filter_map(|(step, child)| match step {
             Step::Affixes(prefix, suffix) => Some((prefix, suffix, child)),
             _ => None,
         }));
         if !own.is_empty() {
-            // Whatever its number is, the patterns that match every name match it.
+            // Patterns that match every name match it too.
             names.matching(b"", &mut own);
             let target = self.target(Set::new(own), state.below)?;
             self.edge(EdgeKey::own_process(state.node), target)?;
@@ -290,8 +289,8 @@ impl<'t> Automaton<'t> {
         Ok(())
     }
 
-    /// Makes a state's affixes and the edges of their pairs. Names that the pairs would judge wrongly
-    /// are added to the literals.
+    /// Makes a state's affixes and the edges of their pairs. Names that the pairs would get wrong are added to the literal
+    /// names.
     fn patterns(
         &mut self,
         state: &Pending,
@@ -332,13 +331,13 @@ impl<'t> Automaton<'t> {
         Ok(())
     }
 
-    /// Whether an edge says more than that nothing leads on.
+    /// Whether an edge differs from having no edge.
     fn adds(target: Target, state: &Pending) -> bool {
         target.node != NO_NODE || target.here != state.below || target.below != state.below
     }
 
-    /// Makes the edges of a name. Where there are patterns, even a name with nothing to say must be
-    /// there, or else a pattern would speak for it.
+    /// Makes the edges of a literal name. If there are patterns, a name without effect needs an edge too, or a pattern would
+    /// count for it.
     fn literal(
         &mut self,
         state: &Pending,
@@ -352,7 +351,7 @@ impl<'t> Automaton<'t> {
         self.name(state, name, target, (EDGE_LAST, EDGE_CHUNK))
     }
 
-    /// Makes the edges of a name, of a kind for its last piece and one for those before.
+    /// Makes the edges of a name, of one kind for its last piece and another for those before.
     fn name(
         &mut self,
         state: &Pending,
@@ -377,7 +376,7 @@ impl<'t> Automaton<'t> {
         self.edge(EdgeKey { node, kind, len, reserved: [0; 2], bytes }, target)
     }
 
-    /// The node after a piece of a name that goes on.
+    /// The node after a piece of a name that is not the last.
     fn chunk(&mut self, node: u32, kind: u8, bytes: [u8; CHUNK_BYTES]) -> Result<u32, LimitError> {
         if let Some(next) = self.chunks.get(&(node, kind, bytes)) {
             return Ok(*next);

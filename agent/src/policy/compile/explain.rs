@@ -1,4 +1,4 @@
-//! What the compiled policy says of one object, and which of its rules say so.
+//! Explains what the compiled policy decides on one object, and by which rules.
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::policy::{pattern::PathPattern, place::Place};
 
-/// Whose a rule is.
+/// The owner of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleOwner {
@@ -27,11 +27,11 @@ pub enum RuleOwner {
     Deny,
     /// Sensitivity of data.
     Data,
-    /// Remit's own; it stands in no file.
+    /// Remit's own rule, which is in no file.
     Builtin,
 }
 
-/// One rule, and where it stands.
+/// One rule and its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleRef {
     /// The file; empty for Remit's own rules.
@@ -40,7 +40,7 @@ pub struct RuleRef {
     pub line: u32,
     /// The character in that line, from 1; 0 for Remit's own rules.
     pub column: u32,
-    /// Whose it is.
+    /// Its owner.
     pub owner: RuleOwner,
     /// The path or address range, as the user wrote it.
     pub text: String,
@@ -53,18 +53,18 @@ impl RuleRef {
     }
 }
 
-/// What the policy says of a path.
+/// The explanation of a path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PathExplanation {
-    /// The labels: by the shared rules, and by the session's own.
+    /// The labels: one by the shared rules, one by the session's own.
     pub labels: [Label; 2],
-    /// The rules that match the path and have one of the rights, or are of no right (data).
+    /// The rules that match the path and concern one of the rights, or no right (data).
     pub rules: Vec<RuleRef>,
     /// The denial that decides, if one does.
     pub denial: Option<RuleRef>,
 }
 
-/// What the policy says of an endpoint.
+/// The explanation of an endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointExplanation {
     /// The label.
@@ -74,8 +74,8 @@ pub struct EndpointExplanation {
 }
 
 impl Compiled {
-    /// What is said of a path that is wanted with some rights. `own_process` says that the path's
-    /// second component is the procfs folder of a process of the session itself; `self` is one always.
+    /// Explains a path and some rights on it. `own_process` says that the path's second component is the procfs folder of a
+    /// process of the session itself; `self` always is.
     pub fn explain_path(
         &self,
         path: &str,
@@ -109,7 +109,7 @@ impl Compiled {
         PathExplanation { labels, rules, denial }
     }
 
-    /// The rule that denies one of the rights on a path: the policy's before Remit's own.
+    /// The rule that denies one of the rights on a path, the policy's before Remit's own.
     pub fn rule_denying(
         &self,
         path: &str,
@@ -162,7 +162,7 @@ impl Compiled {
         RuleRef::new(&path.place(), owner, path.text().to_owned())
     }
 
-    /// What is said of an endpoint; `flow` is a `FLOW_` constant.
+    /// Explains an endpoint; `flow` is a `FLOW_` constant.
     pub fn explain_endpoint(&self, address: IpAddr, port: u16, flow: u16) -> EndpointExplanation {
         let number = walk::endpoint(&self.tables, mapped(address), port, flow);
         let address = address.to_canonical();
@@ -183,12 +183,12 @@ impl Compiled {
     }
 }
 
-/// Whether the path is written by way of `/proc/self`.
+/// Whether the path begins with `/proc/self`.
 fn is_self(names: &[&[u8]]) -> bool {
     matches!(names, [b"proc", b"self", ..])
 }
 
-/// A quick look at a pattern's beginning, before its components are taken apart.
+/// A quick comparison of a pattern's beginning, before its components are taken apart.
 fn could_match(pattern: &str, path: &str) -> bool {
     let head = pattern.split(['*', '{']).next().unwrap_or("");
     let head = if head == pattern { head } else { head.trim_end_matches('/') };

@@ -1,7 +1,6 @@
-//! Labels as sums of what rules contribute, each sum computed once.
+//! Labels are sums of the effects of rules. Each sum is computed once.
 //!
-//! Inside, a sum is a [`MixId`]; a number in the kernel's label table is given only to the sums that
-//! some table names.
+//! Inside the compiler a sum is a [`MixId`]. Only sums that some table refers to get a number in the kernel's label table.
 
 use agent_common::{
     access::Rights,
@@ -13,7 +12,7 @@ use hashbrown::HashMap;
 
 use crate::policy::limit::LimitError;
 
-/// What one rule says of the objects that it covers.
+/// The effect of one rule on the objects that it covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Effect {
     /// The tool has these rights.
@@ -22,14 +21,14 @@ pub(super) enum Effect {
     Deny(Rights),
     /// The data has the sensitivity of this bit.
     Sensitive(u32),
-    /// Remit keeps these rights from every session, but for those that it gives to every session.
+    /// Remit denies these rights to every session, except those that it gives to every session.
     Guard(Rights),
     /// Remit gives these rights to every session.
     Always(Rights),
 }
 
 impl Effect {
-    /// The rights that it is about.
+    /// The rights that it concerns.
     pub(super) const fn rights(self) -> Rights {
         match self {
             Self::Grant(_, rights)
@@ -92,7 +91,7 @@ impl Mix {
         self
     }
 
-    /// Remit's own grants to everybody beat Remit's own denials, not the policy's.
+    /// The label. Rights that Remit gives to every session beat Remit's own denials, but not the policy's.
     fn finish(mut self) -> Label {
         self.label.denied |= self.guarded & !self.label.always;
         self.label
@@ -105,7 +104,7 @@ pub(super) struct Mixer {
     mixes: Vec<Mix>,
     index: HashMap<Mix, MixId>,
     effects: HashMap<Effect, MixId>,
-    /// The effect that was asked for last: many rules in a row have the same.
+    /// The effect of the last call: many rules in a row have the same.
     last: Option<(Effect, MixId)>,
     joins: HashMap<(MixId, MixId), MixId>,
     numbers: Vec<Option<LabelId>>,

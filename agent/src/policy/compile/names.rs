@@ -1,25 +1,23 @@
-//! The patterns of one node: which of them a name matches, and the pairs of affixes that decide it.
+//! The `*` patterns of one node: which of them a name matches, and the pairs of prefix and suffix that decide it.
 //!
-//! A name is looked up by the longest prefix and the longest suffix of it that some pattern has. The
-//! patterns that it matches are then those whose prefix begins that prefix and whose suffix ends that
-//! suffix, provided that prefix and suffix don't overlap in the name. Names in which they do are
-//! finitely many, and are listed.
+//! The kernel looks a name up by its longest prefix and its longest suffix that some pattern has. The name then matches the
+//! patterns whose prefix is a beginning of that prefix and whose suffix is an end of that suffix, provided that prefix and
+//! suffix don't overlap in the name. There are finitely many names in which they do, and these are listed as literal names.
 
 use agent_common::limits::NAME_BYTES;
 
-/// Affixes of one kind, each with a number: its place in order. In order, all that begin with one affix
-/// follow it at once.
+/// Affixes of one kind, sorted; the number of each is its index. All affixes that begin with one follow directly after it.
 #[derive(Default)]
 pub(super) struct Affixes<'t> {
     texts: Vec<&'t [u8]>,
-    /// For each, the longest other one that begins it; the empty one, number 0, has itself.
+    /// For each, the number of the longest other one that is its beginning; the empty one, number 0, has itself.
     outer: Vec<u32>,
-    /// For each, the number after the last that it begins.
+    /// For each, the number after the last affix that begins with it.
     ends: Vec<u32>,
 }
 
 impl<'t> Affixes<'t> {
-    /// Takes other affixes in place of those that are there, and the empty one with them.
+    /// Replaces the affixes by others, and adds the empty one.
     fn fill(&mut self, texts: impl Iterator<Item = &'t [u8]>) {
         let Self { texts: own, outer, ends } = self;
         own.clear();
@@ -45,19 +43,19 @@ impl<'t> Affixes<'t> {
         }
     }
 
-    /// The number of an affix that is there.
+    /// The number of an affix, if it exists.
     fn number(&self, text: &[u8]) -> Option<u32> {
         self.texts.binary_search(&text).ok().map(|number| number as u32)
     }
 
-    /// The affixes that a text begins with, from the longest down: length and number.
+    /// The affixes that a text begins with, the longest first: length and number.
     fn beginning(&self, text: &[u8]) -> impl Iterator<Item = (usize, u32)> + Clone {
-        // What begins the text is not after it in order, and begins all that is between the two.
+        // A beginning of the text is sorted before it, and everything between the two begins with it too.
         let last = self.texts.partition_point(|other| *other <= text).saturating_sub(1) as u32;
         self.chain(within(&self.texts, &self.outer, last, text))
     }
 
-    /// An affix and those that begin it, from the longest down: length and number.
+    /// An affix and those that are its beginnings, the longest first: length and number.
     fn chain(&self, number: u32) -> impl Iterator<Item = (usize, u32)> + Clone {
         let mut next = Some(number);
         std::iter::from_fn(move || {
@@ -74,7 +72,7 @@ impl<'t> Affixes<'t> {
     }
 }
 
-/// The first of an affix and those around it that begins a text; the empty one does.
+/// The longest of an affix and its beginnings that is a beginning of the text; the empty one always is.
 fn within(texts: &[&[u8]], outer: &[u32], mut number: u32, text: &[u8]) -> u32 {
     while number != 0 && !texts.get(number as usize).is_some_and(|other| text.starts_with(other)) {
         number = outer.get(number as usize).copied().unwrap_or(0);
@@ -82,7 +80,7 @@ fn within(texts: &[&[u8]], outer: &[u32], mut number: u32, text: &[u8]) -> u32 {
     number
 }
 
-/// Patterns `prefix*suffix` and where each leads.
+/// Patterns `prefix*suffix`, with the target of each.
 #[derive(Default)]
 pub(super) struct Names<'t> {
     /// The prefixes, the empty one included.
@@ -94,8 +92,7 @@ pub(super) struct Names<'t> {
 }
 
 impl<'t> Names<'t> {
-    /// Takes a node's patterns in place of those that are there: prefix, suffix with its last byte first,
-    /// target.
+    /// Replaces the patterns by a node's: prefix, suffix with its last byte first, target.
     pub(super) fn fill(
         &mut self,
         patterns: impl Iterator<Item = (&'t [u8], &'t [u8], u32)> + Clone,
@@ -134,8 +131,7 @@ impl<'t> Names<'t> {
         }
     }
 
-    /// The targets of the patterns that a name matches which has these longest affixes, and room for
-    /// both.
+    /// The targets of the patterns that a name matches with these longest affixes, if they don't overlap in it.
     pub(super) fn pair(&self, (prefix, suffix): (u32, u32)) -> Vec<u32> {
         let mut found = Vec::new();
         for (_, prefix) in self.prefixes.chain(prefix) {
@@ -146,7 +142,7 @@ impl<'t> Names<'t> {
         found
     }
 
-    /// The targets of the patterns with just these affixes.
+    /// The targets of the patterns with exactly these affixes.
     fn leading(&self, prefix: u32, suffix: u32) -> impl Iterator<Item = u32> {
         let start =
             self.targets.partition_point(|(one, other, _)| (*one, *other) < (prefix, suffix));
@@ -155,8 +151,7 @@ impl<'t> Names<'t> {
             .map(|(.., target)| *target)
     }
 
-    /// The suffixes that make a pair with a prefix which some pattern matches: ranges of numbers that
-    /// don't overlap.
+    /// The suffixes that make a pair with a prefix which some pattern matches: disjoint ranges of numbers.
     fn partners(&self, prefix: u32) -> Vec<(u32, u32)> {
         let mut starts = Vec::new();
         for (_, prefix) in self.prefixes.chain(prefix) {
@@ -168,7 +163,7 @@ impl<'t> Names<'t> {
         starts.sort_unstable();
         let mut ranges: Vec<(u32, u32)> = Vec::new();
         for start in starts {
-            // Ranges lie within each other or apart.
+            // Two ranges are nested or disjoint.
             if ranges.last().is_none_or(|(_, end)| *end <= start) {
                 let end = self.suffixes.ends.get(start as usize).copied().unwrap_or(start);
                 ranges.push((start, end));

@@ -1,8 +1,8 @@
 //! Endpoints: classes of addresses, and the ports of each class.
 //!
-//! The longest prefix that an address matches is the only one that the kernel finds, so what the
-//! shorter ones around it say is counted in; ports within a class likewise. IPv4 lives inside IPv6 as
-//! mapped addresses, but `::/0` means IPv6: families don't contain each other.
+//! The kernel finds only the longest prefix that an address matches. So each prefix includes the effects of the shorter ones
+//! around it, and likewise for ports within a class. IPv4 addresses are stored as mapped IPv6 addresses, but `::/0` means
+//! IPv6 only.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,17 +27,17 @@ use crate::policy::{
     value::PortRange,
 };
 
-/// `::ffff:0:0/96`, where IPv4 lives.
+/// `::ffff:0:0/96`, the mapped IPv4 addresses.
 const MAPPED: u128 = 0xffff_0000_0000;
 const MAPPED_BITS: u32 = 96;
 
 /// A prefix of some bits.
 type Prefix = (u128, u32);
-/// What is said of ports.
+/// The effects on ports.
 type Ports = BTreeMap<PortPrefix, MixId>;
-/// Flow, first port and bits of it that count.
+/// Flow, first port, and the length of the port's prefix in bits.
 type PortPrefix = (u16, u16, u32);
-/// What makes a class: the class around it, and what is said of its own ports.
+/// The key of a class: the class around it, and the effects on its own ports.
 type ClassKey = (u32, Vec<(PortPrefix, MixId)>);
 /// Addresses and ports, as in `Tables`.
 type Compiled = (Vec<(AddressKey, u32, u32)>, Vec<(PortKey, u32, LabelId)>);
@@ -106,21 +106,21 @@ pub(super) fn compile<'r>(
     if named > NETWORK_RULES {
         return Err(LimitError::NetworkRules { named });
     }
-    // An IPv6 range around the mapped addresses does not mean them.
+    // An IPv6 range that contains the mapped addresses does not mean IPv4.
     if own.keys().any(|(address, bits)| *bits < MAPPED_BITS && leading(MAPPED, *bits) == *address) {
         own.entry((MAPPED, MAPPED_BITS)).or_default();
     }
     classes(own, mixer)
 }
 
-/// Gives each prefix its class: the same for prefixes that say the same in the same surroundings.
+/// Gives each prefix its class. Prefixes with equal effects within the same class share one.
 fn classes(own: BTreeMap<Prefix, Ports>, mixer: &mut Mixer) -> Result<Compiled, LimitError> {
     let mut addresses = Vec::with_capacity(own.len());
     let mut ports = Vec::new();
     let mut known: HashMap<ClassKey, u32> = HashMap::new();
     // The full rules of each class, by number from 1.
     let mut all: Vec<Ports> = Vec::new();
-    // The prefixes around the current one: in this order each comes before those that it contains.
+    // The prefixes that contain the current one. Sorted, each comes before those that it contains.
     let mut around: Vec<(Prefix, u32)> = Vec::new();
     for (prefix, said) in own {
         while around.last().is_some_and(|(outer, _)| !contains(*outer, prefix)) {
@@ -158,7 +158,7 @@ fn contains(outer: Prefix, inner: Prefix) -> bool {
     outer.1 <= inner.1 && leading(inner.0, outer.1) == outer.0
 }
 
-/// Writes a class's ports: each entry with what the entries around it say too.
+/// Writes a class's ports: each entry includes the effects of the entries around it.
 fn emit(
     class: u32,
     full: &Ports,
@@ -189,7 +189,7 @@ fn emit(
     Ok(())
 }
 
-/// The prefixes that a range of ports is: first port, and bits of it that count.
+/// The prefixes that a range of ports consists of: first port and length in bits.
 fn decompose(range: PortRange) -> Vec<(u16, u32)> {
     let mut prefixes = Vec::new();
     let (mut first, end) = (u32::from(range.first), u32::from(range.last) + 1);

@@ -1,7 +1,7 @@
 //! The nondeterministic trie of patterns: a node for each beginning of a pattern.
 //!
-//! A policy may have a hundred thousand paths, so a node is a few numbers, and its text lies with all
-//! others' in one string of bytes. Children lie side by side: they are gone through in a row.
+//! A policy may have a hundred thousand paths, so a node is a few numbers, and all texts are in one string of bytes. Children
+//! are adjacent, since they are read in sequence.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 
@@ -11,24 +11,24 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::mixer::{MixId, Mixer};
 use crate::policy::pattern::Component;
 
-/// What leads from a node to a child.
+/// The step from a node to a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step<'t> {
     /// This name.
     Literal(&'t [u8]),
-    /// Names that begin with the first and end with the second, which stands here last byte first.
+    /// Names that begin with the first and end with the second, which has its last byte first here.
     Affixes(&'t [u8], &'t [u8]),
     /// The procfs folder of a process of the own session.
     OwnProcess,
 }
 
-/// What kind of step a node is reached by, as a number: with affixes, this and the bytes of the prefix.
+/// The kind of step to a node, as a number: for affixes, this and the length of the prefix.
 type Kind = u16;
 const LITERAL: Kind = 0;
 const OWN_PROCESS: Kind = 1;
 const AFFIXES: Kind = 2;
 
-/// The step to a node: its kind, and where among all texts its own is.
+/// The step to a node: its kind, and the place of its text.
 #[derive(Clone, Copy, Debug)]
 struct Text {
     start: u32,
@@ -46,11 +46,11 @@ impl Text {
 /// A node: a beginning of some patterns.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// What the patterns that end here say of the path itself.
+    /// The effects of patterns that end here on the path itself.
     pub(super) here: MixId,
-    /// What those say that go on for everything below.
+    /// The effects of patterns that end here with `/**`, on everything below.
     pub(super) below: MixId,
-    /// The `NODE_` flags that its children make.
+    /// The `NODE_` flags that follow from its children.
     pub(super) flags: u32,
     /// The first of its children, and the number after the last.
     children: (u32, u32),
@@ -58,7 +58,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Whether any pattern goes on from here.
+    /// Whether any pattern continues from here.
     pub(super) fn leads_on(&self) -> bool {
         self.children.0 != self.children.1
     }
@@ -108,18 +108,18 @@ impl Trie {
         }
     }
 
-    /// Whether it is the root alone, with nothing to say.
+    /// Whether it has only the root, without effects.
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.len() == 1
             && self.nodes.iter().all(|n| n.here == MixId::NONE && n.below == MixId::NONE)
     }
 }
 
-/// A node while there may come more.
+/// A node while the trie is being made.
 struct Draft {
     parent: u32,
     text: Text,
-    /// The first bytes of the text. Most names have no more, so to look one up takes a node and nothing else.
+    /// The first bytes of the text. Most names are no longer, so looking one up needs only the node.
     head: u64,
     here: MixId,
     below: MixId,
@@ -138,7 +138,7 @@ fn head(text: &[u8]) -> u64 {
 
 /// A trie that patterns are added to.
 pub(super) struct Builder {
-    /// In the order of their coming.
+    /// In the order in which they were added.
     nodes: Vec<Draft>,
     texts: Vec<u8>,
     /// The nodes by parent and step.
@@ -149,9 +149,9 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// The root alone. `patterns` is how many are expected.
+    /// A trie with only the root. `patterns` is how many are expected.
     pub(super) fn new(patterns: usize) -> Self {
-        // Most patterns bring one name of their own, and some a folder.
+        // Most patterns add one name, and some a folder too.
         let most = patterns + patterns / 2;
         let mut builder = Self {
             nodes: Vec::with_capacity(most + 1),
@@ -164,7 +164,7 @@ impl Builder {
         builder
     }
 
-    /// Adds a pattern and what it says, of everything below too or not.
+    /// Adds a pattern with its effect, and whether it is for everything below too.
     pub(super) fn add<'c>(
         &mut self,
         components: impl Iterator<Item = Component<'c>>,
@@ -179,7 +179,7 @@ impl Builder {
         }
     }
 
-    /// The child that a component leads to, made if it is not there.
+    /// The child that a component leads to, which is made if it does not exist.
     fn child(&mut self, parent: u32, component: &Component<'_>) -> u32 {
         match component {
             Component::Literal(name) => self.place(parent, LITERAL, name),
@@ -189,7 +189,7 @@ impl Builder {
                 text.clear();
                 text.extend_from_slice(prefix);
                 text.extend(suffix.iter().rev());
-                // No prefix is longer than an affix of the tables.
+                // The length of a prefix fits: affixes are limited.
                 let place = self.place(parent, AFFIXES + prefix.len() as Kind, &text);
                 self.text = text;
                 place
@@ -251,7 +251,7 @@ impl Builder {
     pub(super) fn finish(self) -> Trie {
         let Self { nodes, texts, places, .. } = self;
         drop(places);
-        // The root is nobody's child, and first. After it come its children, then those of the next node.
+        // The root comes first, then its children, then those of the next node.
         let mut starts = vec![0_u32; nodes.len()];
         for node in nodes.iter().skip(1) {
             if let Some(count) = starts.get_mut(node.parent as usize) {

@@ -1,4 +1,4 @@
-//! The walk over compiled tables, as the kernel does it.
+//! Walks compiled tables as the kernel does.
 
 use std::cmp::Ordering;
 
@@ -19,7 +19,7 @@ pub(super) fn edge_order((one, _): &(EdgeKey, Edge), (other, _): &(EdgeKey, Edge
 }
 
 fn key_order(one: &EdgeKey, other: &EdgeKey) -> Ordering {
-    // As numbers: a hundred thousand edges are sorted, and each comparison of bytes would be a call.
+    // Compared as numbers: a hundred thousand edges are sorted, and comparing bytes would be a call each time.
     let head =
         |key: &EdgeKey| u64::from(key.node) << 32 | u64::from(key.kind) << 8 | u64::from(key.len);
     let (words, others) = (one.bytes.as_chunks::<8>().0, other.bytes.as_chunks::<8>().0);
@@ -38,8 +38,8 @@ fn edge(rules: &Rules, key: &EdgeKey) -> Option<Edge> {
     rules.edges.get(at).map(|(_, edge)| *edge)
 }
 
-/// The label of a path by one owner's rules. `own_process` says that its second component is the
-/// procfs folder of a process of the own session.
+/// The label of a path by one owner's rules. `own_process` says that its second component is the procfs folder of a process
+/// of the session itself.
 pub(super) fn path(rules: &Rules, root: u32, path: &[&[u8]], own_process: bool) -> LabelId {
     let Some(mut at) = edge(rules, &EdgeKey::root(root)) else {
         return LabelId::NONE;
@@ -53,7 +53,7 @@ pub(super) fn path(rules: &Rules, root: u32, path: &[&[u8]], own_process: bool) 
     at.here
 }
 
-/// One component on. The folder of an own process is known as that first; then the name counts.
+/// The step by one component. The procfs folder of a process of the session is recognized first; otherwise the name counts.
 fn step(rules: &Rules, at: Edge, name: &[u8], own_process: bool) -> Option<Edge> {
     if own_process && at.flags & NODE_OWN_PROCESS != 0 {
         return edge(rules, &EdgeKey::own_process(at.node));

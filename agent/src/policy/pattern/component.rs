@@ -9,13 +9,13 @@ pub enum Component<'a> {
     Literal(Cow<'a, [u8]>),
     /// Any name that begins and ends so, without the two overlapping.
     Affixes(Cow<'a, [u8]>, Cow<'a, [u8]>),
-    /// The procfs folder of a process of the own session. Such a folder is known by what it is, before
-    /// its name is looked at: beside this only `*` means it too, and no pattern that tells numbers apart.
+    /// The procfs folder of a process of the session itself. Such a folder is recognized before its name is compared: besides
+    /// this only `*` matches it, and no pattern with digits.
     OwnProcess,
 }
 
 impl Component<'_> {
-    /// Whether a name, or the fact that it is a folder of an own process, fits.
+    /// Whether a name matches; `own_process` says that it is the procfs folder of a process of the session itself.
     pub fn matches(&self, name: &[u8], own_process: bool) -> bool {
         match self {
             Self::Literal(literal) => **literal == *name,

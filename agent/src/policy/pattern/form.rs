@@ -1,4 +1,4 @@
-//! The form of a path pattern: what may be written, and what is said of the rest.
+//! The syntax of path patterns, and the errors for texts that are none.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,9 +7,9 @@ use agent_common::limits::{AFFIX_BYTES, NAME_BYTES, PATH_BYTES};
 use super::component::Component;
 use crate::policy::{diagnostic::quote, value::Problem};
 
-/// A stretch of a component.
+/// A piece of a component.
 pub(super) enum Piece<'a> {
-    /// Text that means itself.
+    /// Literal text, or `*`.
     Text(&'a str),
     /// A variable's name.
     Variable(&'a str),
@@ -20,7 +20,7 @@ pub(super) fn head(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix('{')?.split_once('}')
 }
 
-/// Whether a text may name a variable.
+/// Whether a text can be a variable's name.
 pub fn is_variable_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
@@ -53,7 +53,7 @@ pub(super) fn pieces(component: &str) -> Result<Vec<Piece<'_>>, Problem> {
     Ok(pieces)
 }
 
-/// A text in quotes, made when it is written: most paths have nothing wrong with them.
+/// A text in quotes, which are added only when it is shown: most patterns have no error.
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {
@@ -62,17 +62,17 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Everything that a pattern must keep to.
+/// Checks the syntax of a pattern.
 pub(super) fn check(text: &str) -> Result<(), Problem> {
     if is_plain(text) { Ok(()) } else { check_closely(text) }
 }
 
-/// Whether a text can be told at one look to be a right pattern, without variables. Most can: what is asked
-/// is asked of all bytes alike, as processors like it.
+/// Whether a quick check shows that a text is a valid pattern without variables, as it does for most. It treats all bytes
+/// alike, so that the compiler can vectorize it.
 fn is_plain(text: &str) -> bool {
     let path = text.strip_suffix("/**").unwrap_or(text).as_bytes();
     let Some((b'/', names)) = path.split_first() else { return false };
-    // A path that is no longer than an affix has none that is too long, and no name.
+    // If the whole path is no longer than an affix may be, no affix or name in it is too long.
     names.last().is_some_and(|last| *last != b'/')
         && path.len() <= AFFIX_BYTES
         && !any(path.iter(), |byte| matches!(byte, 0 | b'{' | b'}'))
@@ -80,13 +80,13 @@ fn is_plain(text: &str) -> bool {
         && path.iter().filter(|byte| **byte == b'*').count() <= 1
 }
 
-/// Whether something holds of any of some; all are looked at, so that several can be at once.
+/// Whether something holds for any item. All items are tested, so that the compiler can vectorize it.
 fn any<T>(all: impl Iterator<Item = T>, holds: impl Fn(T) -> bool) -> bool {
     all.fold(false, |any, one| any | holds(one))
 }
 
-/// The components of a right pattern that has no variables and does not mean an own process, and whether
-/// it is for everything below too.
+/// The components of a valid pattern, and whether it is for everything below too; `None` if it has variables or means the
+/// session's own processes.
 pub(super) fn plain_components(text: &str) -> Option<(impl Iterator<Item = Component<'_>>, bool)> {
     let (path, below) = text.strip_suffix("/**").map_or((text, false), |path| (path, true));
     let star = any(path.bytes(), |byte| byte == b'*');
@@ -99,13 +99,13 @@ pub(super) fn plain_components(text: &str) -> Option<(impl Iterator<Item = Compo
     (!special).then(|| (names.map(component), below))
 }
 
-/// What stands before and after the `*` of a component.
+/// The text before and after the `*` of a component.
 pub(super) fn split_at_star(part: &[u8]) -> Option<(&[u8], &[u8])> {
     let star = part.iter().position(|byte| *byte == b'*')?;
     Some((part.get(..star)?, part.get(star + 1..)?))
 }
 
-/// Whether a pattern means the procfs folder of a process of the own session, or what is in it.
+/// Whether a pattern means the procfs folders of the session's own processes, or paths below them.
 pub(super) fn is_own_process(text: &str) -> bool {
     text.strip_prefix("/proc/self").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -223,7 +223,7 @@ fn normalised(text: &str) -> String {
     if path.starts_with('{') { path } else { format!("/{path}") }
 }
 
-/// What a pattern that is right says less than it seems to.
+/// The warning on a valid pattern that matches less than it seems to.
 pub(in crate::policy) fn remark(text: &str) -> Option<Problem> {
     let mut parts = text.strip_prefix("/proc/")?.split('/');
     let second = parts.next()?;
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_that_is_right_at_one_look_is_right_at_a_closer_one() {
+    fn text_that_passes_the_quick_check_passes_the_full_one() {
         const PIECES: &[&str] =
             &["/", "/", "a", "b/", "*", "**", ".", "..", "{x}", "{", "}", "\0", "ü"];
         let mut seed = 1_u64;

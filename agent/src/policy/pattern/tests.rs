@@ -16,7 +16,7 @@ fn values() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn pattern_expanded_has_these_components() {
+fn expanded_pattern_has_its_components() {
     let literal = |text: &'static str| Component::Literal(text.as_bytes().into());
     let affixes = |prefix: &'static str, suffix: &'static str| {
         Component::Affixes(prefix.as_bytes().into(), suffix.as_bytes().into())
@@ -56,7 +56,7 @@ fn pattern_expanded_has_these_components() {
 }
 
 #[test]
-fn pattern_with_a_variable_not_given_is_left_out() {
+fn pattern_with_a_variable_without_value_is_left_out() {
     assert_eq!(pattern("/a/{other}").expand(&values()), Ok(None));
     assert!(pattern("{workdir}/{other}*").variables().iter().eq(&["other", "workdir"]));
     assert!(!pattern("/a").has_variables());

@@ -1,9 +1,8 @@
-//! From the events of the TOML parser to the tree, a piece of the text after the other.
+//! Builds the tree of a TOML text from the parser's events, piece by piece.
 //!
-//! The `toml` crate makes its document of all tokens and all events at once, which for a hundred thousand
-//! rules takes more memory than all that follows. This takes the same parser's events as they come, and
-//! knows only what well-kept files have: whatever is malformed, or in an order that is only just right, is
-//! left to the `toml` crate, which knows how to say what is wrong.
+//! The `toml` crate makes its document from all tokens and events at once. For a hundred thousand rules this needs more memory
+//! than everything afterwards. This module takes the same parser's events one by one, and handles only ordinary files. A text
+//! that is malformed, or has its tables in an unusual order, is left to the `toml` crate, which can also say what is wrong.
 
 use std::borrow::Cow;
 
@@ -16,15 +15,14 @@ use toml_parser::{
 
 use super::tree::{At, Item, Key, Made, Table, Value};
 
-/// Tokens that are parsed at once, or as many more as the expression has that is begun.
+/// How many tokens are parsed at once; more if an expression is longer.
 const TOKENS: usize = 4_096;
-/// Keys of a table that are looked through one by one. No policy has more, so such a table is no reason
-/// to be fast.
+/// The most keys of a table, which are searched one by one. No policy has more.
 const KEYS: usize = 1_024;
-/// Values within values, and keys in one path.
+/// The deepest nesting of values, and the most keys in one path.
 const DEPTH: usize = 64;
 
-/// The tree of a text; `None` if it has to be looked at more closely.
+/// The tree of a text; `None` if the text has to be left to the `toml` crate.
 pub(super) fn build(text: &str) -> Option<Table<'_>> {
     let source = Source::new(text);
     let mut builder = Builder::new(source);
@@ -49,10 +47,10 @@ pub(super) fn build(text: &str) -> Option<Table<'_>> {
     Some(builder.root)
 }
 
-/// An array or a table in braces that is not closed yet.
+/// An array or inline table that is not closed yet.
 struct Open {
     start: usize,
-    /// The keys, values and entries that are not its own: those before.
+    /// How many keys, values and entries come before its own.
     keys: usize,
     values: usize,
     entries: usize,
@@ -64,18 +62,18 @@ type Entry<'a> = (Key<'a>, Value<'a>);
 struct Builder<'a> {
     source: Source<'a>,
     root: Table<'a>,
-    /// What stands below the last header, and that header: whether it is of an array, and its place.
+    /// The entries below the last header, and the header: whether it is of an array, and its place.
     section: Table<'a>,
     header: Option<(Vec<Key<'a>>, bool, At)>,
-    /// Where the header begins that is being read.
+    /// The start of the header that is being read.
     opened: usize,
-    /// Keys whose value has not come yet, of all that is open.
+    /// Keys without their value yet, of everything that is open.
     keys: Vec<Key<'a>>,
     /// Values of the arrays, and entries of the tables, that are open.
     values: Vec<Value<'a>>,
     entries: Vec<Entry<'a>>,
     open: Vec<Open>,
-    /// What came can't be told from what is wrong.
+    /// Whether the text has to be left to the `toml` crate.
     unsure: bool,
 }
 
@@ -108,7 +106,7 @@ impl<'a> Builder<'a> {
         self.unsure |= done.is_none();
     }
 
-    /// Puts the section that is read into the tree.
+    /// Adds the section that was read to the tree.
     fn attach_section(&mut self) -> Option<()> {
         let section = std::mem::take(&mut self.section);
         let Some((mut keys, is_array, at)) = self.header.take() else {
@@ -133,7 +131,7 @@ impl<'a> Builder<'a> {
         Some(())
     }
 
-    /// Takes a header's end.
+    /// Ends a header.
     fn close_header(&mut self, is_array: bool, end: usize) {
         let keys = std::mem::take(&mut self.keys);
         self.header = Some((keys, is_array, (self.opened..end).into()));
@@ -145,7 +143,7 @@ impl<'a> Builder<'a> {
         self.opened = start;
     }
 
-    /// Opens an array or a table in braces; whether that may be.
+    /// Opens an array or an inline table; false if that is nested too deep.
     fn open(&mut self, start: usize, is_array: bool) -> bool {
         let (keys, values, entries) = (self.keys.len(), self.values.len(), self.entries.len());
         self.open.push(Open { start, keys, values, entries, is_array });
@@ -164,7 +162,7 @@ impl<'a> Builder<'a> {
         self.value(Value::new(item, (open.start..end).into()))
     }
 
-    /// Puts a value where it belongs.
+    /// Adds a value to its array, table or section.
     fn value(&mut self, value: Value<'a>) -> Option<()> {
         let (entries, first, keys) = match self.open.last() {
             Some(open) if open.is_array => {
@@ -198,7 +196,7 @@ impl<'a> Builder<'a> {
                 16 => format!("0x{text}").into(),
                 _ => text,
             }),
-            // Not every text of that form is a time.
+            // A text of this form may still be no valid time.
             ScalarKind::DateTime => return None,
         };
         Some(Value::new(item, (span.start()..span.end()).into()))
@@ -217,14 +215,14 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The place of a key among entries, from some on. `None` if they are too many.
+/// The index of a key among the entries from `first` on. `None` if there are too many.
 fn find(entries: &[Entry<'_>], first: usize, key: &Key<'_>) -> Option<Option<usize>> {
     let own = entries.get(first..).filter(|own| own.len() <= KEYS)?;
     let place = own.iter().position(|(other, _)| other.text() == key.text());
     Some(place.map(|place| first + place))
 }
 
-/// The entries of the table that a header goes through, made if it is not there.
+/// The entries of a table on a header's path, which is made if it does not exist.
 fn descend<'t, 'a>(
     entries: &'t mut Vec<Entry<'a>>,
     key: Key<'a>,
@@ -246,7 +244,7 @@ fn descend<'t, 'a>(
     }
 }
 
-/// Puts a value where its keys lead from a table, whose entries are those from some on.
+/// Inserts a value by its keys into a table, whose entries are those from `first` on.
 fn insert<'a>(
     mut entries: &mut Vec<Entry<'a>>,
     mut first: usize,

@@ -94,7 +94,7 @@ fn compare(text: &str) -> (bool, bool) {
 }
 
 #[test]
-fn random_documents_are_what_the_toml_crate_says() {
+fn random_documents_have_the_toml_crate_s_result() {
     let mut seed = 1_u64;
     let mut below = |end: usize| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -111,7 +111,7 @@ fn random_documents_are_what_the_toml_crate_says() {
 }
 
 #[test]
-fn order_that_is_only_just_right_is_left_to_the_toml_crate() {
+fn unusual_order_of_tables_is_left_to_the_toml_crate() {
     for text in [
         "[a.b]\n[a]\nc = 1\n",
         "a = 1979-05-27\n",
@@ -123,7 +123,7 @@ fn order_that_is_only_just_right_is_left_to_the_toml_crate() {
 }
 
 #[test]
-fn documents_of_many_pieces_are_what_the_toml_crate_says() {
+fn documents_of_many_pieces_have_the_toml_crate_s_result() {
     let rules: String =
         (0..3_000).map(|rule| format!("  {{ paths = [\"/{rule}\"], access = [] }},\n")).collect();
     let tools: String = (0..500)

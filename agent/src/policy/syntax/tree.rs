@@ -1,4 +1,4 @@
-//! A TOML document as the policy needs it: borrowed from the text, in the order of the text, and small.
+//! A TOML document for policies: small, borrowed from the text, and in the text's order.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -36,12 +36,12 @@ impl<'a> Key<'a> {
         Self { text, at }
     }
 
-    /// What it is.
+    /// Its text.
     pub(in crate::policy) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Where it stands.
+    /// Its place.
     pub(in crate::policy) fn span(&self) -> Range<usize> {
         self.at.into()
     }
@@ -54,7 +54,7 @@ pub(in crate::policy) struct Value<'a> {
     at: At,
 }
 
-/// What a value is.
+/// A value without its place.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::policy) enum Item<'a> {
     /// A string.
@@ -63,9 +63,9 @@ pub(in crate::policy) enum Item<'a> {
     Integer(Cow<'a, str>),
     /// A truth value.
     Boolean(bool),
-    /// What no policy has, by the name of its type.
+    /// A value of a type that policies don't use, by the type's name.
     Other(&'static str),
-    /// Values in a row.
+    /// An array.
     Array(Vec<Value<'a>>),
     /// The tables of `[[such]]` headers.
     Tables(Vec<Value<'a>>),
@@ -78,12 +78,12 @@ impl<'a> Value<'a> {
         Self { item, at }
     }
 
-    /// What it is.
+    /// The value itself.
     pub(in crate::policy) fn item(&self) -> &Item<'a> {
         &self.item
     }
 
-    /// Where it stands; a table that has a header, where that stands.
+    /// Its place; of a table with a header, the header's.
     pub(in crate::policy) fn span(&self) -> Range<usize> {
         self.at.into()
     }
@@ -125,7 +125,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// How a table came to be, which decides who may add to it.
+/// How a table was defined, which decides what may add to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Made {
     /// By its header; the file itself has none.

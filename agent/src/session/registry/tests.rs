@@ -1,4 +1,4 @@
-//! Tests of the registry over a kernel that only remembers.
+//! Tests of the registry, with a kernel for tests.
 
 mod faults;
 mod lives;
@@ -47,7 +47,7 @@ pub(crate) fn policy(text: &str) -> Policy {
     check(&[source]).unwrap_or_else(|errors| panic!("{errors:#?}"))
 }
 
-/// A registry and what it works with.
+/// What a registry is made of.
 pub(crate) struct World {
     pub(crate) kernel: Double,
     pub(crate) clock: Hands,
@@ -67,12 +67,12 @@ impl World {
         }
     }
 
-    /// The registry, as a daemon's start finds it.
+    /// A registry with a policy, as after a daemon's start.
     pub(crate) fn open(&self, text: &str) -> Registry {
         Registry::open(self.parts(), self.dir.path(), policy(text)).unwrap()
     }
 
-    /// The same, without a policy as yet.
+    /// A registry without a policy yet.
     pub(crate) fn take_over(&self) -> Registry {
         Registry::take_over(self.parts(), self.dir.path()).unwrap()
     }
@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    /// What the kernel holds for a session.
+    /// The tools of a session in the kernel's entry.
     fn holds(&self, registry: &Registry, session: &Session) -> Vec<String> {
         let state = self.kernel.state();
         let (entry, _) = &state.sessions[&session.slot];
@@ -103,7 +103,7 @@ impl World {
     }
 }
 
-/// Somebody who operates.
+/// An operator.
 pub(crate) fn root() -> Actor {
     Actor { uid: 0, user: "root".into(), pid: 1 }
 }
@@ -114,7 +114,7 @@ pub(crate) fn me() -> OwnedFd {
     pidfd_open(pid, PidfdFlags::empty()).unwrap()
 }
 
-/// What a session of the profile is started with.
+/// A request to start a session of a profile.
 pub(crate) fn request(profile: &str) -> Start {
     Start { profile: profile.into(), workdir: "/home/dev/x".into(), ..Start::default() }
 }

@@ -17,7 +17,7 @@ use crate::policy::{
 const SAMPLE: &str = include_str!("sample.toml");
 
 #[test]
-fn sample_of_the_design_says_what_it_means() {
+fn sample_of_the_design_is_read_as_documented() {
     let policy = accept(&one(SAMPLE));
     let names: Vec<_> = policy.tools.keys().map(String::as_str).collect();
     assert_eq!(names, ["base", "customers", "database", "github", "workspace"]);
@@ -82,7 +82,7 @@ fn sample_of_the_design_warns_of_what_is_not_in_force() {
 }
 
 #[test]
-fn default_policy_is_right_and_fits() {
+fn default_policy_is_accepted_and_fits() {
     let text = include_str!("../../../../policy/default.toml");
     let policy = accept(&one(text));
     assert_eq!(policy.profiles["coder"].mode, Mode::Enforce);
@@ -107,7 +107,7 @@ fn default_policy_is_right_and_fits() {
 }
 
 #[test]
-fn files_read_together_know_each_others_names() {
+fn names_of_another_file_are_known() {
     let sources = [
         Source {
             path: "10.toml".into(),
@@ -129,7 +129,7 @@ fn no_files_are_an_empty_policy() {
 }
 
 #[test]
-fn profile_variables_are_those_of_what_it_can_hold_and_of_denials() {
+fn profile_variables_are_those_of_its_tools_and_of_denials() {
     let file = |name: &str| {
         format!("files = [{{ paths = [\"/x/{{{name}}}/**\"], access = [\"read\"] }}]\n")
     };
@@ -146,7 +146,7 @@ fn profile_variables_are_those_of_what_it_can_hold_and_of_denials() {
 }
 
 #[test]
-fn keys_of_later_are_accepted_with_one_warning_each() {
+fn keys_without_effect_yet_are_accepted_with_a_warning_each() {
     let policy = accept(&body(
         "[tool.t]\non_revoke = \"kill\"\nsetid = true\nrecall = \"opens\"\n\
          [[deny]]\npaths = [\"/x\"]\naccess = [\"read\"]\nunless = { grant = \"t\" }\n\
@@ -159,7 +159,7 @@ fn keys_of_later_are_accepted_with_one_warning_each() {
 }
 
 #[test]
-fn what_a_loss_means_for_its_users_is_one_of_three() {
+fn on_revoke_is_one_of_three_words() {
     let words = [
         ("block", OnRevoke::Block),
         ("kill", OnRevoke::Kill),
@@ -182,7 +182,7 @@ fn mapped_range_is_the_ipv4_one() {
 }
 
 #[test]
-fn path_that_says_less_than_it_seems_to_is_remarked_on() {
+fn path_that_matches_less_than_it_seems_to_is_warned_of() {
     let text = "[[deny]]\naccess = [\"read\"]\npaths = [\"/proc/1/environ\", \"/proc/1*/x\", \
                 \"/proc/thread-self/x\", \"/proc/*/x\", \"/proc/self/x\", \"/proc/sys/**\", \
                 \"/proc/**\"]\n";
@@ -226,7 +226,7 @@ files = [
 }
 
 #[test]
-fn profile_says_where_and_how_often_it_is_started() {
+fn profile_has_the_limits_of_its_starts() {
     let policy = accept(&body(
         "[profile.p]\nworkdir = [\"{home}/src/**\"]\nmay_start = { users = [\"dev\"], sessions = 3 }\n",
     ));

@@ -1,4 +1,4 @@
-//! Names, paths, endpoints and durations that are not of their form.
+//! Names, paths, endpoints and durations with a wrong syntax.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn paths(cases: &[(&str, &str, &str)]) {
 }
 
 #[test]
-fn names_of_another_form_are_refused() {
+fn malformed_names_are_refused() {
     const HELP: &str = "names are a lower-case letter, then lower-case letters, digits, `_` and `-`, 64 \
                         at most";
     for (text, underlined) in
@@ -30,7 +30,7 @@ fn names_of_another_form_are_refused() {
 }
 
 #[test]
-fn paths_of_another_form_are_refused() {
+fn malformed_paths_are_refused() {
     paths(&[
         ("", "the path is empty", "`/` is the root folder itself, `/**` everything"),
         ("etc/x", "`etc/x` is not an absolute path", "`/etc/x`, or `{workdir}/etc/x`"),
@@ -98,7 +98,7 @@ fn paths_too_long_are_refused() {
 }
 
 #[test]
-fn endpoints_of_another_form_are_refused() {
+fn malformed_endpoints_are_refused() {
     let network = |rest: &str| refuse(&body(&format!("[tool.t]\nnetwork = [{{ {rest} }}]")));
     let ports = "ports are 1 to 65535; without `ports`, all are meant";
     let cidr = "an address and a prefix length, as in `10.20.0.0/16`, `fd00:20::/64`";
@@ -153,7 +153,7 @@ fn endpoints_of_another_form_are_refused() {
 }
 
 #[test]
-fn durations_of_another_form_are_refused() {
+fn malformed_durations_are_refused() {
     const HELP: &str = "a number and `s`, `m`, `h` or `d`, as in `90s`, `15m`, `8h`, `2d`";
     for (value, message, help) in [
         ("8", "`8` is not a duration", HELP),

@@ -326,7 +326,7 @@ fn malformed_file_does_not_make_others_names_unknown() {
 }
 
 #[test]
-fn diagnostic_crosses_the_wire_whole() {
+fn diagnostic_written_as_json_is_read_back() {
     let error = check(&body("tools = 1")).unwrap_err().remove(0);
     let text = serde_json::to_string(&error).unwrap();
     assert_eq!(serde_json::from_str::<Diagnostic>(&text).unwrap(), error);

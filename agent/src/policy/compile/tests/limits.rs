@@ -1,4 +1,4 @@
-//! The sizes that are promised, one more of each, and what they cost.
+//! The promised sizes, one more of each, and their cost.
 
 use std::{
     fmt::Write as _,
@@ -109,7 +109,7 @@ fn paths_of_one_folder_with_patterns_compile() {
 }
 
 #[test]
-fn patterns_that_multiply_are_refused_before_they_eat_the_memory() {
+fn patterns_that_multiply_are_refused_before_memory_is_short() {
     let mut text = String::from("[tool.t]\nfiles = [{ access = [\"read\"], paths = [");
     for number in 0..4_000 {
         let _ = write!(text, "\"/p{number}-*\",\"/*-s{number}\",");
@@ -119,7 +119,7 @@ fn patterns_that_multiply_are_refused_before_they_eat_the_memory() {
 }
 
 #[test]
-fn affixes_of_the_most_patterns_in_the_most_folders_fit() {
+fn affixes_at_the_limit_fit() {
     // Four for each folder: no prefix, no suffix, the prefix, and the suffix.
     let mut text = String::from("[tool.t]\nfiles = [{ access = [\"read\"], paths = [");
     for number in 0..PATH_RULES {

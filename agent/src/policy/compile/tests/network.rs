@@ -65,7 +65,7 @@ fn endpoint_explained_names_the_rule() {
 }
 
 #[test]
-fn prefixes_that_say_the_same_share_a_class() {
+fn prefixes_with_equal_effects_share_a_class() {
     let cidrs: Vec<_> = (0..200).map(|n| format!("\"10.{n}.0.0/16\"")).collect();
     let entry = format!("cidrs = [{}], ports = [443]", cidrs.join(", "));
     let tables = endpoints(&["cidrs = [\"10.0.0.0/8\"]", &entry]).tables(&[]);

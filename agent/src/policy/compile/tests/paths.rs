@@ -1,4 +1,4 @@
-//! What single rules mean, and what sessions have of their own.
+//! The meaning of single rules, and sessions' own rules.
 
 use agent_common::rule::{
     EDGE_FOLDED, EDGE_ROOT, EdgeKey, NODE_DENIED_NAMES, NODE_DENIED_PATTERNS, NODE_PATTERNS,
@@ -53,7 +53,7 @@ fn paths_by_pattern_are_covered_or_not() {
 
 /// The same patterns go on below `/ab/x` and `/cb/x`, but one of them has more behind it.
 #[test]
-fn same_patterns_below_another_folder_keep_apart() {
+fn equal_patterns_below_different_folders_are_kept_apart() {
     let compiled = compile(&readers(&["/a*/**", "/*/x/y", "/*/x/z*"]));
     for (path, expected) in [
         ("/ab/x/y", vec![0, 1]),
@@ -118,7 +118,7 @@ fn session_without_own_paths_has_no_rules() {
 }
 
 #[test]
-fn value_that_can_not_stand_there_is_refused() {
+fn value_that_is_not_allowed_in_a_path_is_refused() {
     let mut compiled = compile(&readers(&["{workdir}/**", "/srv/{name}", "/srv/{name}*"]));
     let long = "x".repeat(300);
     for (name, value, message) in [
@@ -183,7 +183,7 @@ fn denial_names_the_rule_that_decides() {
 }
 
 #[test]
-fn builtin_path_that_is_none_is_refused() {
+fn invalid_builtin_path_is_refused() {
     let policy = readers(&["/a"]);
     for path in ["relative", "{workdir}/x"] {
         let builtin = Builtin { deny: vec![(path.into(), READ)], always: Vec::new() };
@@ -204,7 +204,7 @@ fn reload_keeps_the_bits_of_the_tools_that_stay() {
 }
 
 #[test]
-fn denied_names_are_there_in_small_letters_too() {
+fn denied_names_have_edges_in_small_letters_too() {
     let rules = |deny: &str| {
         let text = format!(
             "[tool.t]\nfiles = [{{ paths = [\"/a/Open\", \"/A/KEY\"], access = [\"read\"] }}]\n\

@@ -1,11 +1,11 @@
-//! The state directory or the log can't be written: authority is taken, and none is given.
+//! While the state directory or the log can't be written, authority can be revoked and not granted.
 
 use std::fs;
 
 use super::*;
 use crate::{session::model::Condition, troubles::Trouble};
 
-/// Has no file take the place of this one of the state directory's.
+/// Makes a file of the state directory unwritable.
 fn block(world: &World, file: &str) {
     fs::create_dir(world.dir.path().join(format!("{file}.new"))).unwrap();
 }
@@ -15,7 +15,7 @@ fn unblock(world: &World, file: &str) {
 }
 
 #[test]
-fn nothing_is_given_while_the_log_can_not_be_written_and_all_is_taken() {
+fn authority_only_shrinks_while_the_log_can_not_be_written() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let session = coder(&mut registry);
@@ -46,7 +46,7 @@ fn nothing_is_given_while_the_log_can_not_be_written_and_all_is_taken() {
 }
 
 #[test]
-fn authority_is_taken_where_its_file_can_not_be_written_and_the_file_follows() {
+fn revocation_with_an_unwritable_file_holds_and_the_file_follows() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let session = coder(&mut registry);
@@ -68,7 +68,7 @@ fn authority_is_taken_where_its_file_can_not_be_written_and_the_file_follows() {
 }
 
 #[test]
-fn start_that_can_not_write_takes_over_what_is_there_under_the_kernels_next_number() {
+fn start_without_a_writable_state_directory_takes_over_the_kernel_s_sessions() {
     let world = World::new();
     let session = coder(&mut world.open(POLICY));
     block(&world, "tools.json");

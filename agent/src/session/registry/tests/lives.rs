@@ -1,4 +1,4 @@
-//! Sessions while they live, over restarts too.
+//! Live sessions, also across restarts.
 
 use agent_common::{
     authority::State,
@@ -50,7 +50,7 @@ fn revocation_holds_when_the_disk_is_full() {
 }
 
 #[test]
-fn grants_are_refused_for_clear_reasons_and_the_later_end_counts() {
+fn grant_is_refused_with_a_reason_or_the_later_end_counts() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let session = coder(&mut registry);
@@ -77,7 +77,7 @@ fn grants_are_refused_for_clear_reasons_and_the_later_end_counts() {
 }
 
 #[test]
-fn what_runs_out_is_tidied_away_and_told() {
+fn expired_grants_and_sessions_are_removed_and_logged() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let session = coder(&mut registry);
@@ -119,7 +119,7 @@ fn session_without_a_process_ends() {
 }
 
 #[test]
-fn quarantine_refuses_everything_until_it_is_lifted() {
+fn quarantined_session_has_no_authority_until_it_is_resumed() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let session = coder(&mut registry);
@@ -163,7 +163,7 @@ fn grant_that_the_kernel_does_not_have_is_dropped_at_the_start() {
 }
 
 #[test]
-fn tools_whose_numbers_are_lost_are_dropped() {
+fn grants_are_dropped_if_the_tools_bits_are_lost() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let session = coder(&mut registry);
@@ -175,7 +175,7 @@ fn tools_whose_numbers_are_lost_are_dropped() {
 }
 
 #[test]
-fn session_that_the_kernel_does_not_know_has_ended() {
+fn session_without_a_kernel_entry_is_ended_at_the_start() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     coder(&mut registry);
@@ -187,12 +187,12 @@ fn session_that_the_kernel_does_not_know_has_ended() {
     assert_eq!(registry.live().count(), 0);
     assert_eq!(registry.ended().count(), 2);
     assert_eq!(registry.by_id(other.id).unwrap().state, Condition::Ended);
-    // The stranger in slot 1 has no file: nobody could take anything from it.
+    // The entry in slot 1 has no file: nobody could revoke anything from it.
     assert_eq!(world.kernel.state().sessions[&1].0.state, State::Ended as u32);
 }
 
 #[test]
-fn tool_that_comes_and_goes_does_not_push_others_out_of_the_history() {
+fn tool_granted_again_and_again_keeps_others_in_the_history() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let session = coder(&mut registry);

@@ -1,4 +1,4 @@
-//! Policies that come and go while sessions live.
+//! Policies that are replaced while sessions live.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn other() -> Policy {
 }
 
 #[test]
-fn reload_leaves_every_session_with_what_it_held() {
+fn reload_keeps_every_session_s_tools() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let one = coder(&mut registry);
@@ -32,8 +32,8 @@ fn reload_leaves_every_session_with_what_it_held() {
     assert_eq!(world.holds(&registry, &one), ["base", "workspace"]);
     assert_eq!(world.holds(&registry, &two), ["base"]);
     assert_eq!(registry.bits().bit("base"), base);
-    // What is gone is taken before the new tables come.
-    // Then all are written, since the new policy says what their losses leave open.
+    // Dropped tools are revoked before the new tables are in force.
+    // Then all sessions are written, since the new policy may have other values of `recall`.
     let calls = world.kernel.state().calls.clone();
     assert_eq!(calls, ["write 0", "write 1", "activate 2", "write 0", "write 1"]);
     let acts = world.memory.acts();
@@ -41,7 +41,7 @@ fn reload_leaves_every_session_with_what_it_held() {
 }
 
 #[test]
-fn bit_of_a_tool_that_is_gone_is_not_given_to_another_at_once() {
+fn bit_of_a_dropped_tool_is_not_given_to_another_at_once() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let session = coder(&mut registry);
@@ -54,7 +54,7 @@ fn bit_of_a_tool_that_is_gone_is_not_given_to_another_at_once() {
 }
 
 #[test]
-fn policy_that_the_kernel_refuses_changes_nothing() {
+fn policy_refused_by_the_kernel_changes_nothing() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let session = coder(&mut registry);
@@ -73,7 +73,7 @@ fn policy_that_the_kernel_refuses_changes_nothing() {
 }
 
 #[test]
-fn trying_a_policy_changes_nothing() {
+fn dry_run_of_a_policy_changes_nothing() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     coder(&mut registry);
@@ -85,7 +85,7 @@ fn trying_a_policy_changes_nothing() {
 }
 
 #[test]
-fn session_whose_profile_is_gone_keeps_what_it_holds() {
+fn session_of_a_dropped_profile_keeps_its_tools() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let session = coder(&mut registry);
@@ -96,7 +96,7 @@ fn session_whose_profile_is_gone_keeps_what_it_holds() {
 }
 
 #[test]
-fn own_rules_answer_for_their_session_only() {
+fn own_rules_hold_for_their_session_only() {
     use agent_common::access::{Right, Rights};
 
     let world = World::new();
@@ -120,7 +120,7 @@ fn own_rules_answer_for_their_session_only() {
 }
 
 #[test]
-fn set_id_program_needs_a_tool_that_says_so() {
+fn set_id_program_needs_a_tool_with_setid() {
     use agent_common::access::{Right, Rights};
 
     let world = World::new();

@@ -8,7 +8,7 @@ use super::*;
 use crate::bpf::Need;
 
 #[test]
-fn session_starts_with_its_profiles_tools_and_its_process_tagged() {
+fn started_session_has_its_profile_s_tools_and_a_tagged_process() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let session = coder(&mut registry);
@@ -23,7 +23,7 @@ fn session_starts_with_its_profiles_tools_and_its_process_tagged() {
         [
             "activate 1",
             "add_rules",
-            // Every session expires, and what it may have open then is to be cut: before it is there.
+            // Hooks on open files are attached before the session exists: every session expires, and may have files open then.
             "attach Uses",
             "write 0",
             "tag 0",
@@ -37,7 +37,7 @@ fn session_starts_with_its_profiles_tools_and_its_process_tagged() {
 }
 
 #[test]
-fn wrong_requests_change_nothing() {
+fn wrong_request_changes_nothing() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     coder(&mut registry);
@@ -131,7 +131,7 @@ fn slot_with_processes_of_an_ended_session_is_not_taken() {
 }
 
 #[test]
-fn canary_has_a_slot_of_its_own_and_is_no_session_of_anybodys() {
+fn canary_has_a_slot_of_its_own_and_is_in_no_list() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let process = me();
@@ -149,7 +149,7 @@ fn canary_has_a_slot_of_its_own_and_is_no_session_of_anybodys() {
 }
 
 #[test]
-fn kernel_programs_are_attached_for_sessions_and_taken_off_a_while_after_the_last() {
+fn hooks_are_attached_for_sessions_and_detached_a_while_after_the_last() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     let attached = || world.kernel.state().attached;
@@ -174,7 +174,7 @@ fn kernel_programs_are_attached_for_sessions_and_taken_off_a_while_after_the_las
     registry.settle();
     assert_eq!(attached(), Some(Need::Acts), "not at once");
     assert_eq!(registry.until_expiry(), Some(Duration::from_secs(60)));
-    // Another one comes, and the time begins anew.
+    // Another session starts, so the time begins anew.
     world.clock.pass(59);
     let second = coder(&mut registry);
     registry.end(&second.name, "test", &root()).unwrap();
@@ -184,7 +184,7 @@ fn kernel_programs_are_attached_for_sessions_and_taken_off_a_while_after_the_las
     registry.sweep_expired();
     assert_eq!(attached(), Some(Need::Acts));
     assert_eq!(registry.until_expiry(), Some(Duration::from_secs(1)));
-    // A tag that nobody knows of.
+    // A tag of an unknown session.
     world.kernel.state().tasks.insert(5, 1);
     world.clock.pass(1);
     registry.sweep_expired();
@@ -199,13 +199,13 @@ fn kernel_programs_are_attached_for_sessions_and_taken_off_a_while_after_the_las
 }
 
 #[test]
-fn session_does_not_start_where_a_program_can_not_be_attached() {
+fn session_does_not_start_if_a_hook_can_not_be_attached() {
     let world = World::new();
     let mut registry = world.open(POLICY);
     world.kernel.state().fail = Some("attach");
     assert!(start(&mut registry, request("coder")).is_err());
     assert_eq!(registry.live().count(), 0);
-    // What was attached all the same is taken off.
+    // Hooks that were attached all the same are detached.
     assert!(registry.is_unsettled());
     registry.settle();
     world.clock.pass(60);
