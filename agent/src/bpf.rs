@@ -1,5 +1,5 @@
-//! The kernel side, seen from user space: the programs are loaded, pinned and attached here, and their maps written. The
-//! only module that uses aya.
+//! The kernel side, seen from user space: the programs are loaded, pinned and attached here, and their maps written.
+//! The only module that uses aya.
 //!
 //! Lowest first: what the host is (`host`, `faults`, `offsets`), system calls (`sys`), the pins, the object's
 //! programs, what is attached, and on top of them loading ([`load`]) and the open maps ([`Kernel`]).

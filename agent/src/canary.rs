@@ -1,8 +1,8 @@
 //! The canary: a process of the daemon's, in a session of its own, that tries one operation of each class that Remit
 //! refuses, and a few that it allows. So broken enforcement is noticed within one interval.
 //!
-//! [`tries`] lists the operations, [`child`] is the process that tries them, [`judge`](fn@judge) makes a report from its
-//! answers and from the refusals that the kernel reported. The daemon starts the process and logs the report.
+//! [`tries`] lists the operations, [`child`] is the process that tries them, [`judge`](fn@judge) makes a report from
+//! its answers and from the refusals that the kernel reported. The daemon starts the process and logs the report.
 
 pub mod child;
 mod judge;

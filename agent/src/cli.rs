@@ -1,4 +1,5 @@
-//! `remit`, the command line: one file for each command. Each reads its arguments, asks the daemon, and prints the answer.
+//! `remit`, the command line: one file for each command. Each reads its arguments, asks the daemon, and prints the
+//! answer.
 
 mod completions;
 mod context;

@@ -1,9 +1,9 @@
 //! `remitd`: composes the parts, and starts and stops them in their order.
 //!
-//! Start: settings, lock, kernel, registry (which takes over the live sessions), policy, log, control socket, readiness. The
-//! daemon does not start if the settings are wrong or the kernel can't enforce. It does start with a wrong policy, or if
-//! the state directory or the log can't be written: these are troubles (`troubles`), which it reports until they are
-//! mended. Stop: the control socket, then the log; the kernel goes on enforcing by itself.
+//! Start: settings, lock, kernel, registry (which takes over the live sessions), policy, log, control socket,
+//! readiness. The daemon does not start if the settings are wrong or the kernel can't enforce. It does start with a
+//! wrong policy, or if the state directory or the log can't be written: these are troubles (`troubles`), which it
+//! reports until they are mended. Stop: the control socket, then the log; the kernel goes on enforcing by itself.
 
 mod alarm;
 mod apart;

@@ -1,8 +1,8 @@
-//! A control group for each session, if the host lets the daemon make some (cgroup v2). By its group, all processes of a
-//! session are killed or frozen at once, and limited.
+//! A control group for each session, if the host lets the daemon make some (cgroup v2). By its group, all processes of
+//! a session are killed or frozen at once, and limited.
 //!
-//! Owns `BASE/sessions/ID`, one folder for each live session. The state is in the file system alone: a daemon that starts
-//! finds the groups of the one before.
+//! Owns `BASE/sessions/ID`, one folder for each live session. The state is in the file system alone: a daemon that
+//! starts finds the groups of the one before.
 
 use std::{
     fs, io,
@@ -53,8 +53,8 @@ impl Groups {
         Self { found: Err(why.into()) }
     }
 
-    /// Finds the base, and prepares it. Controllers are enabled only with the first session that has limits, since they cost
-    /// every process of the host (119 instructions for each open of a file, 5,000 for each fork).
+    /// Finds the base, and prepares it. Controllers are enabled only with the first session that has limits, since they
+    /// cost every process of the host (119 instructions for each open of a file, 5,000 for each fork).
     pub fn open(choice: &ControlGroup) -> Self {
         let found = place(choice).and_then(|mut place| {
             let sessions = place.base.join(SESSIONS);
@@ -102,11 +102,12 @@ impl Groups {
         group.is_dir().then_some(group)
     }
 
-    /// Makes a session's group, and moves the session's first process into it. Returns the group that the process was in
-    /// before, for [`Self::dismiss`].
+    /// Makes a session's group, and moves the session's first process into it. Returns the group that the process was
+    /// in before, for [`Self::dismiss`].
     ///
     /// # Errors
-    /// The limits can't be set. A session without limits starts without a group in that case, and the daemon's log says so.
+    /// The limits can't be set. A session without limits starts without a group in that case, and the daemon's log says
+    /// so.
     pub fn admit(
         &self,
         id: &str,
@@ -204,8 +205,8 @@ impl Groups {
         }
     }
 
-    /// Gives up the groups below the base that the state directory names: thaws them, removes their limits, and removes those
-    /// that are empty.
+    /// Gives up the groups below the base that the state directory names: thaws them, removes their limits, and removes
+    /// those that are empty.
     pub fn abandon(state_dir: &Path) {
         let Ok(base) = fs::read_to_string(state_dir.join(FILE)) else { return };
         let base = Path::new(base.trim());
@@ -292,8 +293,8 @@ fn place(choice: &ControlGroup) -> Result<Place, String> {
         return Ok(Place { mount, base: unit.to_owned(), has_limits: true });
     }
     if is_delegated(&own) {
-        // The daemon itself is in this group. If controllers were enabled for the groups below, systemd could not start it
-        // here again: a group with controllers below may have no processes.
+        // The daemon itself is in this group. If controllers were enabled for the groups below, systemd could not start
+        // it here again: a group with controllers below may have no processes.
         return Ok(Place { mount, base: own, has_limits: false });
     }
     Err(format!(

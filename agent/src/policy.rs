@@ -1,8 +1,8 @@
 //! The policy: from TOML files to the contents of the kernel's maps.
 //!
-//! One direction: files ([`source`]) → TOML with places (`syntax`) → all checks, with all errors ([`mod@check`]) → [`Policy`]
-//! → tables ([`compile`], [`tables`]), with a bit for each tool ([`tools`]). Everything but reading the files is a pure
-//! function. Nothing here knows the registry, maps, or how a policy is put in force.
+//! One direction: files ([`source`]) → TOML with places (`syntax`) → all checks, with all errors ([`mod@check`]) →
+//! [`Policy`] → tables ([`compile`], [`tables`]), with a bit for each tool ([`tools`]). Everything but reading the
+//! files is a pure function. Nothing here knows the registry, maps, or how a policy is put in force.
 
 pub mod check;
 pub mod compile;

@@ -1,9 +1,9 @@
-//! Sessions: which run, what tools each holds, and until when. Owns the registry, the only writer of the kernel's session
-//! entries (through [`crate::bpf::Enforcer`]) and of the state directory.
+//! Sessions: which run, what tools each holds, and until when. Owns the registry, the only writer of the kernel's
+//! session entries (through [`crate::bpf::Enforcer`]) and of the state directory.
 //!
-//! Order of writes: authority that grows is written to the state directory first and to the kernel second; authority that
-//! shrinks, to the kernel first. So a daemon that crashes between the two leaves a session with less authority than was
-//! meant, and never with a permission that no file explains.
+//! Order of writes: authority that grows is written to the state directory first and to the kernel second; authority
+//! that shrinks, to the kernel first. So a daemon that crashes between the two leaves a session with less authority
+//! than was meant, and never with a permission that no file explains.
 //!
 //! Lowest first: the types (`model`, `id`, `clock`, `error`), the state directory (`store`), the registry, its shared
 //! handle ([`Sessions`]), and on top of them what needs the registry again and again ([`kill`], [`losses`],

@@ -1,7 +1,7 @@
 //! The daemon's settings file, `/etc/remit/remitd.toml`.
 //!
-//! Every key is optional. An unknown key or a wrong value is an error with its place and what would be right: a misspelt
-//! setting must not silently fall back to its default.
+//! Every key is optional. An unknown key or a wrong value is an error with its place and what would be right: a
+//! misspelt setting must not silently fall back to its default.
 
 use std::{
     fmt, fs, io,

@@ -1,5 +1,5 @@
-//! What the daemon can't do at the moment. It is reported in the daemon's log, by `remit doctor`, and with every answer to an
-//! operator, until it is mended. Decides nothing.
+//! What the daemon can't do at the moment. It is reported in the daemon's log, by `remit doctor`, and with every answer
+//! to an operator, until it is mended. Decides nothing.
 
 use std::{
     collections::BTreeMap,

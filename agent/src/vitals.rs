@@ -1,5 +1,5 @@
-//! What the daemon measures of itself, for operators: how long revocations and grants take, what the log wrote, and what the
-//! canary found. It decides nothing.
+//! What the daemon measures of itself, for operators: how long revocations and grants take, what the log wrote, and
+//! what the canary found. It decides nothing.
 
 use std::{
     fmt::Write as _,

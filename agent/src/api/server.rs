@@ -1,8 +1,8 @@
 //! Answers on the control socket. For each request it is established once who asks (`caller`) and whether they may
 //! ([`access`]); what is done is the registry's.
 //!
-//! Lowest first: who is at the other end ([`peer`], [`access`], `caller`), what all handlers share (`state`), the handlers
-//! (one file each group of paths), their `routes`, and the `connection`s.
+//! Lowest first: who is at the other end ([`peer`], [`access`], `caller`), what all handlers share (`state`), the
+//! handlers (one file each group of paths), their `routes`, and the `connection`s.
 
 pub mod access;
 mod attempts;

@@ -1,8 +1,8 @@
-//! Which hooks are attached. An attached program costs every process of the host, also those outside of all sessions. So
-//! all programs are loaded and pinned from the start, and attached only while a session needs them.
+//! Which hooks are attached. An attached program costs every process of the host, also those outside of all sessions.
+//! So all programs are loaded and pinned from the start, and attached only while a session needs them.
 //!
-//! Owns the links. Hooks that are needed are attached before [`Attachment::set`] returns. Hooks that are not are detached
-//! later, one by one: the kernel takes some hundred milliseconds for each.
+//! Owns the links. Hooks that are needed are attached before [`Attachment::set`] returns. Hooks that are not are
+//! detached later, one by one: the kernel takes some hundred milliseconds for each.
 
 use std::{
     fs, io,
@@ -126,8 +126,8 @@ pub(super) fn attach(pins: &Pins, hook: &str) -> io::Result<()> {
 /// Detaches a hook's program.
 fn detach(pins: &Pins, hook: &str) -> io::Result<()> {
     let path = pins.links().join(hook);
-    // Closing the last reference waits until the program is detached. Without this one the kernel would detach it at some
-    // later time, and refuse to attach it again until then.
+    // Closing the last reference waits until the program is detached. Without this one the kernel would detach it at
+    // some later time, and refuse to attach it again until then.
     let link = sys::pinned(&path)?;
     fs::remove_file(&path)?;
     drop(link);

@@ -87,8 +87,8 @@ pub trait Enforcer: Send {
     /// What the kernel refused; no hook that was attached is detached, and some more may be attached.
     fn attach(&mut self, need: Need) -> Result<(), KernelError>;
 
-    /// Resets the TCP connections that the sessions that made them may not use any more, where the kernel can. Their use
-    /// is refused to the session in any case.
+    /// Resets the TCP connections that the sessions that made them may not use any more, where the kernel can. Their
+    /// use is refused to the session in any case.
     ///
     /// # Errors
     /// What the kernel refused.
@@ -97,14 +97,15 @@ pub trait Enforcer: Send {
     /// The session of the main thread of the process behind a pidfd.
     fn tag_of(&self, pidfd: BorrowedFd<'_>) -> Confinement;
 
-    /// Tells the kernel which socket is the control socket, before it listens: from then on the kernel records the session
-    /// of whoever connects.
+    /// Tells the kernel which socket is the control socket, before it listens: from then on the kernel records the
+    /// session of whoever connects.
     ///
     /// # Errors
     /// What the kernel refused.
     fn note_control_socket(&mut self, socket: BorrowedFd<'_>) -> Result<(), KernelError>;
 
-    /// The session of the process that made an accepted connection to the control socket, also if that process has exited.
+    /// The session of the process that made an accepted connection to the control socket, also if that process has
+    /// exited.
     fn connector_of(&self, connection: BorrowedFd<'_>) -> Confinement;
 
     /// Makes every fork of a slot's session fail until then, with an error after which a program may try again.

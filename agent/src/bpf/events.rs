@@ -64,8 +64,8 @@ impl Drop for Mapping {
     }
 }
 
-/// The batch size in bytes; the record that exceeds it is still part of the batch. A smaller batch makes room in the ring
-/// sooner, a larger one folds more repeats.
+/// The batch size in bytes; the record that exceeds it is still part of the batch. A smaller batch makes room in the
+/// ring sooner, a larger one folds more repeats.
 const BATCH: u64 = RING_BYTES as u64 / 4;
 
 /// Counts of each slot's events.
@@ -125,7 +125,8 @@ impl Events {
         Ok(events)
     }
 
-    /// Corrects the counts of taken bytes: a daemon may have been killed after it took records and before it counted them.
+    /// Corrects the counts of taken bytes: a daemon may have been killed after it took records and before it counted
+    /// them.
     fn correct_taken(&mut self) -> io::Result<()> {
         let mut waiting = vec![0; SLOTS];
         self.peek_at_most(u64::MAX, &mut |_| {});
@@ -134,8 +135,8 @@ impl Events {
                 *bytes += seen.bytes;
             }
         }
-        // Records that came meanwhile count as taken, so a session may fill a little more than its share. The other error
-        // would lower its share for ever.
+        // Records that came meanwhile count as taken, so a session may fill a little more than its share. The other
+        // error would lower its share for ever.
         let sent = sys::values(self.counts.sent.fd().as_fd(), SLOTS)?;
         for (slot, (sent, waiting)) in (0..).zip(sent.into_iter().zip(waiting)) {
             self.set_taken(slot, sent.saturating_sub(waiting));
@@ -188,8 +189,8 @@ struct Window {
 }
 
 impl Window {
-    /// From one position to another, which are at most the ring's length apart. It may extend beyond the ring's end, into
-    /// the second image of the ring.
+    /// From one position to another, which are at most the ring's length apart. It may extend beyond the ring's end,
+    /// into the second image of the ring.
     const fn new(position: u64, end: u64, page: usize) -> Self {
         let begin = position as usize & (RING_BYTES - 1);
         let skip = begin & (page - 1);

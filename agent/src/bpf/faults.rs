@@ -12,8 +12,8 @@ pub(super) enum Fault {
     /// 6.1 with full preemption gives a task no storage where it preempted another program that was getting some: forks
     /// of sessions fail now and then.
     ForksFail,
-    /// A fork that fails early (no user namespace, too many processes) frees the storage of the task that forked. Seen on
-    /// 6.18.15, not on 6.1, 6.12 and 7.3; every release between those counts as having it.
+    /// A fork that fails early (no user namespace, too many processes) frees the storage of the task that forked. Seen
+    /// on 6.18.15, not on 6.1, 6.12 and 7.3; every release between those counts as having it.
     LosesStorage,
 }
 

@@ -32,7 +32,8 @@ use crate::policy::tables::{Rules, Tables};
 /// The kernel's maps of sessions and policy, open for writing.
 pub struct Kernel {
     tags: MapData,
-    /// Copies of the tags by process id, which the kernel programs make on kernels that lose a task's storage; else empty.
+    /// Copies of the tags by process id, which the kernel programs make on kernels that lose a task's storage; else
+    /// empty.
     tags_by_process: HashMap<MapData, u32, Tag>,
     /// The iterator that fills `tags_by_process` when it is read.
     processes: PathBuf,
@@ -127,9 +128,9 @@ impl Kernel {
         Ok(Vacancies::new(open!(pins, "VACANCIES", RingBuf)))
     }
 
-    /// Stores a generation's tables at its index of the outer arrays, and clears the stale index. Each change of an outer
-    /// array waits for every running program (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c), so all are made in
-    /// parallel.
+    /// Stores a generation's tables at its index of the outer arrays, and clears the stale index. Each change of an
+    /// outer array waits for every running program (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c), so all are made
+    /// in parallel.
     fn publish(
         &mut self,
         place: u32,
@@ -194,8 +195,8 @@ impl Kernel {
         }
     }
 
-    /// Makes sure that the kernel's programs read a session as it was written: another daemon may have pinned maps of its
-    /// own over those that are open here.
+    /// Makes sure that the kernel's programs read a session as it was written: another daemon may have pinned maps of
+    /// its own over those that are open here.
     fn read_back(&self, slot: Slot, session: &Session) -> Result<(), KernelError> {
         let action = "make sure that the kernel has what was written";
         let other = |reason: String| failed(action)(io::Error::other(reason));
@@ -228,8 +229,8 @@ fn failed<E: std::error::Error>(action: &str) -> impl FnOnce(E) -> KernelError {
 impl Enforcer for Kernel {
     fn activate(&mut self, generation: Generation, tables: &Tables) -> Result<(), KernelError> {
         let slots = POLICY_SLOTS as u32;
-        // The index after this one has the oldest tables. No program uses them any more: storing the tables that came after
-        // them waited for all that did.
+        // The index after this one has the oldest tables. No program uses them any more: storing the tables that came
+        // after them waited for all that did.
         let (place, stale) = (generation.0 % slots, generation.0.wrapping_add(1) % slots);
         let active = Active::new(place, &tables.rules).map_err(failed("fill the path rules"))?;
         let network = Network::new(tables).map_err(failed("fill the network rules"))?;
@@ -331,10 +332,10 @@ impl Enforcer for Kernel {
             });
             noted.map_err(failed("tag the process"))?;
         }
-        // The kernel programs count tasks when they fork; the first task of a session is counted here. Only after it was
-        // tagged: a daemon that is killed in between leaves a session without tasks, which the next daemon ends, and not
-        // one that seems to have a task for ever. The process waits for the daemon's answer, so it has not forked yet; one
-        // that does not wait can only end its own session early.
+        // The kernel programs count tasks when they fork; the first task of a session is counted here. Only after it
+        // was tagged: a daemon that is killed in between leaves a session without tasks, which the next daemon ends,
+        // and not one that seems to have a task for ever. The process waits for the daemon's answer, so it has not
+        // forked yet; one that does not wait can only end its own session early.
         let count = self.tasks.get(&tag.slot.0, 0).map_err(failed("count a session's tasks"))?;
         if count == 0 {
             self.tasks.set(tag.slot.0, 1, 0).map_err(failed("count a session's tasks"))?;

@@ -1,8 +1,8 @@
 //! Loading and pinning the programs, or taking over those that are pinned already.
 //!
-//! Everything is pinned in `PIN_DIR/v1/{maps,programs,shared,links}`. A start that finds the programs of the same object
-//! takes them over. Programs of another object are replaced; where they are attached, link by link, so that no operation
-//! goes undecided. The maps stay.
+//! Everything is pinned in `PIN_DIR/v1/{maps,programs,shared,links}`. A start that finds the programs of the same
+//! object takes them over. Programs of another object are replaced; where they are attached, link by link, so that no
+//! operation goes undecided. The maps stay.
 
 use std::{
     fs, io,
@@ -95,8 +95,8 @@ pub fn start(pins: &Pins, known: Option<&Fingerprint>) -> Result<(Start, Fingerp
     for name in wanted() {
         pin_program(&ebpf, pins, name)?;
     }
-    // Hooks that were attached stay attached. The old programs decided until here; the new ones read the same maps, which
-    // this start did not change.
+    // Hooks that were attached stay attached. The old programs decided until here; the new ones read the same maps,
+    // which this start did not change.
     for hook in hooks.iter().filter(|hook| attached.contains(hook)) {
         attachment::attach(pins, hook)
             .map_err(|error| LoadError::Pin { name: hook.clone(), reason: error.to_string() })?;

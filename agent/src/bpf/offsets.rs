@@ -52,8 +52,8 @@ pub enum OffsetsError {
 pub(super) struct KernelTypes(Btf);
 
 impl KernelTypes {
-    /// Reads the types. The whole file is read at once: read type by type, each costs two system calls, half of the time
-    /// that a start takes.
+    /// Reads the types. The whole file is read at once: read type by type, each costs two system calls, half of the
+    /// time that a start takes.
     ///
     /// # Errors
     /// The types can't be read or parsed.
@@ -147,8 +147,8 @@ pub(super) fn number(btf: &Btf, name: &str, is_wanted: impl Fn(&Type) -> bool) -
     numbers.find(|number| btf.resolve_type_by_id(*number).is_ok_and(|kind| is_wanted(&kind)))
 }
 
-/// The addresses of symbols, of whatever kind: the locks are data in one kernel, and in a section that counts as text in
-/// another.
+/// The addresses of symbols, of whatever kind: the locks are data in one kernel, and in a section that counts as text
+/// in another.
 #[expect(clippy::indexing_slicing, reason = "both arrays have `N` places")]
 fn addresses<const N: usize>(
     symbols: impl BufRead,

@@ -1,5 +1,5 @@
-//! The program on the packets that sessions' sockets send. It is attached to the control group that all sessions' groups
-//! are in.
+//! The program on the packets that sessions' sockets send. It is attached to the control group that all sessions'
+//! groups are in.
 
 use std::{fs, io, os::fd::AsFd as _, path::Path};
 

@@ -21,8 +21,8 @@ type Instruction = [u8; 8];
 /// Type numbers of the kernel functions that the programs call; `None` where the kernel does not have one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Functions {
-    /// The function that types an address ([`CAST`]). Without it the call becomes a copy of its argument; no program gets
-    /// there.
+    /// The function that types an address ([`CAST`]). Without it the call becomes a copy of its argument; no program
+    /// gets there.
     pub(super) cast: Option<u32>,
     /// The function that resets a connection ([`RESET`]). Without it the program that calls it is not loaded.
     pub(super) reset: Option<u32>,

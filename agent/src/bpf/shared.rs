@@ -1,6 +1,6 @@
-//! Functions that several hook programs share. Each hook program contains a stub of every shared function that it calls. A
-//! program of its own has the function's body and replaces the stub in each of them (`freplace`). So the kernel verifies
-//! the body once, and not once for each hook.
+//! Functions that several hook programs share. Each hook program contains a stub of every shared function that it
+//! calls. A program of its own has the function's body and replaces the stub in each of them (`freplace`). So the
+//! kernel verifies the body once, and not once for each hook.
 //!
 //! Owns the links that replace the stubs. Each loading pins its links in a folder of its own, so that the programs in
 //! force keep theirs until the new programs are attached. A stub that is not replaced refuses.
@@ -36,8 +36,8 @@ pub(super) fn is_complete(pins: &Pins, hooks: &[String], programs: &[String]) ->
     })
 }
 
-/// Loads the shared functions, replaces their stubs in the loaded hook programs, and pins the links. Returns the name of
-/// the folder with the links.
+/// Loads the shared functions, replaces their stubs in the loaded hook programs, and pins the links. Returns the name
+/// of the folder with the links.
 ///
 /// # Errors
 /// What the kernel refuses; then nothing that is attached has changed.
@@ -69,8 +69,8 @@ pub(super) fn replace_stubs(
     Ok(stubs.folder)
 }
 
-/// Loads the shared functions. The kernel verifies each against the stub of one hook program: the stubs of a function are
-/// all alike.
+/// Loads the shared functions. The kernel verifies each against the stub of one hook program: the stubs of a function
+/// are all alike.
 fn load(ebpf: &mut Ebpf, stubs: &Stubs<'_>, targets: &Targets<'_>) -> Result<(), LoadError> {
     let wanted = ebpf.programs_mut().filter_map(|(name, program)| {
         let function = name.strip_prefix(SHARED)?;

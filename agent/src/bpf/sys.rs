@@ -169,8 +169,8 @@ struct Attach {
     cookie: u64,
 }
 
-/// The member of `union bpf_attr` that makes a link. `what` points to the description of an iterator's objects, or is the
-/// number of the function that is replaced.
+/// The member of `union bpf_attr` that makes a link. `what` points to the description of an iterator's objects, or is
+/// the number of the function that is replaced.
 #[repr(C)]
 #[derive(Default)]
 struct Link {
@@ -372,8 +372,9 @@ pub fn is_there(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The tag of the task behind a pidfd. For a process that has exited the kernel returns the same error as for one without
-/// a tag (`ENOENT`, `bpf_pid_task_storage_lookup_elem`), so this checks afterwards that the process still exists.
+/// The tag of the task behind a pidfd. For a process that has exited the kernel returns the same error as for one
+/// without a tag (`ENOENT`, `bpf_pid_task_storage_lookup_elem`), so this checks afterwards that the process still
+/// exists.
 ///
 /// # Errors
 /// What the kernel says: `ESRCH` when the process has exited.

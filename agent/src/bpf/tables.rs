@@ -1,5 +1,5 @@
-//! The kernel's tables of one generation of the policy: made and filled here, and the outer arrays that hold the tables of
-//! all generations. It must not know which generation is in force.
+//! The kernel's tables of one generation of the policy: made and filled here, and the outer arrays that hold the tables
+//! of all generations. It must not know which generation is in force.
 
 use std::{os::fd::AsFd as _, path::Path};
 

@@ -1,6 +1,6 @@
-//! The canary's process: `remitd` itself, started again with a first argument of its own. It waits until it is tagged, makes
-//! one system call after another, and writes the result of each to standard output. It has no privilege of its own: anybody
-//! else who starts it only learns what they may do themselves.
+//! The canary's process: `remitd` itself, started again with a first argument of its own. It waits until it is tagged,
+//! makes one system call after another, and writes the result of each to standard output. It has no privilege of its
+//! own: anybody else who starts it only learns what they may do themselves.
 
 use std::{
     env,

@@ -141,8 +141,8 @@ impl Report {
     }
 }
 
-/// Makes a report from the canary's answers and the refused operations that the kernel reported, in their order. The canary
-/// makes one try after another, so the reports come in the order of the tries.
+/// Makes a report from the canary's answers and the refused operations that the kernel reported, in their order. The
+/// canary makes one try after another, so the reports come in the order of the tries.
 pub fn judge(answers: &[Answer], reported: &[Operation]) -> Report {
     let mut rest = reported;
     let tried = TRIES.iter().enumerate().map(|(index, what)| {

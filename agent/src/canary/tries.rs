@@ -1,5 +1,5 @@
-//! The canary's tries, as data. Each is harmless if it is not refused: it reads the canary's own files, sets a value that is
-//! set already, or is invalid in a way that the kernel checks only after the point where Remit refuses.
+//! The canary's tries, as data. Each is harmless if it is not refused: it reads the canary's own files, sets a value
+//! that is set already, or is invalid in a way that the kernel checks only after the point where Remit refuses.
 
 use agent_common::event::Operation::{self, *};
 
@@ -107,8 +107,8 @@ const fn refused(operation: Operation, call: Call) -> Try {
     Try { operation, call, wants: Wants::Refused }
 }
 
-/// The tries, in their order. Those that would change the canary's process itself come last. `perf_event_open` is not among
-/// them: where the host's setting demands a capability first (Debian's `perf_event_paranoid`), Remit refuses the
+/// The tries, in their order. Those that would change the canary's process itself come last. `perf_event_open` is not
+/// among them: where the host's setting demands a capability first (Debian's `perf_event_paranoid`), Remit refuses the
 /// capability, and the hook is not reached.
 pub const TRIES: &[Try] = &[
     done(FileOpen, Call::OpenAllowed),

@@ -79,8 +79,8 @@ impl Args {
     }
 }
 
-/// The daemon's troubles, and where sessions have control groups, which only limits of a profile need. Nothing if the daemon is
-/// not reachable: the canary's check says that.
+/// The daemon's troubles, and where sessions have control groups, which only limits of a profile need. Nothing if the
+/// daemon is not reachable: the canary's check says that.
 fn daemon(client: &Client) -> Vec<Check> {
     let Ok(health) = client.get("/v1/health").and_then(|answer| typed::<Health>(&answer)) else {
         return Vec::new();

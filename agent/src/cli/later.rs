@@ -1,5 +1,5 @@
-//! Commands that are not implemented yet. They are in the help, so that nobody takes a missing one for a misspelling, and they
-//! fail with a message that says so.
+//! Commands that are not implemented yet. They are in the help, so that nobody takes a missing one for a misspelling,
+//! and they fail with a message that says so.
 
 use std::ffi::OsString;
 

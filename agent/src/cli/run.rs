@@ -99,8 +99,8 @@ impl Args {
 /// What `--workdir` takes.
 const FOLDER: &str = "`--workdir` takes a folder that is there, its path in UTF-8";
 
-/// The work folder as an absolute path. The daemon resolves symbolic links in it, since it refuses those that others may have
-/// planted.
+/// The work folder as an absolute path. The daemon resolves symbolic links in it, since it refuses those that others
+/// may have planted.
 fn workdir(given: &Path) -> Result<String, CliError> {
     let shown = given.display();
     let failed = |error| CliError::usage(format!("work folder `{shown}`: {error}"), FOLDER);
@@ -254,7 +254,8 @@ fn close_others(keep: &[u32]) -> io::Result<()> {
     close_range(first, u32::MAX)
 }
 
-/// Makes a range of descriptors close-on-exec. They are not closed at once, since values in this process still own them.
+/// Makes a range of descriptors close-on-exec. They are not closed at once, since values in this process still own
+/// them.
 fn close_range(first: u32, last: u32) -> io::Result<()> {
     if first > last {
         return Ok(());

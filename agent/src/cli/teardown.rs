@@ -51,8 +51,8 @@ impl Args {
     }
 }
 
-/// Refuses from inside a session, and while the daemon runs. With the daemon stopped, the kernel programs refuse it to a
-/// session's processes.
+/// Refuses from inside a session, and while the daemon runs. With the daemon stopped, the kernel programs refuse it to
+/// a session's processes.
 fn refuse_while_used(context: &Context) -> Result<(), CliError> {
     let me: WhoAmI = match context.client.get("/v1/whoami") {
         Ok(answer) => typed(&answer)?,

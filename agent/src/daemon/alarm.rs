@@ -1,5 +1,5 @@
-//! A timer by the clock of expiries, which goes on while the host sleeps. The runtime's own timers stand still then, and
-//! wake the daemon two or three times before a time that is seconds away.
+//! A timer by the clock of expiries, which goes on while the host sleeps. The runtime's own timers stand still then,
+//! and wake the daemon two or three times before a time that is seconds away.
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Runs a function in a process of its own. Its memory is freed with the process; in the daemon it would leave a fragmented
-//! heap for as long as the daemon runs. Only usable while the daemon has one thread.
+//! Runs a function in a process of its own. Its memory is freed with the process; in the daemon it would leave a
+//! fragmented heap for as long as the daemon runs. Only usable while the daemon has one thread.
 
 use std::{
     io::{self, PipeWriter, Read as _},

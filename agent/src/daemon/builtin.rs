@@ -9,8 +9,8 @@ use crate::{canary, policy::Builtin, settings::Settings};
 /// Changes to a file or a name.
 const CHANGE: Rights = Rights::of(Right::Write).with(Right::Create).with(Right::Delete);
 
-/// No session can reach pins, state or log. Configuration and control socket can be seen and not changed. Every session can
-/// connect to the control socket, and read the one file that the canary is allowed to read.
+/// No session can reach pins, state or log. Configuration and control socket can be seen and not changed. Every session
+/// can connect to the control socket, and read the one file that the canary is allowed to read.
 ///
 /// If sessions have control groups, no session can change any: none leaves its own.
 pub(super) fn of(settings: &Settings, config: Option<&Path>, groups: Option<&Path>) -> Builtin {

@@ -227,8 +227,8 @@ impl Keeper {
 
     /// Makes a report of the answers and of the refusals that reached the log.
     fn collect(&mut self, id: SessionId, answers: &[Answer]) -> Result<Report, Failure> {
-        // A flush of the log delivers everything that the kernel reported before the process ended. Another session with very
-        // many refusals can delay it; then refusals that are missing are only late.
+        // A flush of the log delivers everything that the kernel reported before the process ended. Another session
+        // with very many refusals can delay it; then refusals that are missing are only late.
         let is_behind = !(0..FLUSHES).any(|_| self.log.flush());
         let mut reported: Vec<Operation> = Vec::new();
         let mut trouble = None;

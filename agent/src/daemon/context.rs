@@ -1,4 +1,5 @@
-//! What the log's thread adds to the kernel's events: sessions' names, rules, tools, programs. Asks the registry and `/proc`.
+//! What the log's thread adds to the kernel's events: sessions' names, rules, tools, programs. Asks the registry and
+//! `/proc`.
 
 use std::sync::mpsc::Sender;
 
@@ -57,7 +58,8 @@ impl Context for DaemonContext {
         let registry = self.sessions.lock();
         let unknown = Explanation { rule: None, would_allow: Vec::new(), reason: event.reason };
         let Some(session) = registry.by_id(Id(event.session)) else { return unknown };
-        // Of a rename or link, the path that was refused. Only the old path needs `read`, so without it that is the new one.
+        // Of a rename or link, the path that was refused. Only the old path needs `read`, so without it that is the new
+        // one.
         let new_path = event.to.as_ref().filter(|_| !event.rights.has(Right::Read));
         let path = match (&event.object, new_path) {
             (_, Some(to)) => String::from_utf8_lossy(to).into_owned(),

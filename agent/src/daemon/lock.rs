@@ -1,6 +1,6 @@
-//! One daemon at a time. A daemon locks the state directory itself, which also works where nothing can be written, and a
-//! file in it with its process id. It also locks the pin directory: two daemons with different state directories must not
-//! share the pinned programs and maps.
+//! One daemon at a time. A daemon locks the state directory itself, which also works where nothing can be written, and
+//! a file in it with its process id. It also locks the pin directory: two daemons with different state directories must
+//! not share the pinned programs and maps.
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -1,7 +1,7 @@
 //! The incident log in the daemon: one thread writes it, requests read it.
 //!
-//! Acts of control are logged while the registry is locked, and the writer locks the registry while it enriches events. So
-//! acts are sent as messages, and nobody waits for the writer with the registry locked.
+//! Acts of control are logged while the registry is locked, and the writer locks the registry while it enriches events.
+//! So acts are sent as messages, and nobody waits for the writer with the registry locked.
 
 mod control;
 mod read;

@@ -1,5 +1,5 @@
-//! The policy that a start puts in force: the folder's; if that has errors, the last good one; if there is none, one that
-//! allows nothing. The daemon comes up with each, and says which.
+//! The policy that a start puts in force: the folder's; if that has errors, the last good one; if there is none, one
+//! that allows nothing. The daemon comes up with each, and says which.
 
 use std::path::Path;
 

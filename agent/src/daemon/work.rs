@@ -18,8 +18,8 @@ use crate::{
 const EXPIRED: Duration = Duration::from_millis(500);
 /// How long after a change the daemon tidies up, so that many changes are tidied up together.
 const SETTLE: Duration = Duration::from_secs(2);
-/// How often, when something wakes the daemon anyway, it looks for sessions without tasks, in case a notice of the kernel
-/// was missed.
+/// How often, when something wakes the daemon anyway, it looks for sessions without tasks, in case a notice of the
+/// kernel was missed.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Does all that until a signal says to stop. Wakes only when there is something to do.

@@ -1,7 +1,7 @@
 //! Decodes a record of the ring buffer into an [`Event`]. Pure: no state, no I/O.
 //!
-//! The records come from Remit's own kernel programs, but perhaps from those of another version. So every field is checked,
-//! and no input panics.
+//! The records come from Remit's own kernel programs, but perhaps from those of another version. So every field is
+//! checked, and no input panics.
 
 use std::net::{IpAddr, Ipv6Addr};
 

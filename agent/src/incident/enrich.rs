@@ -1,5 +1,5 @@
-//! Turns an event into the incident that the log shows: the kernel's numbers become names, and what only the daemon knows is
-//! added (session, rule, tools, programs of ancestors).
+//! Turns an event into the incident that the log shows: the kernel's numbers become names, and what only the daemon
+//! knows is added (session, rule, tools, programs of ancestors).
 
 use agent_common::{
     decision::Reason,
@@ -37,8 +37,8 @@ pub trait Context {
     /// normally [`super::process::Processes::exe`].
     fn exe(&mut self, pid: u32, before: BootNanos) -> Option<Vec<u8>>;
 
-    /// Receives the events of the daemon's canary, which are not logged. It is called after all other events of the same batch
-    /// were logged; the second argument is an error if the log can't be written.
+    /// Receives the events of the daemon's canary, which are not logged. It is called after all other events of the
+    /// same batch were logged; the second argument is an error if the log can't be written.
     fn canary(&mut self, _events: Vec<Event>, _log: Result<(), String>) {}
 }
 

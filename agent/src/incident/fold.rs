@@ -1,7 +1,7 @@
 //! Folds repeats of one refusal into one record with a count. Pure: a function of a batch.
 //!
-//! A batch is what one drain of the ring buffer found, so repeats are folded within about a second. The sequence numbers of
-//! all folded events are kept: after a crash they show which events the log has already.
+//! A batch is what one drain of the ring buffer found, so repeats are folded within about a second. The sequence
+//! numbers of all folded events are kept: after a crash they show which events the log has already.
 
 use std::{collections::HashMap, hash::Hash};
 
@@ -112,8 +112,8 @@ impl Folder {
         self.folded.push(Folded::new(event));
     }
 
-    /// Adds an event that differs from the last one only in time and number, as most do in a flood. False if the event has to
-    /// be added by [`Self::add`].
+    /// Adds an event that differs from the last one only in time and number, as most do in a flood. False if the event
+    /// has to be added by [`Self::add`].
     pub fn repeat(&mut self, sequence: u64) -> bool {
         self.folded.get_mut(self.last).is_some_and(|folded| folded.extend(sequence))
     }

@@ -39,8 +39,8 @@ pub struct Options {
     pub max_bytes: u64,
     /// How many rotated files are kept.
     pub keep: u32,
-    /// Identifies the maps that count the events. Numbers begin anew with new maps, so the same number means the same event
-    /// only within one epoch.
+    /// Identifies the maps that count the events. Numbers begin anew with new maps, so the same number means the same
+    /// event only within one epoch.
     pub epoch: String,
     /// Whether each append waits until the disk has it (a power cut then loses nothing).
     pub sync: bool,
@@ -127,7 +127,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the log, or begins it. A last line that a crash cut short is removed with the next append, which records that.
+    /// Opens the log, or begins it. A last line that a crash cut short is removed with the next append, which records
+    /// that.
     ///
     /// # Errors
     /// When a file of the log can't be opened or read.

@@ -1,8 +1,8 @@
 //! Connects the other stages: records of the ring buffer become lines of the log.
 //!
-//! A record leaves the ring only after the log has its line. So a daemon that is killed at any moment loses nothing: records
-//! that it had not written are still in the ring, and those that it had written but not released are delivered again and
-//! recognized by their number.
+//! A record leaves the ring only after the log has its line. So a daemon that is killed at any moment loses nothing:
+//! records that it had not written are still in the ring, and those that it had written but not released are delivered
+//! again and recognized by their number.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -68,8 +68,8 @@ pub struct Metrics {
 
 /// The most acts of control that wait in memory while the log can't be written.
 const WAITING: usize = 4096;
-/// How many of these may be refused or failed acts, so that somebody's endless refused requests do not displace acts that
-/// were done.
+/// How many of these may be refused or failed acts, so that somebody's endless refused requests do not displace acts
+/// that were done.
 const WAITING_REFUSED: usize = WAITING / 2;
 /// How many waiting lines are written at once, so that a disk with little room takes some of them.
 const WRITTEN: usize = 64;

@@ -1,7 +1,7 @@
 //! The programs of a process's ancestors, from `/proc`, and from memory for processes that have exited.
 //!
-//! An event names ancestors by process id. Ids are reused, so an answer counts only for a process that started before the
-//! event. A process may have called exec since the event; the command name in the event shows that.
+//! An event names ancestors by process id. Ids are reused, so an answer counts only for a process that started before
+//! the event. A process may have called exec since the event; the command name in the event shows that.
 
 use std::{collections::HashMap, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
@@ -48,8 +48,8 @@ impl Processes {
         Self { proc, tick, known: HashMap::new(), questions: 0 }
     }
 
-    /// The path of the program that a process runs, or ran when it was asked for last. `None` if no process with this id is
-    /// known to have existed before the moment.
+    /// The path of the program that a process runs, or ran when it was asked for last. `None` if no process with this
+    /// id is known to have existed before the moment.
     pub fn exe(&mut self, pid: u32, before: BootNanos) -> Option<Vec<u8>> {
         self.questions += 1;
         if let Some((started, exe)) = self.look(pid).filter(|(started, _)| *started <= before) {
@@ -62,8 +62,8 @@ impl Processes {
         Some(known.exe.clone())
     }
 
-    /// A live process's start time and program. The start time is read before and after the program, so that both are of one
-    /// process. Kernel threads have no program.
+    /// A live process's start time and program. The start time is read before and after the program, so that both are
+    /// of one process. Kernel threads have no program.
     fn look(&self, pid: u32) -> Option<(BootNanos, Vec<u8>)> {
         let folder = self.proc.join(pid.to_string());
         let started = self.started(&folder)?;

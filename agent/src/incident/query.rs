@@ -1,5 +1,5 @@
-//! Reads the log: searches, follows, sums up, verifies. Synchronous, read-only, and line by line, so that a log of any size
-//! takes little memory. Knows the log's folder, and nothing of the daemon.
+//! Reads the log: searches, follows, sums up, verifies. Synchronous, read-only, and line by line, so that a log of any
+//! size takes little memory. Knows the log's folder, and nothing of the daemon.
 
 use std::{
     collections::VecDeque,
@@ -39,8 +39,8 @@ impl QueryError {
     }
 }
 
-/// Calls `visit` with each line that passes the filter, the oldest first, until it breaks. The filter's limit is ignored.
-/// Returns how many lines could not be parsed.
+/// Calls `visit` with each line that passes the filter, the oldest first, until it breaks. The filter's limit is
+/// ignored. Returns how many lines could not be parsed.
 ///
 /// # Errors
 /// When the log can't be read.

@@ -1,5 +1,5 @@
-//! Shows records to people: as a table with a line each, and in detail. Pure. Control characters in texts that agents chose
-//! (paths, names, tasks) are escaped, so that none reaches a terminal.
+//! Shows records to people: as a table with a line each, and in detail. Pure. Control characters in texts that agents
+//! chose (paths, names, tasks) are escaped, so that none reaches a terminal.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! When to drain the ring: rarely enough that repeats are folded, and soon enough that it does not overflow. Pure; the loop
-//! is the daemon's.
+//! When to drain the ring: rarely enough that repeats are folded, and soon enough that it does not overflow. Pure; the
+//! loop is the daemon's.
 
 use std::time::{Duration, Instant};
 

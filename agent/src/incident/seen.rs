@@ -1,13 +1,13 @@
 //! The set of event numbers that the log has.
 //!
-//! Events are delivered at least once: the daemon may be killed between writing them and releasing them from the ring. They
-//! may come out of order, since a CPU takes a number and room in the ring in two steps. So the highest number alone can't
-//! distinguish a repeated event from a late one; the set can.
+//! Events are delivered at least once: the daemon may be killed between writing them and releasing them from the ring.
+//! They may come out of order, since a CPU takes a number and room in the ring in two steps. So the highest number
+//! alone can't distinguish a repeated event from a late one; the set can.
 
 use std::collections::BTreeMap;
 
-/// The most ranges. Only losses leave gaps in the numbers, so there are few. The lowest are forgotten first: those events left
-/// the ring long ago.
+/// The most ranges. Only losses leave gaps in the numbers, so there are few. The lowest are forgotten first: those
+/// events left the ring long ago.
 const RANGES: usize = 65_536;
 
 /// A set of event numbers, kept as ranges.

@@ -21,7 +21,8 @@ pub struct TimeError {
 }
 
 impl Time {
-    /// A time, cut off at the microsecond: as exact as the log, so that a time that is read back is the one that was written.
+    /// A time, cut off at the microsecond: as exact as the log, so that a time that is read back is the one that was
+    /// written.
     pub fn new(time: Timestamp) -> Self {
         Self(Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time))
     }

@@ -1,7 +1,7 @@
 //! Checks policy files: the result is a policy, or everything that is wrong with them.
 //!
-//! Each file is read by itself; names are looked up when all files have been read. If a file is malformed, the names that it
-//! defines are not known, so then no names are looked up.
+//! Each file is read by itself; names are looked up when all files have been read. If a file is malformed, the names
+//! that it defines are not known, so then no names are looked up.
 
 mod document;
 mod hazard;

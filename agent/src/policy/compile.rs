@@ -1,7 +1,7 @@
 //! Compiles a checked policy into the kernel's tables, and explains what those tables decide on an object.
 //!
-//! [`Compiled`] owns the shared tables, the paths with variables, and each live session's own rules. It answers questions by
-//! walking the same tables that the kernel gets.
+//! [`Compiled`] owns the shared tables, the paths with variables, and each live session's own rules. It answers
+//! questions by walking the same tables that the kernel gets.
 
 mod automaton;
 mod error;
@@ -50,8 +50,8 @@ use super::{
 pub struct Builtin {
     /// Paths and rights that no session has on them: Remit's own state, pins and configuration.
     pub deny: Vec<(String, Rights)>,
-    /// Paths and rights that every session has on them without a tool, despite `deny` but not despite the policy's own denials:
-    /// Remit's control socket.
+    /// Paths and rights that every session has on them without a tool, despite `deny` but not despite the policy's own
+    /// denials: Remit's control socket.
     pub always: Vec<(String, Rights)>,
 }
 
@@ -197,12 +197,12 @@ impl Compiled {
         Ok(())
     }
 
-    /// Makes a session's own rules: every path with variables, its variables filled in. A path with a variable that has no
-    /// value is left out; which variables need one is in the profile's `variables`. The rules replace earlier ones of the
-    /// slot.
+    /// Makes a session's own rules: every path with variables, its variables filled in. A path with a variable that has
+    /// no value is left out; which variables need one is in the profile's `variables`. The rules replace earlier ones
+    /// of the slot.
     ///
-    /// `labels` of the result are those that its edges refer to and that the shared tables lack. Another session may have
-    /// added some of them already; writing them again changes nothing.
+    /// `labels` of the result are those that its edges refer to and that the shared tables lack. Another session may
+    /// have added some of them already; writing them again changes nothing.
     ///
     /// # Errors
     /// A value can't stand where a path puts it, or the tables are full; nothing was changed.

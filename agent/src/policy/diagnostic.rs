@@ -1,7 +1,7 @@
 //! Diagnostics as data: what is wrong with a policy, where, and what would be right.
 //!
-//! A diagnostic contains the line of the source, so that it can be shown where the files are not. This module knows nothing
-//! of the policy format.
+//! A diagnostic contains the line of the source, so that it can be shown where the files are not. This module knows
+//! nothing of the policy format.
 
 use std::{
     cell::Cell,

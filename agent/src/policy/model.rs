@@ -56,8 +56,9 @@ pub struct Tool {
     pub setid: bool,
 }
 
-/// What happens to the processes that used a tool when their session loses it. The kernel keeps some things for a process
-/// that no hook sees used: mappings, buffers registered with io_uring, pages in pipes, a copy that is under way.
+/// What happens to the processes that used a tool when their session loses it. The kernel keeps some things for a
+/// process that no hook sees used: mappings, buffers registered with io_uring, pages in pipes, a copy that is under
+/// way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnRevoke {
     /// Nothing: new uses are refused.
@@ -182,8 +183,8 @@ pub struct Profile {
     pub limits: Limits,
     /// Who, besides operators, may start a session.
     pub may_start: MayStart,
-    /// Patterns that the work folder has to match, with the variables `home` and `user`; empty for any folder that the starter
-    /// may write.
+    /// Patterns that the work folder has to match, with the variables `home` and `user`; empty for any folder that the
+    /// starter may write.
     pub workdir: Vec<PathPattern>,
     /// The program whose start starts a session. Not in force yet.
     pub match_exe: Option<String>,

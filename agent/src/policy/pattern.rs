@@ -1,7 +1,7 @@
 //! Path patterns: parsing, filling in variables, matching.
 //!
-//! A pattern is stored as the text that the user wrote, which was checked once. Its components are read from the text when
-//! they are needed.
+//! A pattern is stored as the text that the user wrote, which was checked once. Its components are read from the text
+//! when they are needed.
 
 mod component;
 mod form;
@@ -21,8 +21,8 @@ use self::form::{Piece, head, is_own_process, pieces};
 pub use self::{component::Component, form::is_variable_name};
 use super::{diagnostic::quote, place::Place, value::Problem};
 
-/// A checked path pattern. The patterns of one rule share their file's name and one string with all their texts, since there
-/// may be a hundred thousand.
+/// A checked path pattern. The patterns of one rule share their file's name and one string with all their texts, since
+/// there may be a hundred thousand.
 #[derive(Clone)]
 pub struct PathPattern {
     rule: Arc<Rule>,
@@ -106,8 +106,8 @@ pub struct Expanded<'a> {
 }
 
 impl Expanded<'_> {
-    /// Whether a path, given by its components, is covered. `own_process` says that its second component is the procfs folder
-    /// of a process of the session itself.
+    /// Whether a path, given by its components, is covered. `own_process` says that its second component is the procfs
+    /// folder of a process of the session itself.
     pub fn matches(&self, path: &[&[u8]], own_process: bool) -> bool {
         let long_enough = if self.below {
             path.len() >= self.components.len()
@@ -210,8 +210,8 @@ impl PathPattern {
         Ok(Some(Expanded { components, below }))
     }
 
-    /// The result of `expand` without allocating, for patterns without variables that don't mean the session's own processes.
-    /// Most are such.
+    /// The result of `expand` without allocating, for patterns without variables that don't mean the session's own
+    /// processes. Most are such.
     pub(super) fn plain_components(&self) -> Option<(impl Iterator<Item = Component<'_>>, bool)> {
         form::plain_components(self.text())
     }

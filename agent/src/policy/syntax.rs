@@ -1,5 +1,5 @@
-//! Reads typed values from TOML, with the place of each key and value. Knows TOML and diagnostics, and nothing of the policy
-//! format.
+//! Reads typed values from TOML, with the place of each key and value. Knows TOML and diagnostics, and nothing of the
+//! policy format.
 
 mod build;
 mod tree;

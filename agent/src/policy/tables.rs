@@ -35,8 +35,8 @@ pub struct Tables {
     pub deadly: ToolSet,
 }
 
-/// Prefixes and suffixes of names. There may be four hundred thousand, most of a few bytes, and a kernel key has room for the
-/// longest. So here their texts are stored one after another.
+/// Prefixes and suffixes of names. There may be four hundred thousand, most of a few bytes, and a kernel key has room
+/// for the longest. So here their texts are stored one after another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Affixes {
     list: Vec<Affix>,

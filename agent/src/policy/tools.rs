@@ -1,7 +1,7 @@
 //! Assigns a bit to each tool.
 //!
-//! The kernel reads a session's set of tools with the labels of whatever policy is in force. So a tool keeps its bit over
-//! reloads, and a bit is not given to another tool while anything may still be read with its old meaning.
+//! The kernel reads a session's set of tools with the labels of whatever policy is in force. So a tool keeps its bit
+//! over reloads, and a bit is not given to another tool while anything may still be read with its old meaning.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,9 +49,9 @@ impl ToolBits {
         Self::default()
     }
 
-    /// Assigns bits to the tools of a policy. Known tools keep their bits, and tools that the policy lacks are forgotten. A new
-    /// tool gets the lowest free bit: not another tool's, not in `held` (the bits that live sessions hold), and not of a tool
-    /// that this call forgets.
+    /// Assigns bits to the tools of a policy. Known tools keep their bits, and tools that the policy lacks are
+    /// forgotten. A new tool gets the lowest free bit: not another tool's, not in `held` (the bits that live sessions
+    /// hold), and not of a tool that this call forgets.
     ///
     /// # Errors
     /// More tools than bits. Nothing was changed.

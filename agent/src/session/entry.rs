@@ -9,8 +9,8 @@ use agent_common::{
 
 use super::model::{Condition, Grant, Session};
 
-/// A session's entry and expiries. `is_kept` says of a grant whether files and sockets opened by the tool stay usable after
-/// its loss.
+/// A session's entry and expiries. `is_kept` says of a grant whether files and sockets opened by the tool stay usable
+/// after its loss.
 pub(super) fn entry(
     session: &Session,
     is_kept: impl Fn(&Grant) -> bool,

@@ -1,6 +1,6 @@
 //! The work folder of a session: resolves the folder that a request names, with the rights of the user who starts the
-//! session, and without following symbolic links that others may have planted. Of other sessions it knows only their work
-//! folders.
+//! session, and without following symbolic links that others may have planted. Of other sessions it knows only their
+//! work folders.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,8 @@ pub struct Starter {
 /// A folder where a session works or worked, and the session's name.
 pub type Workplace = (PathBuf, String);
 
-/// Resolves a folder, which must be absolute, exist, and not be the root. No link that others may have planted is followed.
+/// Resolves a folder, which must be absolute, exist, and not be the root. No link that others may have planted is
+/// followed.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -130,7 +131,8 @@ fn names(path: &Path) -> Vec<OsString> {
     path.components().rev().filter_map(name).collect()
 }
 
-/// Whether a symbolic link may be followed: only root or the user who starts the session can have made it, and no session.
+/// Whether a symbolic link may be followed: only root or the user who starts the session can have made it, and no
+/// session.
 fn trust(
     link: &Path,
     found: &Metadata,
@@ -183,8 +185,8 @@ fn become_user(starter: &Starter) -> io::Result<()> {
         return Ok(());
     }
     let group = starter.groups.first().copied().unwrap_or(u32::MAX);
-    // SAFETY: raw system calls, since the C library's would change all threads; the list of groups has the given length and
-    // outlives the call.
+    // SAFETY: raw system calls, since the C library's would change all threads; the list of groups has the given length
+    // and outlives the call.
     unsafe {
         if libc::syscall(libc::SYS_setgroups, starter.groups.len(), starter.groups.as_ptr()) != 0 {
             return Err(io::Error::last_os_error());
@@ -197,9 +199,9 @@ fn become_user(starter: &Starter) -> io::Result<()> {
             return Err(io::Error::from_raw_os_error(libc::EPERM));
         }
     }
-    // When file-system credentials change, the kernel makes the whole process undumpable, so that access to its memory needs
-    // `CAP_SYS_PTRACE` (`commit_creds`, kernel/cred.c). The canary's tries on this process would then be refused for that
-    // reason, and not by Remit.
+    // When file-system credentials change, the kernel makes the whole process undumpable, so that access to its memory
+    // needs `CAP_SYS_PTRACE` (`commit_creds`, kernel/cred.c). The canary's tries on this process would then be refused
+    // for that reason, and not by Remit.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)?;
     Ok(())
 }

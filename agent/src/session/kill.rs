@@ -27,7 +27,8 @@ pub(super) const LOOKS: usize = 2;
 /// Kills the processes of a session that has ended, which can't fork any more. Returns how many were killed.
 ///
 /// # Errors
-/// Some live on although they were killed, or the kernel does not tell tags. Those that were killed until then are dead.
+/// Some live on although they were killed, or the kernel does not tell tags. Those that were killed until then are
+/// dead.
 pub fn all(sessions: &Sessions, tag: Tag) -> Result<u64, Error> {
     let mut killed = BTreeSet::new();
     let begun = Instant::now();

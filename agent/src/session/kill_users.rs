@@ -1,6 +1,6 @@
-//! Kills the processes that used a lost tool, where the policy says so (`on_revoke`). The kernel marks a task before the
-//! first use of such a tool goes on, and a fork copies the marks. So the processes to kill are those that carry the lost
-//! tool's mark.
+//! Kills the processes that used a lost tool, where the policy says so (`on_revoke`). The kernel marks a task before
+//! the first use of such a tool goes on, and a fork copies the marks. So the processes to kill are those that carry the
+//! lost tool's mark.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,8 +31,8 @@ enum Victims {
     All,
 }
 
-/// Kills the processes of a session that used a tool which it lost, where the policy says so, and logs them. Until that is
-/// done the session can't fork: processes that fork and exit in a chain would be gone from wherever they were found.
+/// Kills the processes of a session that used a tool which it lost, where the policy says so, and logs them. Until that
+/// is done the session can't fork: processes that fork and exit in a chain would be gone from wherever they were found.
 ///
 /// # Errors
 /// Some live on although they were killed, or the kernel does not list the tasks.
@@ -118,8 +118,8 @@ fn kill(
             let processes = found.into_keys().map(u32::cast_signed).collect();
             return Err(Error::Left { processes });
         }
-        // Opened before the next listing: a process id that is listed again belongs to the process that was opened, or that
-        // one has exited.
+        // Opened before the next listing: a process id that is listed again belongs to the process that was opened, or
+        // that one has exited.
         let opened: Vec<(u32, OwnedFd)> =
             found.keys().filter_map(|process| open(*process)).collect();
         found = look()?;

@@ -1,6 +1,6 @@
 //! What a session may still have of a tool that it lost. The kernel refuses every use from the moment of the loss; here
-//! connections are reset, processes that used the tool are killed where the policy says so, and mappings that remain are
-//! logged.
+//! connections are reset, processes that used the tool are killed where the policy says so, and mappings that remain
+//! are logged.
 
 use super::{Error, Id, Sessions, kill_users, mappings, model::Lost};
 

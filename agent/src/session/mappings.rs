@@ -1,5 +1,5 @@
-//! File mappings that outlive the loss of a tool. The kernel has no way to take a mapping from a process, so the log names
-//! each one that the session could not make any more. (Tools with `on_revoke = "kill"` leave none: `kill_users`.)
+//! File mappings that outlive the loss of a tool. The kernel has no way to take a mapping from a process, so the log
+//! names each one that the session could not make any more. (Tools with `on_revoke = "kill"` leave none: `kill_users`.)
 
 use std::{collections::HashSet, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
@@ -44,8 +44,8 @@ pub(super) fn log_remaining(sessions: &Sessions, id: Id, lost: &[&Lost]) -> Resu
     Ok(())
 }
 
-/// The mappings of a process that its session could not make any more. They are read before the registry is locked, since
-/// a process can make the reading slow.
+/// The mappings of a process that its session could not make any more. They are read before the registry is locked,
+/// since a process can make the reading slow.
 fn remaining(sessions: &Sessions, id: Id, lost: &[&Lost], pid: i32) -> Vec<Remaining> {
     let mapped = mapped(pid);
     let registry = sessions.lock();
@@ -70,8 +70,9 @@ fn remaining(sessions: &Sessions, id: Id, lost: &[&Lost], pid: i32) -> Vec<Remai
     found
 }
 
-/// The files that a process has mapped, each with the rights that the mapping needed. The first thread with a readable list
-/// is taken: all share the mappings, and of a thread that has exited, as the main thread may have, the list is empty.
+/// The files that a process has mapped, each with the rights that the mapping needed. The first thread with a readable
+/// list is taken: all share the mappings, and of a thread that has exited, as the main thread may have, the list is
+/// empty.
 fn mapped(pid: i32) -> HashSet<(String, Rights)> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let maps = threads

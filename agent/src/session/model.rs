@@ -252,8 +252,8 @@ impl Session {
         now || self.history.iter().any(then)
     }
 
-    /// Why the session no longer held a tool at a moment: `revoked` or `expired`. None if it held the tool then, or never
-    /// had.
+    /// Why the session no longer held a tool at a moment: `revoked` or `expired`. None if it held the tool then, or
+    /// never had.
     pub fn reason_for(&self, tool: &str, at: BootNanos) -> Option<Reason> {
         if self.held_at(tool, at) {
             return None;

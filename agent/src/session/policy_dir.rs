@@ -41,8 +41,8 @@ impl PolicyDir {
         Self { dir: Arc::new(dir.to_owned()), sessions, changing: Arc::new(Mutex::new(())) }
     }
 
-    /// Waits for its turn to change the folder. After a panic in the middle of a change the folder may be half changed: then
-    /// the process ends, and the next daemon repairs it ([`finish_push`]).
+    /// Waits for its turn to change the folder. After a panic in the middle of a change the folder may be half changed:
+    /// then the process ends, and the next daemon repairs it ([`finish_push`]).
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(|_| {
             tracing::error!(
@@ -83,8 +83,8 @@ impl PolicyDir {
     /// Writes files into the folder, and puts the policy of the whole folder in force.
     ///
     /// # Errors
-    /// A name is not allowed, the whole policy has errors or does not fit, or the folder can't be written. Folder and policy in
-    /// force are then as before.
+    /// A name is not allowed, the whole policy has errors or does not fit, or the folder can't be written. Folder and
+    /// policy in force are then as before.
     pub fn push(
         &self,
         files: &[Pushed],
@@ -169,8 +169,9 @@ impl PolicyDir {
 /// The list of the files of a push that is under way, one name a line, in the policy's folder.
 const PUSH: &str = ".push";
 
-/// Writes pushed files into the folder: all or none of them, even after a crash, once [`finish_push`] has run. First all
-/// files are written to the disk under temporary names, then the list of their names, and only then they are renamed.
+/// Writes pushed files into the folder: all or none of them, even after a crash, once [`finish_push`] has run. First
+/// all files are written to the disk under temporary names, then the list of their names, and only then they are
+/// renamed.
 fn put(dir: &Path, files: &[Pushed]) -> Result<(), (PathBuf, io::Error)> {
     let list = dir.join(PUSH);
     let done = (|| {

@@ -136,9 +136,9 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Takes over the sessions of the state directory and the kernel. The kernel keeps the policy that it has; no session
-    /// may be started before this registry has installed one. A state directory that can't be written is a trouble, and not
-    /// an error.
+    /// Takes over the sessions of the state directory and the kernel. The kernel keeps the policy that it has; no
+    /// session may be started before this registry has installed one. A state directory that can't be written is a
+    /// trouble, and not an error.
     ///
     /// # Errors
     /// The state directory can't be read, or the kernel refused.
@@ -364,9 +364,9 @@ impl Registry {
         Ok(self.remember(session))
     }
 
-    /// Puts a session with less authority than before in force: the kernel first. It stays in force if the file can't be
-    /// written: a grant that only the file has is dropped when it is read. It also stays if hooks for open files can't be
-    /// attached: that is an error, returned after everything else was done.
+    /// Puts a session with less authority than before in force: the kernel first. It stays in force if the file can't
+    /// be written: a grant that only the file has is dropped when it is read. It also stays if hooks for open files
+    /// can't be attached: that is an error, returned after everything else was done.
     fn shrink(&mut self, session: Session) -> Result<&Session, Error> {
         self.has_shrunk = true;
         let watched = self.watch_for(&session);

@@ -1,8 +1,8 @@
 //! The state directory: one file a session, and the tools' bits.
 //!
-//! Each file is written under a temporary name and renamed, so that a reader finds the old or the new one, never a part. That
-//! holds after a power cut too, except for sessions' files: no session survives one. A file that would not change is not
-//! written, so a directory that is full or read-only still serves.
+//! Each file is written under a temporary name and renamed, so that a reader finds the old or the new one, never a
+//! part. That holds after a power cut too, except for sessions' files: no session survives one. A file that would not
+//! change is not written, so a directory that is full or read-only still serves.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -121,8 +121,8 @@ impl Store {
         write(&self.dir.join(POLICY), &KeptPolicy { digest, files }, Lasting::PowerCuts)
     }
 
-    /// Reads all sessions. A file that can't be parsed is left alone and logged: its session is then ended by the kernel's
-    /// entry.
+    /// Reads all sessions. A file that can't be parsed is left alone and logged: its session is then ended by the
+    /// kernel's entry.
     pub(super) fn sessions(&self) -> Result<Vec<Session>, Error> {
         let dir = self.dir.join("sessions");
         let list = |source| failed("list", &dir, source);
@@ -217,7 +217,8 @@ pub(super) fn temporary_name(path: &Path) -> PathBuf {
     PathBuf::from(temporary)
 }
 
-/// Writes a file under its temporary name, to the disk: a rename could otherwise reach the disk before the content does.
+/// Writes a file under its temporary name, to the disk: a rename could otherwise reach the disk before the content
+/// does.
 pub(super) fn prepare(path: &Path, text: &[u8], mode: u32) -> io::Result<PathBuf> {
     write_temporary(path, text, mode, Lasting::PowerCuts)
 }

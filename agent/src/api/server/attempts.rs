@@ -1,5 +1,5 @@
-//! Logs acts of control that were refused or failed. Each gets a line of the log, up to some lines a minute for each session
-//! or user; further attempts are summed up in one line, so that a session can't fill the log.
+//! Logs acts of control that were refused or failed. Each gets a line of the log, up to some lines a minute for each
+//! session or user; further attempts are summed up in one line, so that a session can't fill the log.
 
 use std::{
     collections::HashMap,

@@ -136,8 +136,8 @@ fn stream(mut follower: Box<dyn Follower>) -> Response {
     typed(NDJSON, body)
 }
 
-/// All lines: one JSON object a line, or an array of them. If reading fails in the middle, the answer is cut short, which
-/// the client notices.
+/// All lines: one JSON object a line, or an array of them. If reading fails in the middle, the answer is cut short,
+/// which the client notices.
 fn all(mut follower: Box<dyn Follower>, first: Vec<String>, lines: bool) -> Response {
     let (send, parts) = mpsc::channel(16);
     tokio::task::spawn_blocking(move || {

@@ -12,8 +12,8 @@ pub trait Log: Send + Sync {
     /// The query is not right, or the log can't be read.
     fn list(&self, query: &IncidentQuery) -> Result<Vec<String>, LogError>;
 
-    /// All lines that match, the oldest first, without the query's limit. They come in parts, since the log may not fit into
-    /// memory; an empty part is the end.
+    /// All lines that match, the oldest first, without the query's limit. They come in parts, since the log may not fit
+    /// into memory; an empty part is the end.
     ///
     /// # Errors
     /// The query is not right, or the log can't be read.

@@ -82,8 +82,8 @@ impl Peer {
     }
 
     /// The peer's session. The connection's own counts first: the session that was started over it, or that the kernel
-    /// recorded when it was made. If there is none, the process's tag counts: it may have been tagged since. A process that
-    /// has exited adds nothing.
+    /// recorded when it was made. If there is none, the process's tag counts: it may have been tagged since. A process
+    /// that has exited adds nothing.
     pub fn confinement(&self, kernel: &dyn Enforcer) -> Confinement {
         if let Some(tag) = self.started.get() {
             return Confinement::Of(*tag);
@@ -112,8 +112,8 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// Opens a process by its id, on kernels without [`SO_PEERPIDFD`]. Another process may have got the id since the peer
-/// connected. So the process must have the same start time before and after it was opened, and the peer's user: nobody can
-/// have another user's process taken for their own.
+/// connected. So the process must have the same start time before and after it was opened, and the peer's user: nobody
+/// can have another user's process taken for their own.
 fn open(pid: Pid, uid: u32) -> io::Result<OwnedFd> {
     let before = start_time(pid)?;
     let process = pidfd_open(pid, PidfdFlags::empty())?;

@@ -159,7 +159,8 @@ pub(super) async fn start(
         let session = registry.start(start, call.actor.clone(), process)?;
         let id = session.id;
         call.peer.has_started(Tag { session: id.0, slot: session.slot(), marks: 0 });
-        // Only the main thread was tagged. A thread that it made before has no tag; those that it makes from here on have.
+        // Only the main thread was tagged. A thread that it made before has no tag; those that it makes from here on
+        // have.
         let is_operator = matches!(call.standing, Standing::Operator);
         let has_one_thread = single(server, call.peer.pid)
             .map_err(|error| ("its process has untagged threads", error));

@@ -46,9 +46,9 @@ pub enum SocketError {
     Kernel(#[from] KernelError),
 }
 
-/// Listens on the control socket. A socket that is left over is replaced: the lock on the state directory makes sure that no
-/// other daemon listens on it. Everybody may connect; what each may do is decided for each request. `before` is called with
-/// the socket before anybody can connect to it.
+/// Listens on the control socket. A socket that is left over is replaced: the lock on the state directory makes sure
+/// that no other daemon listens on it. Everybody may connect; what each may do is decided for each request. `before` is
+/// called with the socket before anybody can connect to it.
 ///
 /// # Errors
 /// The path is taken by something else, or the system or the kernel side refused.

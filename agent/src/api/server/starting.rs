@@ -30,8 +30,8 @@ struct Terms {
     workplaces: Vec<Workplace>,
 }
 
-/// The request, checked, as the registry takes it. Folders are looked at with the registry unlocked, since that may take a
-/// while.
+/// The request, checked, as the registry takes it. Folders are looked at with the registry unlocked, since that may
+/// take a while.
 pub(super) fn checked(
     server: &Server,
     call: &Call,
@@ -89,8 +89,8 @@ fn terms(server: &Server, profile: &str) -> Result<Terms, ApiError> {
     })
 }
 
-/// The values of variables, checked: a path must be a folder that the starter may write, like the work folder; any other
-/// value is a part of a name.
+/// The values of variables, checked: a path must be a folder that the starter may write, like the work folder; any
+/// other value is a part of a name.
 fn values(
     given: BTreeMap<String, String>,
     starter: &Starter,
@@ -107,8 +107,8 @@ fn values(
     given.into_iter().map(value).collect()
 }
 
-/// Whether the peer has another mount namespace than the daemon. In one that a user made, any file could be at a path that
-/// the rules name, so only an operator may start a session from one.
+/// Whether the peer has another mount namespace than the daemon. In one that a user made, any file could be at a path
+/// that the rules name, so only an operator may start a session from one.
 ///
 /// # Errors
 /// It does and is no operator, or it can't be told.

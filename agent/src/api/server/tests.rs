@@ -1,5 +1,5 @@
-//! Requests over a real socket, to a registry with a kernel for tests. The peer is this very process, so starting a session
-//! makes it a process of that session.
+//! Requests over a real socket, to a registry with a kernel for tests. The peer is this very process, so starting a
+//! session makes it a process of that session.
 
 mod rate;
 

@@ -1,5 +1,5 @@
-//! Warns of denials by name on file systems that don't compare names exactly: those for which `KEY` and `key` are the same
-//! name, and those that don't tell the kernel how they compare.
+//! Warns of denials by name on file systems that don't compare names exactly: those for which `KEY` and `key` are the
+//! same name, and those that don't tell the kernel how they compare.
 
 use std::path::{Path, PathBuf};
 

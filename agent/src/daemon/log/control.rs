@@ -43,7 +43,8 @@ pub(super) fn records(host: &str, control: &acts::Control) -> Vec<Control> {
     control.tools.iter().map(of_tool).collect()
 }
 
-/// The log's name of an act, and the reason that the act implies. Taking over a session is not logged: nobody did anything.
+/// The log's name of an act, and the reason that the act implies. Taking over a session is not logged: nobody did
+/// anything.
 fn act(act: acts::Act) -> Option<(Act, Option<&'static str>)> {
     Some(match act {
         acts::Act::Start => (Act::Start, None),

@@ -142,8 +142,8 @@ impl Writer {
         self.schedule.wait(Instant::now(), self.pipeline.source().fill())
     }
 
-    /// Sleeps until a message comes or the ring has something. While the ring has something that waits for repeats, it sleeps
-    /// for a step only, so that it sees the ring fill up.
+    /// Sleeps until a message comes or the ring has something. While the ring has something that waits for repeats, it
+    /// sleeps for a step only, so that it sees the ring fill up.
     #[expect(
         clippy::indexing_slicing,
         reason = "the first is always there, and the second looked for"

@@ -1,5 +1,5 @@
-//! The files of the log: `incidents.jsonl`, the current one, and `incidents.jsonl.1`, `.2` and so on, the rotated ones, the
-//! oldest with the highest number.
+//! The files of the log: `incidents.jsonl`, the current one, and `incidents.jsonl.1`, `.2` and so on, the rotated ones,
+//! the oldest with the highest number.
 
 use std::{
     collections::HashSet,
@@ -57,8 +57,8 @@ fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
     Ok(numbers)
 }
 
-/// Opens all files, and returns them oldest first. A rotation meanwhile does no harm: files are opened newest first, and a
-/// rotation moves a file to a number that is opened later.
+/// Opens all files, and returns them oldest first. A rotation meanwhile does no harm: files are opened newest first,
+/// and a rotation moves a file to a number that is opened later.
 ///
 /// # Errors
 /// When the folder or a file can't be read. Files that were removed meanwhile are left out.
@@ -95,8 +95,8 @@ pub fn open_all(dir: &Path) -> io::Result<Vec<LogFile>> {
     Ok(files)
 }
 
-/// Renames the current file to number one, and each rotated file to the next number. If there are more than `keep`, the oldest
-/// is removed. A rotation that a crash interrupted is completed by the next one.
+/// Renames the current file to number one, and each rotated file to the next number. If there are more than `keep`, the
+/// oldest is removed. A rotation that a crash interrupted is completed by the next one.
 ///
 /// # Errors
 /// When a file can't be renamed.

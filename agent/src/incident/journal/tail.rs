@@ -1,5 +1,5 @@
-//! Reads the end of the log when the daemon starts: the last line's hash, whether a crash cut it short, and which events of
-//! the running kernel programs it has already.
+//! Reads the end of the log when the daemon starts: the last line's hash, whether a crash cut it short, and which
+//! events of the running kernel programs it has already.
 
 use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
@@ -15,8 +15,8 @@ use crate::incident::{
     time::Time,
 };
 
-/// How many bytes of the log are read for events that may be delivered again. The ring has 4 MiB of records of at least 264
-/// bytes, each of which makes a line of about 1 KiB. So this is twice as much as the lines of a full ring.
+/// How many bytes of the log are read for events that may be delivered again. The ring has 4 MiB of records of at least
+/// 264 bytes, each of which makes a line of about 1 KiB. So this is twice as much as the lines of a full ring.
 const LOOK_BACK: u64 = 32 << 20;
 
 /// How many characters of a torn line its record has.
@@ -96,8 +96,8 @@ impl Tail {
         Ok(tail)
     }
 
-    /// Collects this epoch's numbers and totals from some lines. Files come newest first, so a total that is known already is
-    /// the later one.
+    /// Collects this epoch's numbers and totals from some lines. Files come newest first, so a total that is known
+    /// already is the later one.
     fn take_marks(&mut self, lines: &[u8], epoch: &str) {
         let mut totals = HashMap::new();
         for line in lines.split(|byte| *byte == b'\n') {
@@ -128,8 +128,8 @@ fn last_bytes(file: &File, length: u64, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The whole lines, without the last newline, and what follows it. If the bytes do not begin at the file's beginning, the
-/// first line is incomplete; it does not parse, so it does no harm.
+/// The whole lines, without the last newline, and what follows it. If the bytes do not begin at the file's beginning,
+/// the first line is incomplete; it does not parse, so it does no harm.
 fn split(bytes: &[u8], length: u64) -> (&[u8], &[u8]) {
     match bytes.iter().rposition(|byte| *byte == b'\n') {
         Some(newline) => {

@@ -36,11 +36,11 @@ pub struct Report {
     pub broken: Option<Break>,
     /// The `prev` of the first line: zeros at the beginning of the log, or the hash of the last line of a removed file.
     pub first_prev: String,
-    /// The hash of the last line. The chain does not show that the end was cut off or changed: compare this with a hash that
-    /// was stored elsewhere.
+    /// The hash of the last line. The chain does not show that the end was cut off or changed: compare this with a hash
+    /// that was stored elsewhere.
     pub head: String,
-    /// Whether an incomplete line follows the last one: the daemon is writing it, or a crash cut it short and the daemon was
-    /// not started since.
+    /// Whether an incomplete line follows the last one: the daemon is writing it, or a crash cut it short and the
+    /// daemon was not started since.
     pub torn: bool,
     /// How many events' numbers are missing between those in the log, whether recorded as lost or not.
     pub missing: u64,
@@ -54,8 +54,8 @@ impl Report {
         self.first_prev == GENESIS
     }
 
-    /// How many events are neither in the log nor recorded as lost. The log records a loss up to a second after the kernel
-    /// counted it, so a running daemon may show a few.
+    /// How many events are neither in the log nor recorded as lost. The log records a loss up to a second after the
+    /// kernel counted it, so a running daemon may show a few.
     pub const fn unaccounted(&self) -> u64 {
         self.missing.saturating_sub(self.lost)
     }

@@ -40,8 +40,8 @@ impl Colour {
     }
 }
 
-/// Escapes the characters that would act on a terminal: control characters, and those that change the direction of writing or
-/// are invisible.
+/// Escapes the characters that would act on a terminal: control characters, and those that change the direction of
+/// writing or are invisible.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {

@@ -112,7 +112,8 @@ fn literal_head(pattern: &str) -> &[u8] {
     pattern.split('*').next().unwrap_or(pattern).as_bytes()
 }
 
-/// Whether one text is the beginning of the other: if not, no path begins with both. Most patterns are ruled out by this.
+/// Whether one text is the beginning of the other: if not, no path begins with both. Most patterns are ruled out by
+/// this.
 fn agree(one: &[u8], other: &[u8]) -> bool {
     one.iter().zip(other).all(|(one, other)| one == other)
 }

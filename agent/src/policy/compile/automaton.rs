@@ -1,7 +1,7 @@
 //! Makes the deterministic automaton that the kernel walks from the trie, by the subset construction.
 //!
-//! A state is a set of trie nodes, and the effects of `/**` patterns that were passed on the way to it. Without `*` patterns
-//! the sets have one member, and the automaton is the trie.
+//! A state is a set of trie nodes, and the effects of `/**` patterns that were passed on the way to it. Without `*`
+//! patterns the sets have one member, and the automaton is the trie.
 
 use std::{
     borrow::Cow,
@@ -177,8 +177,8 @@ impl<'t> Automaton<'t> {
         found
     }
 
-    /// Makes further edges for a state's names at or below which something is denied, by the name in small letters. They are
-    /// for file systems that ignore case; each leads to everything that the rules name so in any case.
+    /// Makes further edges for a state's names at or below which something is denied, by the name in small letters.
+    /// They are for file systems that ignore case; each leads to everything that the rules name so in any case.
     fn folded(&mut self, state: &Pending, names: &Names<'_>) -> Result<(), LimitError> {
         let trie = self.trie;
         let literals = || {
@@ -289,8 +289,8 @@ impl<'t> Automaton<'t> {
         Ok(())
     }
 
-    /// Makes a state's affixes and the edges of their pairs. Names that the pairs would get wrong are added to the literal
-    /// names.
+    /// Makes a state's affixes and the edges of their pairs. Names that the pairs would get wrong are added to the
+    /// literal names.
     fn patterns(
         &mut self,
         state: &Pending,
@@ -336,8 +336,8 @@ impl<'t> Automaton<'t> {
         target.node != NO_NODE || target.here != state.below || target.below != state.below
     }
 
-    /// Makes the edges of a literal name. If there are patterns, a name without effect needs an edge too, or a pattern would
-    /// count for it.
+    /// Makes the edges of a literal name. If there are patterns, a name without effect needs an edge too, or a pattern
+    /// would count for it.
     fn literal(
         &mut self,
         state: &Pending,

@@ -74,8 +74,8 @@ pub struct EndpointExplanation {
 }
 
 impl Compiled {
-    /// Explains a path and some rights on it. `own_process` says that the path's second component is the procfs folder of a
-    /// process of the session itself; `self` always is.
+    /// Explains a path and some rights on it. `own_process` says that the path's second component is the procfs folder
+    /// of a process of the session itself; `self` always is.
     pub fn explain_path(
         &self,
         path: &str,

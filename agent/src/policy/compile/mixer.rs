@@ -1,6 +1,7 @@
 //! Labels are sums of the effects of rules. Each sum is computed once.
 //!
-//! Inside the compiler a sum is a [`MixId`]. Only sums that some table refers to get a number in the kernel's label table.
+//! Inside the compiler a sum is a [`MixId`]. Only sums that some table refers to get a number in the kernel's label
+//! table.
 
 use agent_common::{
     access::Rights,

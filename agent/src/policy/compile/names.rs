@@ -1,12 +1,14 @@
 //! The `*` patterns of one node: which of them a name matches, and the pairs of prefix and suffix that decide it.
 //!
-//! The kernel looks a name up by its longest prefix and its longest suffix that some pattern has. The name then matches the
-//! patterns whose prefix is a beginning of that prefix and whose suffix is an end of that suffix, provided that prefix and
-//! suffix don't overlap in the name. There are finitely many names in which they do, and these are listed as literal names.
+//! The kernel looks a name up by its longest prefix and its longest suffix that some pattern has. The name then matches
+//! the patterns whose prefix is a beginning of that prefix and whose suffix is an end of that suffix, provided that
+//! prefix and suffix don't overlap in the name. There are finitely many names in which they do, and these are listed as
+//! literal names.
 
 use agent_common::limits::NAME_BYTES;
 
-/// Affixes of one kind, sorted; the number of each is its index. All affixes that begin with one follow directly after it.
+/// Affixes of one kind, sorted; the number of each is its index. All affixes that begin with one follow directly after
+/// it.
 #[derive(Default)]
 pub(super) struct Affixes<'t> {
     texts: Vec<&'t [u8]>,

@@ -1,8 +1,8 @@
 //! Endpoints: classes of addresses, and the ports of each class.
 //!
-//! The kernel finds only the longest prefix that an address matches. So each prefix includes the effects of the shorter ones
-//! around it, and likewise for ports within a class. IPv4 addresses are stored as mapped IPv6 addresses, but `::/0` means
-//! IPv6 only.
+//! The kernel finds only the longest prefix that an address matches. So each prefix includes the effects of the shorter
+//! ones around it, and likewise for ports within a class. IPv4 addresses are stored as mapped IPv6 addresses, but
+//! `::/0` means IPv6 only.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -1,7 +1,7 @@
 //! The nondeterministic trie of patterns: a node for each beginning of a pattern.
 //!
-//! A policy may have a hundred thousand paths, so a node is a few numbers, and all texts are in one string of bytes. Children
-//! are adjacent, since they are read in sequence.
+//! A policy may have a hundred thousand paths, so a node is a few numbers, and all texts are in one string of bytes.
+//! Children are adjacent, since they are read in sequence.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 

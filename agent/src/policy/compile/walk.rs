@@ -38,8 +38,8 @@ fn edge(rules: &Rules, key: &EdgeKey) -> Option<Edge> {
     rules.edges.get(at).map(|(_, edge)| *edge)
 }
 
-/// The label of a path by one owner's rules. `own_process` says that its second component is the procfs folder of a process
-/// of the session itself.
+/// The label of a path by one owner's rules. `own_process` says that its second component is the procfs folder of a
+/// process of the session itself.
 pub(super) fn path(rules: &Rules, root: u32, path: &[&[u8]], own_process: bool) -> LabelId {
     let Some(mut at) = edge(rules, &EdgeKey::root(root)) else {
         return LabelId::NONE;
@@ -53,7 +53,8 @@ pub(super) fn path(rules: &Rules, root: u32, path: &[&[u8]], own_process: bool) 
     at.here
 }
 
-/// The step by one component. The procfs folder of a process of the session is recognized first; otherwise the name counts.
+/// The step by one component. The procfs folder of a process of the session is recognized first; otherwise the name
+/// counts.
 fn step(rules: &Rules, at: Edge, name: &[u8], own_process: bool) -> Option<Edge> {
     if own_process && at.flags & NODE_OWN_PROCESS != 0 {
         return edge(rules, &EdgeKey::own_process(at.node));

@@ -9,8 +9,8 @@ pub enum Component<'a> {
     Literal(Cow<'a, [u8]>),
     /// Any name that begins and ends so, without the two overlapping.
     Affixes(Cow<'a, [u8]>, Cow<'a, [u8]>),
-    /// The procfs folder of a process of the session itself. Such a folder is recognized before its name is compared: besides
-    /// this only `*` matches it, and no pattern with digits.
+    /// The procfs folder of a process of the session itself. Such a folder is recognized before its name is compared:
+    /// besides this only `*` matches it, and no pattern with digits.
     OwnProcess,
 }
 

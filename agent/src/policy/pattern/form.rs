@@ -67,8 +67,8 @@ pub(super) fn check(text: &str) -> Result<(), Problem> {
     if is_plain(text) { Ok(()) } else { check_closely(text) }
 }
 
-/// Whether a quick check shows that a text is a valid pattern without variables, as it does for most. It treats all bytes
-/// alike, so that the compiler can vectorize it.
+/// Whether a quick check shows that a text is a valid pattern without variables, as it does for most. It treats all
+/// bytes alike, so that the compiler can vectorize it.
 fn is_plain(text: &str) -> bool {
     let path = text.strip_suffix("/**").unwrap_or(text).as_bytes();
     let Some((b'/', names)) = path.split_first() else { return false };
@@ -85,8 +85,8 @@ fn any<T>(all: impl Iterator<Item = T>, holds: impl Fn(T) -> bool) -> bool {
     all.fold(false, |any, one| any | holds(one))
 }
 
-/// The components of a valid pattern, and whether it is for everything below too; `None` if it has variables or means the
-/// session's own processes.
+/// The components of a valid pattern, and whether it is for everything below too; `None` if it has variables or means
+/// the session's own processes.
 pub(super) fn plain_components(text: &str) -> Option<(impl Iterator<Item = Component<'_>>, bool)> {
     let (path, below) = text.strip_suffix("/**").map_or((text, false), |path| (path, true));
     let star = any(path.bytes(), |byte| byte == b'*');

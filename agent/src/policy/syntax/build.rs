@@ -1,8 +1,9 @@
 //! Builds the tree of a TOML text from the parser's events, piece by piece.
 //!
-//! The `toml` crate makes its document from all tokens and events at once. For a hundred thousand rules this needs more memory
-//! than everything afterwards. This module takes the same parser's events one by one, and handles only ordinary files. A text
-//! that is malformed, or has its tables in an unusual order, is left to the `toml` crate, which can also say what is wrong.
+//! The `toml` crate makes its document from all tokens and events at once. For a hundred thousand rules this needs more
+//! memory than everything afterwards. This module takes the same parser's events one by one, and handles only ordinary
+//! files. A text that is malformed, or has its tables in an unusual order, is left to the `toml` crate, which can also
+//! say what is wrong.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! Taking over the sessions that were live before the daemon started.
 //!
-//! The kernel's entries are the truth on what each session holds. The files say what it is called and who granted what. A
-//! grant that only a file has never came into force, or was revoked: it is dropped.
+//! The kernel's entries are the truth on what each session holds. The files say what it is called and who granted what.
+//! A grant that only a file has never came into force, or was revoked: it is dropped.
 
 use agent_common::{
     authority::{self, Expiries, State},

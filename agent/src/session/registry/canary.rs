@@ -1,5 +1,5 @@
-//! The canary's session: an entry in the kernel and a tag, and nothing else. It has a slot of its own behind those of users'
-//! sessions, is in no list, has no file, and ends with its process.
+//! The canary's session: an entry in the kernel and a tag, and nothing else. It has a slot of its own behind those of
+//! users' sessions, is in no list, has no file, and ends with its process.
 
 use std::{os::fd::BorrowedFd, time::Duration};
 

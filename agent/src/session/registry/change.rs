@@ -13,8 +13,8 @@ use crate::session::{
 };
 
 impl Registry {
-    /// Grants a tool to a live session for some time, at most until the session's end. If it holds the tool already, the
-    /// later end counts.
+    /// Grants a tool to a live session for some time, at most until the session's end. If it holds the tool already,
+    /// the later end counts.
     ///
     /// # Errors
     /// The session has ended, there is no such tool, the session holds it until its end, or the

@@ -62,8 +62,8 @@ impl Registry {
         self.explain_at(session, rights, object, self.clock.now().nanos())
     }
 
-    /// As [`Self::explain`], but a tool counts as held if the session held it at a moment in the past: the kernel's reports
-    /// are explained a little later than they were made.
+    /// As [`Self::explain`], but a tool counts as held if the session held it at a moment in the past: the kernel's
+    /// reports are explained a little later than they were made.
     pub fn explain_at(
         &self,
         session: &Session,
@@ -127,7 +127,8 @@ impl Registry {
     }
 }
 
-/// Makes the kernel's `no_tool` more exact: `revoked` or `expired` if the session had held a tool that covers the object.
+/// Makes the kernel's `no_tool` more exact: `revoked` or `expired` if the session had held a tool that covers the
+/// object.
 pub fn refine(session: &Session, reason: Reason, would_allow: &[&str], at: BootNanos) -> Reason {
     if reason != Reason::NoTool {
         return reason;

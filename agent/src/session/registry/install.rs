@@ -114,8 +114,8 @@ impl Registry {
         Ok(report)
     }
 
-    /// Writes the generation and the tools' bits. At the daemon's start a failure is no error if the file has the same bits
-    /// already, since the kernel knows the generation.
+    /// Writes the generation and the tools' bits. At the daemon's start a failure is no error if the file has the same
+    /// bits already, since the kernel knows the generation.
     fn write_numbers(
         &mut self,
         generation: u32,

@@ -1,5 +1,5 @@
-//! Writing the state directory. While it or the log can't be written, authority can only shrink; what could not be written
-//! is written later.
+//! Writing the state directory. While it or the log can't be written, authority can only shrink; what could not be
+//! written is written later.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ impl Registry {
         }
     }
 
-    /// Begins or ends the trouble with the state directory, by the result of a write. `Ok(false)` says that the file was up
-    /// to date and nothing was written.
+    /// Begins or ends the trouble with the state directory, by the result of a write. `Ok(false)` says that the file
+    /// was up to date and nothing was written.
     pub(super) fn note_written(&self, written: Result<bool, Error>) -> Result<(), Error> {
         match &written {
             Ok(false) => {}

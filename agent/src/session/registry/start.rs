@@ -203,8 +203,8 @@ impl Registry {
         Ok(asked)
     }
 
-    /// A free slot, without tasks of the session that had it before. So a slot's count is that of one session's tasks, and if
-    /// all counts are zero there is no tagged task.
+    /// A free slot, without tasks of the session that had it before. So a slot's count is that of one session's tasks,
+    /// and if all counts are zero there is no tagged task.
     fn free_slot(&self) -> Result<Slot, Error> {
         let mut taken = vec![false; SESSIONS];
         for session in self.live.values() {

@@ -19,7 +19,8 @@ impl Registry {
         Arc::clone(&self.changed)
     }
 
-    /// How long until the next grant or session expires, or hooks that nobody needs are detached; `None` if nothing is due.
+    /// How long until the next grant or session expires, or hooks that nobody needs are detached; `None` if nothing is
+    /// due.
     pub fn until_expiry(&self) -> Option<Duration> {
         let grants = self.live.values().flat_map(|session| &session.grants);
         let ends = grants.filter_map(|grant| grant.until);

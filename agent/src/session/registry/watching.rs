@@ -1,6 +1,6 @@
-//! Which operations the kernel has to watch. Watching costs every process of the host. So nothing is watched while there is
-//! no session, and uses of open files and sockets only while a session lost a tool, or may lose one by expiry, that it may
-//! have something open by.
+//! Which operations the kernel has to watch. Watching costs every process of the host. So nothing is watched while
+//! there is no session, and uses of open files and sockets only while a session lost a tool, or may lose one by expiry,
+//! that it may have something open by.
 //!
 //! Also what sessions lost, and what an ended session leaves behind until its last process exits.
 
@@ -31,8 +31,8 @@ impl Registry {
         tool.is_some_and(|tool| tool.on_revoke != OnRevoke::Block)
     }
 
-    /// What has to be watched for a session. Uses of open files and sockets too, if it may have something open by a tool that
-    /// it lost or will lose by expiry, or if it matters which process uses what another opened.
+    /// What has to be watched for a session. Uses of open files and sockets too, if it may have something open by a
+    /// tool that it lost or will lose by expiry, or if it matters which process uses what another opened.
     fn need_of(&self, session: &Session) -> Need {
         let uses = match session.state {
             Condition::Ended => return self.need_of_survivors(session.slot()),
@@ -130,8 +130,8 @@ impl Registry {
         }));
     }
 
-    /// Remembers the tools of an ended session whose loss kills: it lost those too. (Mappings are not logged then: all that
-    /// its processes run would be among them.)
+    /// Remembers the tools of an ended session whose loss kills: it lost those too. (Mappings are not logged then: all
+    /// that its processes run would be among them.)
     pub(super) fn note_ended(&mut self, session: &Session) {
         let deadly: Vec<Grant> =
             session.grants.iter().filter(|grant| self.kills(grant)).cloned().collect();
@@ -162,8 +162,8 @@ impl Registry {
         self.is_unsettled
     }
 
-    /// Removes what no session needs any more: records of the descriptors that ended sessions were given, control groups,
-    /// attached hooks. Also writes what could not be written before.
+    /// Removes what no session needs any more: records of the descriptors that ended sessions were given, control
+    /// groups, attached hooks. Also writes what could not be written before.
     pub fn settle(&mut self) {
         self.is_unsettled = false;
         self.save_unsaved();

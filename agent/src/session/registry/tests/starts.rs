@@ -23,7 +23,8 @@ fn started_session_has_its_profile_s_tools_and_a_tagged_process() {
         [
             "activate 1",
             "add_rules",
-            // Hooks on open files are attached before the session exists: every session expires, and may have files open then.
+            // Hooks on open files are attached before the session exists: every session expires, and may have files
+            // open then.
             "attach Uses",
             "write 0",
             "tag 0",
