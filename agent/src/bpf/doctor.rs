@@ -138,7 +138,7 @@ fn links(pin_dir: &Path, kernel: Result<KernelTypes, OffsetsError>) -> Check {
                 format!("all {waiting} loaded, to be attached with the next session")
             }
             waiting => format!(
-                "{} attached, and {waiting} loaded for when what is open can be lost",
+                "{} attached; {waiting} loaded, to be attached when uses of open files have to be checked",
                 hooks.len() - waiting
             ),
         }

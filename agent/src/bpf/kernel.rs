@@ -240,7 +240,7 @@ impl Enforcer for Kernel {
         let action = "put the tools whose loss kills in place";
         let mut kill_tools = self.kill_tools.get(&0, 0).map_err(failed(action))?;
         if let Some(set) = kill_tools.get_mut(place as usize) {
-            *set = tables.deadly;
+            *set = tables.kill_tools;
         }
         self.kill_tools.set(0, kill_tools, 0).map_err(failed(action))?;
         self.publish(place, stale, &active, &network).map_err(failed("put the rules in place"))?;

@@ -38,10 +38,10 @@ pub(super) struct Grant {
 
 /// Take a tool back from a running session, or all of them
 ///
-/// In force when the command returns: the next open, start or connection that needs the tool fails, and so does the
-/// next use of a file or connection that is open. Memory that is mapped stays so, unless the tool has `on_revoke =
-/// "kill"`, which kills who used it; so does what is open of tools with `recall = "opens"`, and what the session was
-/// given at its start. `remit session end --kill` ends all of it.
+/// In force when the command returns: the next open, start or connection that needs the tool fails, and so does the next
+/// use of an open file or connection. Memory that a process has mapped stays mapped, unless the tool has
+/// `on_revoke = "kill"`: that kills the processes that used it. Open files and connections stay usable if the tool has
+/// `recall = "opens"`, or if the session was given them at its start. `remit session end --kill` ends all of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -93,7 +93,7 @@ pub(super) fn denials_by_name(folder: &Path) -> Option<Check> {
     let sources = policy::read(folder).ok()?;
     let remarks = case::remarks(&policy::check(&sources).ok()?, &sources).len();
     let found =
-        format!("{remarks} where case makes no other name: `remit policy check` says which");
+        format!("{remarks} on file systems that may ignore case: `remit policy check` says which");
     let name = "denials by name";
     (remarks > 0).then(|| Check { name, ok: true, found, advice: String::new() })
 }

@@ -82,7 +82,7 @@ pub(super) struct Quarantine {
     freeze: bool,
 }
 
-/// Let a quarantined session use again what it holds
+/// Resume a quarantined session: it can use its tools again
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:

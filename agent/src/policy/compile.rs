@@ -123,8 +123,8 @@ impl Compiled {
         compiled.compile_network(policy, bits)?;
         let with = policy.tools.iter().filter(|(_, tool)| tool.setid);
         compiled.tables.set_id = with.filter_map(|(name, _)| bits.bit(name)).collect();
-        let deadly = policy.tools.iter().filter(|(_, tool)| tool.on_revoke != OnRevoke::Block);
-        compiled.tables.deadly = deadly.filter_map(|(name, _)| bits.bit(name)).collect();
+        let kill_tools = policy.tools.iter().filter(|(_, tool)| tool.on_revoke != OnRevoke::Block);
+        compiled.tables.kill_tools = kill_tools.filter_map(|(name, _)| bits.bit(name)).collect();
         compiled.shared_labels = compiled.mixer.len();
         Ok(compiled)
     }

@@ -32,7 +32,7 @@ pub struct Tables {
     /// The tools with which set-id programs keep their privilege.
     pub set_id: ToolSet,
     /// The tools whose loss kills the processes that used them (`on_revoke`).
-    pub deadly: ToolSet,
+    pub kill_tools: ToolSet,
 }
 
 /// Prefixes and suffixes of names. There may be four hundred thousand, most of a few bytes, and a kernel key has room

@@ -144,16 +144,16 @@ fn open(process: u32) -> Option<(u32, OwnedFd)> {
     Some((process, pidfd_open(pid, PidfdFlags::empty()).ok()?))
 }
 
-/// Tells the log of a process that was killed, and for which tools.
+/// Logs that a process was killed, and because of which tools.
 fn log(sessions: &Sessions, id: Id, lost: &[&Lost], process: u32, marks: u32) {
     let mut registry = sessions.lock();
     let Some(session) = registry.by_id(id) else { return };
     let mut control = Control::of(Act::Kill, session, &Actor::daemon());
-    let deadly = || lost.iter().filter(|lost| lost.on_revoke != OnRevoke::Block);
-    let own = deadly().filter(|lost| mark(lost.bit) & marks != 0);
+    let kill_tools = || lost.iter().filter(|lost| lost.on_revoke != OnRevoke::Block);
+    let own = kill_tools().filter(|lost| mark(lost.bit) & marks != 0);
     control.tools = own.map(|lost| lost.tool.clone()).collect();
     control.reason = Some(if control.tools.is_empty() {
-        control.tools = deadly().map(|lost| lost.tool.clone()).collect();
+        control.tools = kill_tools().map(|lost| lost.tool.clone()).collect();
         format!("process {process} is of a session that used it")
     } else {
         format!("process {process} used it, or has it from one that did")

@@ -39,12 +39,12 @@ fn problem(text: &str) -> Option<String> {
     let shown = folder.display();
     if let Some(name) = named(&FOLDING) {
         return Some(format!(
-            "`{shown}` is on {name}, where case makes no other name: the denial holds in every case, and names that \
-             can't be compared so are refused there"
+            "`{shown}` is on {name}, which ignores case: the denial holds in any case, and names that can't be compared \
+             that way are refused there"
         ));
     }
     named(&SERVED).map(|name| {
-        format!("`{shown}` is on {name}, whose server may take other names for this one: only the exact one is denied")
+        format!("`{shown}` is on {name}, and its server may compare names in another way: only the exact name is denied")
     })
 }
 

@@ -133,9 +133,9 @@ impl Registry {
     /// Remembers the tools of an ended session whose loss kills: it lost those too. (Mappings are not logged then: all
     /// that its processes run would be among them.)
     pub(super) fn note_ended(&mut self, session: &Session) {
-        let deadly: Vec<Grant> =
+        let killing: Vec<Grant> =
             session.grants.iter().filter(|grant| self.kills(grant)).cloned().collect();
-        self.note_lost(session.id, &deadly);
+        self.note_lost(session.id, &killing);
     }
 
     /// What sessions lost since the last call.
