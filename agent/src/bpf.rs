@@ -1,8 +1,9 @@
 //! The kernel side, seen from user space: the programs are loaded, pinned and attached here, and their maps written.
 //! The only module that uses aya.
 //!
-//! Lowest first: what the host is (`host`, `faults`, `offsets`), system calls (`sys`), the pins, the object's
-//! programs, what is attached, and on top of them loading ([`load`]) and the open maps ([`Kernel`]).
+//! Lowest first: facts on the running kernel (`host`, `faults`, `offsets`), system calls (`sys`), the `pins`, the
+//! object's `programs` and `iterators`, the `attachment` of hooks, and on top of them loading ([`load`]), the open maps
+//! ([`Kernel`]) and [`doctor`].
 
 mod attachment;
 pub mod doctor;
@@ -37,7 +38,7 @@ pub use self::{
 
 #[cfg(test)]
 mod tests {
-    /// Whoever builds without asking for it gets no daemon that can be told to leave a hook out.
+    /// A build without explicit features has no way to leave a hook out.
     #[test]
     fn hole_is_in_no_build_by_default() {
         let defaults =

@@ -94,7 +94,7 @@ pub enum DaemonError {
     /// The system refused something.
     #[error("can't {action}: {source}")]
     System {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
         /// The system's error.
         #[source]

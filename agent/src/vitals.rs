@@ -59,7 +59,7 @@ impl Histogram {
     }
 }
 
-/// What the canary found, and when.
+/// The canary's runs.
 #[derive(Debug)]
 pub struct Canary {
     /// How often it runs; `None` for never.

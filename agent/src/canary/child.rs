@@ -247,7 +247,7 @@ impl Canary {
                 let places = [(&raw mut head) as usize, (&raw mut len) as usize];
                 call(libc::SYS_get_robust_list, [parent, places[0], places[1], 0, 0, 0])
             }
-            // Ignored by whoever does not ask for it.
+            // SIGURG, which processes ignore by default.
             Call::Kill => call(SYS_kill, [parent, libc::SIGURG as usize, 0, 0, 0, 0]),
             Call::SetPriority => {
                 // The system call gives 20 less the nice value.

@@ -38,8 +38,8 @@ pub(super) struct Grant {
 
 /// Take a tool back from a running session, or all of them
 ///
-/// In force when the command returns: the next open, start or connection that needs the tool fails, and so does the next
-/// use of an open file or connection. Memory that a process has mapped stays mapped, unless the tool has
+/// In force when the command returns: the next open, start or connection that needs the tool fails, and so does the
+/// next use of an open file or connection. Memory that a process has mapped stays mapped, unless the tool has
 /// `on_revoke = "kill"`: that kills the processes that used it. Open files and connections stay usable if the tool has
 /// `recall = "opens"`, or if the session was given them at its start. `remit session end --kill` ends all of it.
 #[derive(Debug, clap::Args)]

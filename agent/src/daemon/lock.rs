@@ -38,7 +38,7 @@ pub enum LockError {
     System {
         /// The directory.
         path: PathBuf,
-        /// What it said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },

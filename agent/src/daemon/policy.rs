@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use crate::session::registry::tests::{POLICY, World};
 
-    /// What a start with this folder has in force, and what it says.
+    /// The profiles in force after a start with this folder, and the troubles.
     fn begin(world: &World, dir: &Path) -> (Vec<String>, Vec<String>) {
         let troubles = Arc::clone(&world.troubles);
         troubles.end(Trouble::Policy);
@@ -95,7 +95,7 @@ mod tests {
     fn start_with_a_bad_folder_takes_the_last_good_policy_or_none() {
         let world = World::new();
         let dir = world.dir.path().join("policy.d");
-        // A new host with a folder that is not there.
+        // A new host without the folder.
         let (profiles, said) = begin(&world, &dir);
         assert!(profiles.is_empty());
         assert!(

@@ -43,7 +43,7 @@ pub fn run(settings: &Settings) -> Result<(), TeardownError> {
     Ok(done?)
 }
 
-/// The act, by the user whose process this is.
+/// The act, by the user of this process.
 fn record(outcome: Outcome, detail: Option<String>) -> Record {
     let uid = rustix::process::getuid().as_raw();
     let by = Actor { uid, user: Some(users::name(uid)), pid: std::process::id(), session: None };

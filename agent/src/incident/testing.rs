@@ -1,4 +1,4 @@
-//! What the tests of this module share: an event and its bytes, a context, a seeded random number.
+//! Helpers of this module's tests: an event and its bytes, a context, seeded random numbers.
 
 use std::net::IpAddr;
 

@@ -100,7 +100,7 @@ pub struct NetworkRule {
     pub ports: Vec<PortRange>,
     /// The transport.
     pub protocol: Protocol,
-    /// Who opens the connection.
+    /// The direction of a connection: which side opens it.
     pub direction: Direction,
 }
 
@@ -123,7 +123,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// Who opens the connection.
+/// The direction of a connection: which side opens it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
     /// The session.
@@ -186,7 +186,7 @@ pub struct Profile {
     /// Patterns that the work folder has to match, with the variables `home` and `user`; empty for any folder that the
     /// starter may write.
     pub workdir: Vec<PathPattern>,
-    /// The program whose start starts a session. Not in force yet.
+    /// The program that starts a session when it is started. Not in force yet.
     pub match_exe: Option<String>,
     /// What follows from what a session has done. Not in force yet.
     pub when: Vec<When>,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Actor, Id, Session};
 
-/// What was done.
+/// The kinds of acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Act {
@@ -80,7 +80,7 @@ impl From<&Session> for Subject {
 /// One control act.
 #[derive(Clone, Debug, Serialize)]
 pub struct Control {
-    /// What was done.
+    /// The kind of act.
     pub act: Act,
     /// To which session.
     #[serde(skip_serializing_if = "Option::is_none")]

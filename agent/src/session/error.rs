@@ -109,9 +109,9 @@ pub enum Error {
     LongTtl {
         /// The profile.
         profile: String,
-        /// What was asked.
+        /// The time that was asked for.
         asked: Duration,
-        /// What is allowed.
+        /// The longest time that the profile allows.
         most: Duration,
     },
     /// All slots are taken.
@@ -185,9 +185,9 @@ pub enum Error {
     /// The state directory refused.
     #[error("can't {action} `{}`: {source}", path.display())]
     Store {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On what.
+        /// The file.
         path: PathBuf,
         /// What the system said.
         #[source]

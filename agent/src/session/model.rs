@@ -123,7 +123,7 @@ impl Past {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
-    /// Somebody took it back.
+    /// It was revoked.
     Revoked,
     /// Its time was up.
     Expired,

@@ -74,7 +74,7 @@ pub fn empty() -> Policy {
 /// How many ended sessions are remembered, in memory and in the state directory: the newest.
 const REMEMBERED: usize = 1024;
 
-/// What a registry is made of.
+/// The parts that a registry is made of.
 pub struct Parts {
     /// The kernel.
     pub enforcer: Box<dyn Enforcer>,

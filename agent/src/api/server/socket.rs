@@ -33,7 +33,7 @@ pub enum SocketError {
     /// The system refused.
     #[error("can't {action} `{}`: {source}", path.display())]
     System {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
         /// On what.
         path: PathBuf,

@@ -96,7 +96,7 @@ fn passed(fd: &PassedFd) -> api::PassedFd {
     api::PassedFd { fd: fd.fd, target: fd.target.clone() }
 }
 
-/// Who did something, as clients see it.
+/// An actor, as clients see it.
 pub(super) fn actor(actor: &Actor) -> api::Actor {
     api::Actor { uid: actor.uid, user: actor.user.clone(), pid: actor.pid }
 }
@@ -147,12 +147,12 @@ pub(super) fn policy(registry: &Registry, dir: &std::path::Path) -> api::PolicyV
     }
 }
 
-/// What a policy says that is not in force.
+/// The warnings on a policy.
 pub(super) fn warnings(policy: &Policy) -> Vec<crate::policy::Diagnostic> {
     policy.warnings.iter().filter(|d| d.severity == Severity::Warning).cloned().collect()
 }
 
-/// What a policy has changed, as clients see it.
+/// The changes by a policy, as clients see them.
 pub(super) fn change(installed: Installed, policy: &Policy, dry_run: bool) -> api::PolicyChange {
     api::PolicyChange {
         generation: installed.generation,

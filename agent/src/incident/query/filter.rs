@@ -1,4 +1,4 @@
-//! Which lines somebody wants to see.
+//! Filters of lines.
 
 use agent_common::{decision::Reason, event::Operation};
 use memchr::memmem::Finder;

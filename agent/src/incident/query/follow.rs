@@ -86,7 +86,7 @@ pub fn end(dir: &Path) -> Result<Cursor, QueryError> {
 }
 
 /// Reads on from a place: at most `most` whole lines that the filter lets pass. Returns at once when
-/// there is nothing; who waits asks again.
+/// there is nothing to read.
 ///
 /// # Errors
 /// When the log can't be read.

@@ -132,7 +132,7 @@ fn canary(canary: &Canary, page: &mut Page) {
     }
 }
 
-/// What was tried, as a sentence.
+/// The operation and its object, as a sentence.
 fn attempt(incident: &Incident) -> String {
     let object = incident.object.to_string();
     let what = match (incident.operation.as_str(), &incident.object) {

@@ -44,7 +44,7 @@ pub enum Object<'a> {
 /// What would be decided, and why.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// The reason of the refusal; none if it is allowed.
+    /// The reason of the refusal; `None` if it is allowed.
     pub refusal: Option<Reason>,
     /// The tools that the session holds and that cover it.
     pub allowed_by: Vec<String>,

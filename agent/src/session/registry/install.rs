@@ -52,7 +52,7 @@ struct Ready {
 }
 
 impl Registry {
-    /// Says what a policy would change, and changes nothing.
+    /// Returns what a policy would change, and changes nothing.
     ///
     /// # Errors
     /// The policy does not fit.
@@ -60,7 +60,7 @@ impl Registry {
         self.ready(policy, by).map(|ready| ready.report)
     }
 
-    /// Puts a policy in force. Every session keeps what it holds of the tools that are still there.
+    /// Puts a policy in force. Every session keeps its tools, except those that the policy no longer has.
     ///
     /// # Errors
     /// The policy does not fit, or the kernel refused it: the policy before stays in force.
