@@ -17,8 +17,11 @@ pub(super) enum Fault {
     LosesStorage,
 }
 
-/// Every known fault, with the kernels that have it.
-const FAULTS: [(Fault, fn(&Kernel) -> bool); 3] = [
+/// Whether a kernel has a fault.
+type Test = fn(&Kernel) -> bool;
+
+/// Every known fault, with the test for it.
+const FAULTS: [(Fault, Test); 3] = [
     (Fault::SkipsPreempted, |kernel| {
         kernel.is_6_1() && kernel.stable_release().is_none_or(|stable| stable < FIRST_NOT_SKIPPING)
     }),

@@ -28,7 +28,6 @@ pub(super) enum Paint {
 
 impl Output {
     /// Standard output, in colour if it is a terminal and `NO_COLOR` is not set.
-    #[expect(clippy::new_without_default, reason = "it looks at the process's surroundings")]
     pub(super) fn new() -> Self {
         let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
