@@ -76,7 +76,7 @@ impl Record {
             group: text("group")?,
             attack: text("attack")?,
             user: text("user")?,
-            kernel: kernels().iter().position(|name| *name == kernel)?,
+            kernel: Series::by_age().iter().position(|name| *name == kernel)?,
             hook: text("hook"),
             result: text("result")?,
             control: text("control")?,
@@ -85,17 +85,8 @@ impl Record {
     }
 }
 
-/// The names of the kernels, the oldest first.
-pub(crate) fn kernels() -> Vec<&'static str> {
-    let mut names: Vec<_> = Series::ALL.iter().map(|series| series.name()).collect();
-    let number =
-        |name: &str| -> Vec<u32> { name.split('.').filter_map(|part| part.parse().ok()).collect() };
-    names.sort_by_key(|name| number(name));
-    names
-}
-
 fn has_results() -> bool {
-    kernels().iter().any(|kernel| attack_results().join(kernel).is_dir())
+    Series::by_age().iter().any(|kernel| attack_results().join(kernel).is_dir())
 }
 
 /// The results that `docs/attacks.json` has.
@@ -117,7 +108,7 @@ fn parse(text: &str) -> Result<Vec<Record>> {
 /// Reads what all guests left, in the order of group, attack, user and kernel.
 fn read() -> Result<Vec<Record>> {
     let mut records = Vec::new();
-    for kernel in kernels() {
+    for kernel in Series::by_age() {
         let folder = attack_results().join(kernel);
         let entries = fs::read_dir(&folder)
             .with_context(|| format!("no results of {kernel}: run `cargo xtask attacks`"))?;
@@ -139,7 +130,7 @@ fn read() -> Result<Vec<Record>> {
 }
 
 fn json(records: &[Record]) -> Result<String> {
-    let kernels = kernels();
+    let kernels = Series::by_age();
     let mut text = String::from("[\n");
     for (place, record) in records.iter().enumerate() {
         let value = serde_json::json!({
@@ -167,10 +158,5 @@ mod tests {
     fn record_of_another_form_is_none() {
         let value = serde_json::json!({"attack": "a", "kernel": "2.6"});
         assert!(Record::new(&value).is_none());
-    }
-
-    #[test]
-    fn kernels_are_in_the_order_of_their_age() {
-        assert_eq!(kernels(), ["6.1", "6.12", "6.18", "7"]);
     }
 }

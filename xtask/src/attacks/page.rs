@@ -5,7 +5,8 @@ use std::{
     fmt::Write as _,
 };
 
-use super::{Record, kernels};
+use super::Record;
+use crate::vm::kernel::Series;
 
 /// The text before the lists.
 const HEAD: &str = "\
@@ -65,7 +66,7 @@ fn write_exceptions(text: &mut String, exceptions: &Attempts<'_>) {
     if exceptions.is_empty() {
         return;
     }
-    let kernels = kernels();
+    let kernels = Series::by_age();
     let _ = writeln!(
         text,
         "## Exceptions\n✓ stopped, ✗ not stopped, – refused by the kernel itself or not there.\n\n\
@@ -104,7 +105,7 @@ fn write_stopped(text: &mut String, stopped: &Attempts<'_>) {
     let _ = writeln!(
         text,
         "## Stopped\nOn {}, as root and as an ordinary user, by the hook before the colon.",
-        kernels().join(", ")
+        Series::by_age().join(", ")
     );
     let mut last = "";
     for ((group, hook), attacks) in &hooks {
@@ -132,7 +133,7 @@ fn cells(row: &[&Record], user: &str) -> Vec<&'static str> {
         let record = row.iter().find(|record| record.user == user && record.kernel == kernel);
         record.map_or("", |record| mark(record))
     };
-    (0..kernels().len()).map(cell).collect()
+    (0..Series::ALL.len()).map(cell).collect()
 }
 
 /// Why no hook stopped it, in all words that the results of this user have.

@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Test, count::Counter, executables};
 use crate::{
-    attacks, build,
+    build,
     project::{attack_results, make_folder, root, write},
     say,
+    vm::kernel::Series,
 };
 
 /// The test that leaves out one hook after another and tries what it stops.
@@ -193,7 +194,7 @@ pub(crate) fn write_page() -> Result<()> {
 
 /// The kernel's place in a table, the oldest first.
 fn place(kernel: &str) -> usize {
-    attacks::kernels().iter().position(|name| *name == kernel).unwrap_or(usize::MAX)
+    Series::by_age().iter().position(|name| *name == kernel).unwrap_or(usize::MAX)
 }
 
 /// The text before the list.
@@ -217,7 +218,7 @@ fn page(records: &[Record]) -> String {
     let _ = writeln!(
         text,
         "Four numbers are those of {}; – where a kernel has no such hook.",
-        attacks::kernels().join(", ")
+        Series::by_age().join(", ")
     );
     for (hook, records) in hooks {
         let example = records.iter().find_map(|record| record.failed.first());
@@ -246,7 +247,7 @@ fn counts(records: &[&Record]) -> String {
         let record = records.iter().find(|record| record.kernel == *kernel);
         record.map_or("–".to_owned(), |record| record.failed.len().to_string())
     };
-    let counts: Vec<String> = attacks::kernels().iter().map(count).collect();
+    let counts: Vec<String> = Series::by_age().iter().map(count).collect();
     match counts.as_slice() {
         [first, rest @ ..] if rest.iter().all(|count| count == first) => first.clone(),
         _ => counts.join("/"),
@@ -286,7 +287,7 @@ mod tests {
             stopped: Vec::new(),
             also_without: vec!["capable".to_owned()],
         };
-        let kernels = attacks::kernels();
+        let kernels = Series::by_age();
         let same: Vec<_> = kernels.iter().map(|kernel| record(kernel, &["a: b (root)"])).collect();
         assert!(page(&same).contains("\n`bpf` 1: b; after `capable`\n"), "{}", page(&same));
         let differing = [record("6.1", &["a: b"]), record("7", &["a: b", "a: c"])];

@@ -43,6 +43,11 @@ impl Series {
     /// All of them, the default first.
     pub(crate) const ALL: [Self; 4] = [Self::V6_12, Self::V6_1, Self::V6_18, Self::V7];
 
+    /// The names of all of them, the oldest first.
+    pub(crate) fn by_age() -> [&'static str; Self::ALL.len()] {
+        [Self::V6_1, Self::V6_12, Self::V6_18, Self::V7].map(Self::name)
+    }
+
     /// As it is written on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
