@@ -174,6 +174,17 @@ impl Bed {
         self.daemon().as_ref().map(Child::id)
     }
 
+    /// Has the daemon do nothing, until the guard is dropped.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[track_caller]
+    pub fn pause(&self) -> Paused {
+        let pid = self.daemon_pid().expect("the daemon runs");
+        send(pid, libc::SIGSTOP);
+        Paused(pid)
+    }
+
     /// What the daemon said so far.
     pub fn daemon_log(&self) -> String {
         fs::read_to_string(layout::DAEMON_LOG).unwrap_or_default()
@@ -273,6 +284,16 @@ impl Bed {
             std::thread::sleep(Duration::from_millis(200));
         }
         panic!("no such incident; there are:\n{}", incident::list(&seen));
+    }
+}
+
+/// A daemon that does nothing; it goes on when this is dropped.
+#[must_use]
+pub struct Paused(u32);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        send(self.0, libc::SIGCONT);
     }
 }
 

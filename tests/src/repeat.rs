@@ -1,6 +1,11 @@
 //! What the probe's operations `many` and `stop` count.
 
-use crate::probe::Answer;
+use std::time::Duration;
+
+use crate::{
+    outcome::eventually,
+    probe::{Answer, Interactive},
+};
 
 /// How often an operation was allowed and refused, and when: in nanoseconds by the monotonic clock, at the
 /// operation's beginning.
@@ -45,6 +50,20 @@ impl From<Answer> for Counts {
             first_refused: *first_refused,
             last_refused: *last_refused,
         }
+    }
+}
+
+impl Interactive {
+    /// Waits until an operation that is repeated (`start`) was tried often enough for a condition, however busy the
+    /// machine is.
+    ///
+    /// # Panics
+    /// When it was not within a minute.
+    #[track_caller]
+    pub fn wait_for_turn(&mut self, name: &str, had: impl Fn(Counts) -> bool) {
+        eventually("the operation to have its turn", Duration::from_secs(60), || {
+            had(Counts::from(self.ask(["counts", name]))).then_some(())
+        });
     }
 }
 

@@ -5,11 +5,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    thread,
     time::Duration,
 };
 
-use tests::{Interactive, Outcome, bed, words};
+use tests::{Interactive, Outcome, bed, outcome::eventually, words};
 
 const ROOT: &str = "/srv/test/cache";
 
@@ -225,7 +224,9 @@ fn what_is_known_of_a_folder_follows_grant_revocation_and_expiry() {
     probe.revoke("t");
     bed().remit(["grant", &probe.name, "t", "--ttl", "5s", "--reason", "test"]).expect(0);
     all(&mut probe);
-    thread::sleep(Duration::from_secs(6));
+    eventually("the grant to run out", Duration::from_secs(60), || {
+        (probe.ask(words!["read", path("in/file")]).error() == "EACCES").then_some(())
+    });
     none(&mut probe);
     probe.grant("t");
     // What is known of one folder says nothing of another, nor of a right that nobody asked for.
