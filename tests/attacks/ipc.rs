@@ -177,7 +177,7 @@ fn others() -> Vec<Attack> {
             "inode_unlink",
             "file.delete",
             "queue-remove q{key}",
-            "unlink @rw/file",
+            "unlink @rw/link",
         )
         .before("queue-make q{key}")
         .anywhere(),

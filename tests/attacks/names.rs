@@ -39,8 +39,8 @@ fn making() -> Vec<Attack> {
 fn removing() -> Vec<Attack> {
     let remove = |name, hook, act, control| attack(name, hook, "file.delete", act, control);
     vec![
-        remove("remove a file", "path_unlink", "unlink @ro/file", "unlink @rw/file"),
-        remove("remove a denied file", "path_unlink", "unlink @rw/key", "unlink @rw/file"),
+        remove("remove a file", "path_unlink", "unlink @ro/file", "unlink @rw/link"),
+        remove("remove a denied file", "path_unlink", "unlink @rw/key", "unlink @rw/link"),
         remove("remove a folder", "path_rmdir", "rmdir @ro/empty", "rmdir @rw/empty"),
         remove("remove a symbolic link", "path_unlink", "unlink @ro/link", "unlink @rw/link"),
         remove(
