@@ -14,8 +14,8 @@ use crate::{
 
 /// Give a running session a tool for a while
 ///
-/// In force when the command returns. The kernel takes the tool away when the time is up, with the
-/// daemon stopped too. Where the session holds the tool already, the later end counts.
+/// In force when the command returns. The kernel takes the tool away when the time is up, from open files and connections
+/// too, also while the daemon is stopped. Where the session holds the tool already, the later end counts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
