@@ -38,10 +38,15 @@ fn metrics() -> String {
     ask("GET", "/v1/metrics")
 }
 
+/// Has the canary run.
+fn tried() -> Value {
+    serde_json::from_str(&ask("POST", "/v1/canary")).unwrap()
+}
+
 /// Has the canary run, which must come to this.
 #[track_caller]
 fn run(state: &str) -> Value {
-    let found: Value = serde_json::from_str(&ask("POST", "/v1/canary")).unwrap();
+    let found = tried();
     assert_eq!(found["state"], state, "{found:#}\n{}", bed().daemon_log());
     found
 }
@@ -162,8 +167,12 @@ fn hook_that_is_gone_is_known_within_the_interval() {
 fn tag_that_is_not_inherited_is_known() {
     bed().policy("");
     good();
-    let hole = Hole::make("task_alloc").expect("it is attached");
-    let found = run("failed");
+    // The daemon attaches what is missing when it looks after its sessions, which may be just now.
+    let (hole, found) = eventually("the canary to notice", SOON, || {
+        let hole = Hole::make("task_alloc").expect("it is attached");
+        let found = tried();
+        (found["state"] == "failed").then_some((hole, found))
+    });
     let message = found["message"].as_str().unwrap();
     assert_eq!(message, "not refused: file.open (fork and openat)");
     drop(hole);
