@@ -144,3 +144,45 @@ fn path_that_never_was_is_never_allowed() {
     let named = |path: &String| incidents.iter().any(|incident| incident.path() == path);
     assert!(named(&paths[0]) || named(&paths[1]), "{}", tests::incident::list(&incidents));
 }
+
+/// Renames by others, however many: what has nothing to do with them is decided all the same.
+#[test]
+fn file_that_is_not_renamed_is_opened_during_a_flood_of_renames() {
+    bed().policy(
+        r#"
+        [tool.still]
+        files = [{ paths = ["/srv/test/flood/still/**"], access = ["read"] }]
+        [profile.p]
+        tools = ["system", "still"]
+        "#,
+    );
+    let folder = bed().folder("flood");
+    let still = folder.join("still/one/two/three/four/five/six/seven");
+    fs::create_dir_all(&still).unwrap();
+    fs::write(still.join("file"), "x").unwrap();
+    let mut renamer = Interactive::untagged();
+    let flood = ["a", "b", "c", "d"];
+    for name in flood {
+        let (one, other) = (folder.join(name), folder.join(format!("{name}-other")));
+        fs::create_dir(&one).unwrap();
+        renamer.ask(words!["start", format!("{name}-there"), "0", "rename", one, other]);
+        renamer.ask(words!["start", format!("{name}-back"), "0", "rename", other, one]);
+    }
+    let mut probe = bed().session("p").interactive();
+    let (file, missing) = (still.join("file"), still.join("missing"));
+    probe.ask(words!["start", "allowed", "0", "read", file]);
+    probe.ask(words!["start", "absent", "0", "read", missing]);
+    for name in ["allowed", "absent"] {
+        probe.wait_for_turn(name, |counts| counts.allowed + counts.other > 500);
+    }
+    for name in flood {
+        let renames = Counts::from(renamer.ask(words!["stop", format!("{name}-there")]));
+        assert!(renames.allowed > 20, "{renames:?}");
+        renamer.ask(words!["stop", format!("{name}-back")]);
+    }
+    for name in ["allowed", "absent"] {
+        let counts = Counts::from(probe.ask(words!["stop", name]));
+        assert_eq!(counts.refused, 0, "{name}: {counts:?}");
+    }
+    assert_eq!(probe.incidents().len(), 0);
+}
