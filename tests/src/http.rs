@@ -15,25 +15,35 @@ use serde_json::Value;
 pub struct Response {
     /// The status: 200.
     pub status: u16,
-    /// The body, without white space around it.
+    /// The body.
     pub body: String,
 }
 
 impl Response {
-    /// The body read as JSON.
+    /// The body of an answer to what was done.
+    ///
+    /// # Panics
+    /// When the daemon refused.
+    #[track_caller]
+    pub fn done(self) -> String {
+        assert_eq!(self.status, 200, "{self}");
+        self.body
+    }
+
+    /// The same, read as JSON.
     ///
     /// # Panics
     /// When it is none, or the daemon refused.
     #[track_caller]
-    pub fn json(&self) -> Value {
-        assert_eq!(self.status, 200, "{self}");
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}\n{self}"))
+    pub fn json(self) -> Value {
+        let body = self.done();
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}\n{body}"))
     }
 }
 
 impl fmt::Display for Response {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {}", self.status, self.body)
+        write!(out, "{} {}", self.status, self.body.trim())
     }
 }
 
@@ -66,5 +76,5 @@ pub fn ask(mut stream: UnixStream, method: &str, path: &str, body: &str) -> io::
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Response { status, body: body.trim().to_owned() })
+    Ok(Response { status, body: body.to_owned() })
 }

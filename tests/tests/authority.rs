@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, thread, time::Duration};
 
-use tests::{Counts, Interactive, bed, layout::SOCKET, outcome::eventually, repeat::now, words};
+use tests::{Counts, Interactive, bed, outcome::eventually, repeat::now, words};
 
 const POLICY: &str = r#"
 [tool.data]
@@ -33,43 +33,22 @@ fn server(endpoint: &str) {
     thread::spawn(move || listener.incoming().for_each(drop));
 }
 
-/// An operator's requests, without a program for each.
-struct Operator(Interactive);
-
-impl Operator {
-    #[track_caller]
-    fn ask(&mut self, method: &str, path: &str, body: &str) {
-        let answer = self.0.ask(words!["http", SOCKET, method, path, body]).value();
-        assert!(answer.starts_with("200 "), "{method} {path}: {answer}");
-    }
-}
-
 #[test]
 fn grant_and_revocation_are_in_force_when_they_return() {
     prepare();
     server("127.0.0.1:7301");
     let mut probe = bed().session("p").interactive();
-    let grants = format!("/v1/sessions/{}/grants", probe.name);
-    let mut operator = Operator(Interactive::untagged());
-    let both = |operator: &mut Operator, method: &str| {
-        for tool in ["spare", "server"] {
-            if method == "POST" {
-                let body = format!(r#"{{"tool": "{tool}", "ttl": "1h"}}"#);
-                operator.ask(method, &grants, &body);
-            } else {
-                operator.ask(method, &format!("{grants}/{tool}"), "");
-            }
-        }
-    };
+    let grant = |probe: &Interactive| ["spare", "server"].map(|tool| probe.grant(tool));
+    let revoke = |probe: &Interactive| ["spare", "server"].map(|tool| probe.revoke(tool));
     for round in 0..10 {
         probe.ask(words!["start", "files", "0", "read", SPARE]);
         probe.ask(words!["start", "connections", "500", "tcp", "127.0.0.1:7301"]);
-        both(&mut operator, "POST");
+        grant(&probe);
         let granted = now();
         for name in ["files", "connections"] {
             probe.wait_for_turn(name, |counts| counts.last_allowed > granted);
         }
-        both(&mut operator, "DELETE");
+        revoke(&probe);
         let revoked = now();
         for name in ["files", "connections"] {
             probe.wait_for_turn(name, |counts| counts.last_refused > revoked);
@@ -90,10 +69,10 @@ fn grant_and_revocation_are_in_force_when_they_return() {
             assert_eq!((counts.allowed, counts.refused), (0, 5), "{round}: {counts:?}");
         }
         // Nothing is refused between the two.
-        both(&mut operator, "POST");
+        grant(&probe);
         let counts = Counts::from(probe.ask(words!["many", "20", "read", SPARE]));
         assert_eq!((counts.allowed, counts.refused), (20, 0), "{round}: {counts:?}");
-        both(&mut operator, "DELETE");
+        revoke(&probe);
     }
     let incident = bed().incident(&probe.name, |found| found.reason == "revoked");
     assert_eq!(incident.would_allow.len(), 1, "{incident:?}");

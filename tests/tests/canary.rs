@@ -1,20 +1,12 @@
 //! The canary: good on a sound host, and loud when a hook is gone or the log can't be written; within its
 //! interval, unasked.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
-    path::Path,
-    process::Command,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
 
 use serde_json::Value;
 use tests::{
     Changed, Hole, allowed, bed, judge,
-    layout::{LOG, SETTINGS, SOCKET},
+    layout::{LOG, SETTINGS},
     outcome::eventually,
     refused, words,
 };
@@ -23,24 +15,13 @@ const FOLDER: &str = "/run/remit-test/socket/control.canary";
 /// How soon a fault must be known: an interval of a second, and a run, on a busy emulated processor.
 const SOON: Duration = Duration::from_secs(30);
 
-/// What the daemon answers.
-fn ask(method: &str, path: &str) -> String {
-    let mut socket = UnixStream::connect(SOCKET).unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: remit\r\nConnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-}
-
 fn metrics() -> String {
-    ask("GET", "/v1/metrics")
+    bed().ask("GET", "/v1/metrics", "").done()
 }
 
 /// Has the canary run.
 fn tried() -> Value {
-    serde_json::from_str(&ask("POST", "/v1/canary")).unwrap()
+    bed().ask("POST", "/v1/canary", "").json()
 }
 
 /// Has the canary run, which must come to this.
