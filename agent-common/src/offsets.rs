@@ -16,26 +16,45 @@ pub const RESET: i32 = 0x7e3a_ca58;
 pub struct Types {
     /// `struct dentry`.
     pub dentry: u32,
+    /// `struct file`.
+    pub file: u32,
     /// `struct inode`.
     pub inode: u32,
     /// `struct mount`.
     pub mount: u32,
+    /// `struct path`.
+    pub path: u32,
     /// `struct vfsmount`.
     pub vfsmount: u32,
     /// `struct seqcount`, which a lock with a counter begins with.
     pub seqcount: u32,
+    /// `struct socket`.
+    pub socket: u32,
     /// `struct super_block`.
     pub super_block: u32,
+    /// `struct task_struct`.
+    pub task: u32,
     /// `struct itimerspec64`, four words of 64 bits: for words of whatever lies at an address.
     pub words: u32,
 }
 
-assert_layout!(Types, 28, 4);
+assert_layout!(Types, 44, 4);
 
 impl Types {
     /// Nothing known.
-    pub const ZERO: Self =
-        Self { dentry: 0, inode: 0, mount: 0, vfsmount: 0, seqcount: 0, super_block: 0, words: 0 };
+    pub const ZERO: Self = Self {
+        dentry: 0,
+        file: 0,
+        inode: 0,
+        mount: 0,
+        path: 0,
+        vfsmount: 0,
+        seqcount: 0,
+        socket: 0,
+        super_block: 0,
+        task: 0,
+        words: 0,
+    };
 }
 
 /// What an instruction loads that stands for a field of [`Offsets`]: this and the field's place. The loader
@@ -243,7 +262,7 @@ offsets! {
     task_files = "task_struct"."files";
 }
 
-assert_layout!(Offsets, 48 + 28 + 4 * 117, 8);
+assert_layout!(Offsets, 48 + 44 + 4 * 117, 8);
 
 #[cfg(test)]
 mod tests {

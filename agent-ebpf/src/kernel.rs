@@ -17,7 +17,7 @@ mod task;
 mod terminals;
 
 pub(crate) use access::{
-    argument, constant, copy, hide_from_optimizer, load, member, now, peek, read_word,
+    argument, constant, copy, hide_from_optimizer, load, member, now, peek, read_word, untrusted,
 };
 pub(crate) use case::ignores_case;
 pub(crate) use credentials::{gains_privilege, has_borrowed_credentials, is_io_uring_worker};
@@ -40,7 +40,7 @@ pub(crate) use socket::{
     socket_inode, socket_of,
 };
 pub(crate) use task::{
-    Task, current, current_ids, first_storage, has_storage, parent_of_current, procfs_task,
+    Task, current, current_ids, first_storage, has_storage, hint, parent_of_current, procfs_task,
     unknown_zero,
 };
 pub(crate) use terminals::{

@@ -1,5 +1,7 @@
 //! The tags of tasks: which session the running task belongs to, or another task, and what it has used.
 
+use core::ffi::c_void;
+
 use agent_common::{
     id::{SessionId, Slot, Tag},
     mark::{TaskRecord, Used},
@@ -11,34 +13,33 @@ use crate::{
     kernel::{self, Task, peek},
     map_access::look_up as look_up_in,
     maps::{PROCESS_MARKS, TAGS, TAGS_BY_PROCESS, TAGS_BY_TASK, USED_MARKS},
-    member, offset,
+    member, offset, untrusted,
 };
 
 /// The running task's tag. `None`, after one load, for nearly everybody on the host.
 #[inline(always)]
 pub(crate) fn current() -> Option<Tag> {
-    if is_surely_untagged() { None } else { look_up() }
+    let hint = kernel::hint();
+    if hint.is_null() { None } else { look_up_by(hint, tag_by_helper) }
 }
 
 /// As [`current`], for a caller that has seen that the task [may have a tag](is_surely_untagged).
 #[inline(always)]
 pub(crate) fn look_up() -> Option<Tag> {
-    look_up_by(tag_by_helper)
+    look_up_by(kernel::hint(), tag_by_helper)
 }
 
 /// As [`current`], but also `None` if the kernel can't tell just then: for callers to which `None` means to refuse.
 #[inline(always)]
 pub(crate) fn current_if_readable() -> Option<Tag> {
-    if is_surely_untagged() {
-        return None;
-    }
-    look_up_by(|task| TAGS.get(task).copied())
+    let hint = kernel::hint();
+    if hint.is_null() { None } else { look_up_by(hint, |task| TAGS.get(task).copied()) }
 }
 
 /// The running task's tag, from the quickest source that has it: the first storage, else `ask`.
 #[inline(always)]
-fn look_up_by(ask: impl Fn(Task) -> Option<Tag>) -> Option<Tag> {
-    tag_from_first_storage().or_else(|| {
+fn look_up_by(hint: *const c_void, ask: impl Fn(Task) -> Option<Tag>) -> Option<Tag> {
+    tag_from_storage(hint).or_else(|| {
         // The verifier must not know the condition: see `shared!`.
         if offset!(storage_is_lost) | kernel::unknown_zero() != 0 {
             return current_by_address().copied();
@@ -51,10 +52,16 @@ fn look_up_by(ask: impl Fn(Task) -> Option<Tag>) -> Option<Tag> {
 /// task's storage, as it is unless other programs keep values there too.
 #[inline(always)]
 pub(crate) fn tag_from_first_storage() -> Option<Tag> {
+    tag_from_storage(kernel::hint())
+}
+
+/// As [`tag_from_first_storage`], by the task's [`kernel::hint`].
+#[inline(always)]
+fn tag_from_storage(hint: *const c_void) -> Option<Tag> {
     if offset!(storage_is_plain) == 0 {
         return None;
     }
-    let (map, session, slot) = kernel::first_storage(kernel::current())?;
+    let (map, session, slot) = kernel::first_storage(hint)?;
     let (slot, marks) = (Slot(slot as u32), (slot >> 32) as u32);
     let tag = Tag { session: SessionId(session), slot, marks };
     (map == TAGS.address()).then_some(tag)
@@ -63,7 +70,7 @@ pub(crate) fn tag_from_first_storage() -> Option<Tag> {
 /// `true` if the running task has no tag; `false` if it may have one. One load.
 #[inline(always)]
 pub(crate) fn is_surely_untagged() -> bool {
-    member!(u64, kernel::current().0, task_hint) == 0
+    kernel::hint().is_null()
 }
 
 /// Whether this kernel can lose a task's storage, so that tags are kept by a task's address.
@@ -157,10 +164,11 @@ fn tag_from_list(task: Task) -> Option<Tag> {
 #[inline(always)]
 pub(crate) fn task_record(task: Task) -> Option<TaskRecord> {
     let tag = of(task).or_else(|| if is_storage_lost() { None } else { tag_from_list(task) })?;
+    let typed = untrusted!(task at task.0);
     Some(TaskRecord {
         session: tag.session,
-        memory: member!(task.0, task_mm),
-        descriptors: member!(task.0, task_files),
+        memory: member!(typed, task_mm),
+        descriptors: member!(typed, task_files),
         process: member!(task.0, task_tgid),
         marks: tag.marks | process_marks(task, &tag),
     })
@@ -170,7 +178,7 @@ pub(crate) fn task_record(task: Task) -> Option<TaskRecord> {
 /// start of its first thread to the end of its last, also over an exec.
 #[inline(always)]
 fn process(task: Task) -> u64 {
-    member!(task.0, task_signal)
+    member!(untrusted!(task at task.0), task_signal)
 }
 
 /// The marks of a task's process: of everything that its threads have used.

@@ -34,7 +34,7 @@ pub(crate) fn attack_results() -> PathBuf {
 /// # Errors
 /// When the folder can't be made.
 pub(crate) fn cache() -> Result<PathBuf> {
-    let folder = match env::var_os("REMIT_CACHE") {
+    let folder = match env::var_os("REMIT_CACHE").filter(|folder| !folder.is_empty()) {
         Some(folder) => root().join(folder),
         None => target().join("xtask"),
     };

@@ -38,7 +38,7 @@ pub(crate) struct Test {
     #[arg(long, value_enum, conflicts_with = "all_kernels")]
     kernel: Option<Series>,
 
-    /// Boot all series, two at once where there are processors for it (the default where `CI=true`); the catalogue of attacks is
+    /// Boot all series, some at once: three on two processors (the default where `CI=true`); the catalogue of attacks is
     /// tried on the first of them, and on all by `cargo xtask attacks`.
     #[arg(long)]
     all_kernels: bool,

@@ -22,7 +22,7 @@ use crate::{
     loops::{self, Context},
     member, mounts, offset,
     request::{FileRequest, Flags},
-    subject, volatile,
+    subject, untrusted, volatile,
 };
 
 /// `ATTR_TIMES_SET` and `ATTR_TOUCH` (include/linux/fs.h): times that the task sets, not those that a write changes
@@ -51,7 +51,7 @@ pub(crate) fn inode_setattr(context: LsmContext) -> i32 {
 #[lsm(hook = "inode_setxattr")]
 pub(crate) fn inode_setxattr(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
-    let dentry: *const c_void = context.arg(1);
+    let dentry = untrusted!(dentry at context.arg(1));
     let mut value = 0;
     // The verifier lets no program read an argument of the type `const void *` directly.
     // SAFETY: the hook has that argument, and the destination is a word.
@@ -95,7 +95,7 @@ pub(crate) fn inode_getxattr(context: LsmContext) -> i32 {
     if name == CAPABILITY[0] || name << 8 == SYSTEM {
         return 0;
     }
-    let dentry: *const c_void = context.arg(0);
+    let dentry = untrusted!(dentry at context.arg(0));
     let inode: *const c_void = member!(dentry, dentry_inode);
     if inode.is_null() || given::allows(tag, inode, Rights::of(Right::Read)) {
         return 0;
@@ -157,6 +157,7 @@ fn needs_no_decision(dentry: *const c_void, inode: *const c_void) -> bool {
 /// Decides by a dentry whether the session may use a right on a file.
 #[inline(always)]
 fn decide(tag: &Tag, dentry: *const c_void, right: Right) -> i32 {
+    let dentry = untrusted!(dentry at dentry);
     // Read once: newer verifiers check each read of it for null on its own.
     let inode: *const c_void = member!(dentry, dentry_inode);
     if inode.is_null() || needs_no_decision(dentry, inode) {

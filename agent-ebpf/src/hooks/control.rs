@@ -20,7 +20,7 @@ use crate::{
     kernel::{self, FileSystem, Place, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG, is_socket},
     member,
     request::{Act, FileRequest, Flags},
-    subject, terminal,
+    subject, terminal, untrusted,
     verdict::EPERM,
 };
 
@@ -183,6 +183,7 @@ pub(crate) fn uring_cmd(context: LsmContext) -> i32 {
 #[inline(never)]
 fn controlled(file: *const c_void, command: u32) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
+    let file = untrusted!(file at file);
     let inode: *const c_void = member!(file, file_inode);
     let kind = member!(u16, inode, inode_mode) & S_IFMT;
     if kind == S_IFCHR || kind == S_IFBLK {

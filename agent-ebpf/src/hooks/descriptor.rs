@@ -20,7 +20,7 @@ use crate::{
     },
     member,
     request::{Act, FileRequest},
-    subject,
+    subject, untrusted,
     verdict::EACCES,
 };
 
@@ -115,6 +115,7 @@ fn decide(tag: &Tag, file: *const c_void, rights: Rights, operation: Operation) 
     if is_backing(file) {
         return 0;
     }
+    let file = untrusted!(file at file);
     let inode: *const c_void = member!(file, file_inode);
     check::file(tag, inode, &FileRequest::of_descriptor(file, rights, operation), ptr::null())
 }

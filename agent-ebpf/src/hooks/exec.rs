@@ -16,7 +16,7 @@ use crate::{
     kernel::{self, FMODE_EXEC, Place, is_backing},
     member,
     request::FileRequest,
-    subject,
+    subject, untrusted,
 };
 
 /// `PROT_WRITE` and `PROT_EXEC` (include/uapi/asm-generic/mman-common.h).
@@ -57,6 +57,7 @@ pub(crate) fn file_mprotect(context: LsmContext) -> i32 {
 /// Decides a mapping with this protection. A private one writes to memory, not to the file.
 #[inline(always)]
 fn map(tag: &Tag, file: *const c_void, protection: u64, is_shared: bool) -> i32 {
+    let file = untrusted!(file at file);
     let inode: *const c_void = member!(file, file_inode);
     if protection & PROT_EXEC != 0 {
         let place = Place::of_file(file);

@@ -17,7 +17,7 @@ use crate::{
     },
     member,
     request::{FileRequest, Flags},
-    subject,
+    subject, untrusted,
 };
 
 /// `O_TRUNC`: empties the file, however it is opened.
@@ -103,6 +103,7 @@ fn is_other_end(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
 /// folder's cached entry: the verifier of 6.18 does not trust an inode that was reached through a parent.
 #[inline(always)]
 fn open_unnamed(tag: &Tag, file: *const c_void, mode: u32) -> i32 {
+    let file = untrusted!(file at file);
     let unnamed = Place::of_file(file);
     let (folder, ..) = parent_and_name(unnamed.dentry);
     let mut rights = Rights::of(Right::Create).with(Right::Write);

@@ -15,7 +15,7 @@ use crate::{
     kernel::{self, Place, SignalOwner, Task},
     member,
     request::{Act, FileRequest, Flags},
-    standing, subject, terminal,
+    standing, subject, terminal, untrusted,
     verdict::EPERM,
 };
 
@@ -166,6 +166,7 @@ fn signal_by(file: *const c_void, command: u32) -> i32 {
 #[inline(always)]
 fn lease(file: *const c_void) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
+    let file = untrusted!(file at file);
     let inode: *const c_void = member!(file, file_inode);
     if member!(u32, inode, inode_nlink) == 0 {
         return 0;
@@ -304,7 +305,7 @@ pub(crate) fn capable(context: LsmContext) -> i32 {
 /// the request.
 #[inline(always)]
 fn is_borrowed(credentials: u64) -> bool {
-    credentials != member!(u64, kernel::current().0, task_real_cred)
+    credentials != member!(u64, untrusted!(task at kernel::current().0), task_real_cred)
         && !kernel::is_io_uring_worker()
 }
 

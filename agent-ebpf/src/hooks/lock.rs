@@ -8,7 +8,7 @@ use agent_common::{
 };
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use crate::{check, kernel::FMODE_READ, member, request::FileRequest, subject};
+use crate::{check, kernel::FMODE_READ, member, request::FileRequest, subject, untrusted};
 
 /// `F_WRLCK` and `F_UNLCK` (include/uapi/asm-generic/fcntl.h).
 const F_WRLCK: u32 = 1;
@@ -24,7 +24,7 @@ pub(crate) fn file_lock(context: LsmContext) -> i32 {
         return 0;
     }
     let Some(tag) = &subject::current() else { return 0 };
-    let file: *const c_void = context.arg(0);
+    let file = untrusted!(file at context.arg(0));
     let reads = kind != F_WRLCK && member!(u32, file, file_mode) & FMODE_READ != 0;
     let right = if reads { Right::Read } else { Right::Write };
     let inode: *const c_void = member!(file, file_inode);

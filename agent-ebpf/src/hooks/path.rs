@@ -14,7 +14,7 @@ use crate::{
     kernel::{Place, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, has_set_id_bits},
     member,
     request::{FileRequest, Flags},
-    subject,
+    subject, untrusted,
 };
 
 /// `RENAME_EXCHANGE` (include/uapi/linux/fs.h).
@@ -75,7 +75,7 @@ fn delete(context: &LsmContext) -> i32 {
 #[inline(always)]
 fn change(context: &LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
-    let path: *const c_void = context.arg(0);
+    let path = untrusted!(path at context.arg(0));
     let dentry: *const c_void = member!(path, path_dentry);
     if is_unnamed(dentry) {
         return 0;
@@ -159,7 +159,7 @@ pub(crate) fn path_chmod(context: LsmContext) -> i32 {
         return change(&context);
     }
     let Some(tag) = &subject::current() else { return 0 };
-    let path: *const c_void = context.arg(0);
+    let path = untrusted!(path at context.arg(0));
     let dentry: *const c_void = member!(path, path_dentry);
     if is_folder(dentry) {
         return change(&context);
@@ -181,7 +181,7 @@ pub(crate) fn path_chown(context: LsmContext) -> i32 {
 #[lsm(hook = "path_notify")]
 pub(crate) fn path_notify(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
-    let path: *const c_void = context.arg(0);
+    let path = untrusted!(path at context.arg(0));
     let dentry: *const c_void = member!(path, path_dentry);
     let request =
         FileRequest::new(Operation::FileOpen, below(path, dentry), Rights::of(Right::Read));
@@ -194,8 +194,8 @@ pub(crate) fn path_notify(context: LsmContext) -> i32 {
 #[lsm(hook = "path_link")]
 pub(crate) fn path_link(context: LsmContext) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
-    let old: *const c_void = context.arg(0);
-    let folder: *const c_void = context.arg(1);
+    let old = untrusted!(dentry at context.arg(0));
+    let folder = untrusted!(path at context.arg(1));
     let rights = Rights::of(Right::Read).with(Right::Write);
     let mut leaving = FileRequest::new(Operation::FileLink, below(folder, old), rights);
     let mut arriving =

@@ -16,7 +16,7 @@ use crate::{
     kernel::{self, FMODE_READ, FMODE_WRITE},
     map_access::look_up,
     maps::{GIVEN_FILES, GIVING},
-    member,
+    member, untrusted,
 };
 
 /// Records the files of the descriptors that [`GIVING`] names. The context is a `struct bpf_iter__task_file`
@@ -64,7 +64,7 @@ fn remember_control_socket(file: *const c_void) {
 #[inline(never)]
 fn record(session: SessionId, file: *const c_void) {
     let mode: u32 = member!(file, file_mode);
-    let inode: *const c_void = member!(file, file_inode);
+    let inode: *const c_void = member!(untrusted!(file at file), file_inode);
     let identity = kernel::identity(inode);
     let mut rights = Rights::NONE;
     if mode & FMODE_READ != 0 {

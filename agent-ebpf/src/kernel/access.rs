@@ -34,6 +34,23 @@ macro_rules! member {
     };
 }
 
+/// A pointer that the verifier has typed, as one that it does not trust, to load other pointers through: for seldom
+/// operations. `untrusted!(file at file)` names the pointer's type by a field of `Types`.
+///
+/// For each pointer that is loaded through one that it trusts, a hook's argument or the running task, the verifier
+/// looks through all types of the kernel four times, over a million instructions each time a program is loaded
+/// (`btf_nested_type_is_trusted`, kernel/bpf/verifier.c, since 6.3). Through this one, it does not. That costs the
+/// program some six instructions for each load through it or through what was loaded, since a fault may follow; and no
+/// helper takes what was loaded.
+#[macro_export]
+macro_rules! untrusted {
+    ($structure:ident at $pointer:expr) => {
+        $crate::kernel::untrusted::<
+            { core::mem::offset_of!(agent_common::offsets::Offsets, types.$structure) },
+        >($pointer)
+    };
+}
+
 /// Loads the value that the loader puts into an instruction for the field at `FIELD` of `Offsets`.
 macro_rules! loaded {
     ($instruction:literal) => {{
@@ -90,6 +107,15 @@ pub(crate) fn member<T: Copy, const FIELD: usize>(base: *const c_void) -> T {
     // SAFETY: the value has at least as many bytes, the lowest first; every `T` here is of integers or a
     // pointer.
     unsafe { core::mem::transmute_copy(&value) }
+}
+
+/// See `untrusted!`. On a kernel that can't type addresses, the same pointer.
+#[inline(always)]
+pub(crate) fn untrusted<const STRUCTURE: usize>(pointer: *const c_void) -> *const c_void {
+    match constant::<STRUCTURE>() {
+        0 => pointer,
+        number => cast(pointer as u64, number),
+    }
 }
 
 /// Reads a member at an offset through a pointer that the verifier has typed.

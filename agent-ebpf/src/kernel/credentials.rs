@@ -8,7 +8,7 @@ use super::{access::load, task::current};
 /// (`override_creds`), as overlayfs does.
 #[inline(always)]
 pub(crate) fn has_borrowed_credentials() -> bool {
-    let task = current().0;
+    let task = untrusted!(task at current().0);
     member!(u64, task, task_cred) != member!(u64, task, task_real_cred)
 }
 
@@ -28,7 +28,7 @@ const NOROOT: u32 = 1;
 /// group that is none of its own, or capabilities that do not come from being root.
 #[inline(always)]
 pub(crate) fn gains_privilege(new: *const c_void) -> bool {
-    let old: *const c_void = member!(current().0, task_cred);
+    let old: *const c_void = member!(untrusted!(task at current().0), task_cred);
     let [able, _] = capabilities(old, offset!(cred_effective));
     let user: u32 = member!(new, cred_euid);
     let known_user = able >> CAP_SETUID & 1 != 0

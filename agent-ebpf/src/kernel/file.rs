@@ -64,7 +64,7 @@ pub(crate) fn is_socket(file: *const c_void) -> bool {
 /// Whether a file is a character device, as every terminal is.
 #[inline(always)]
 pub(crate) fn is_character_device(file: *const c_void) -> bool {
-    let inode: *const c_void = member!(file, file_inode);
+    let inode: *const c_void = member!(untrusted!(file at file), file_inode);
     member!(u16, inode, inode_mode) & S_IFMT == S_IFCHR
 }
 
@@ -78,7 +78,7 @@ const WATCHES: [(u32, u64); 2] =
 /// Whether a descriptor is an inotify or fanotify one, which tells what others do with files.
 #[inline(always)]
 pub(crate) fn is_watch(file: *const c_void) -> bool {
-    let dentry: *const c_void = member!(file, file_path_dentry);
+    let dentry: *const c_void = member!(untrusted!(file at file), file_path_dentry);
     let len: u32 = member!(dentry, dentry_name_len);
     if len != WATCHES[0].0 && len != WATCHES[1].0 {
         return false;

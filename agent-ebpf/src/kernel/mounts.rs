@@ -25,7 +25,7 @@ pub(crate) fn is_internal(mount: u64) -> bool {
 /// Address of the running task's mount namespace; zero for a task that is about to end.
 #[inline(always)]
 pub(crate) fn current_mount_namespace() -> u64 {
-    let proxy: u64 = member!(current().0, task_nsproxy);
+    let proxy: u64 = member!(untrusted!(task at current().0), task_nsproxy);
     peek(proxy + offset!(nsproxy_mounts))
 }
 

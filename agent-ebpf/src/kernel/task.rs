@@ -33,20 +33,25 @@ pub(crate) fn unknown_zero() -> u64 {
 /// Address of the running task's parent.
 #[inline(always)]
 pub(crate) fn parent_of_current() -> u64 {
-    member!(u64, current().0, task_real_parent)
+    member!(u64, untrusted!(task at current().0), task_real_parent)
 }
 
 /// Whether a task has any local storage: without it, the task has no tag. One load, no helper.
 #[inline(always)]
 pub(crate) fn has_storage(task: Task) -> bool {
-    member!(u64, task.0, task_bpf_storage) != 0
+    member!(u64, untrusted!(task at task.0), task_bpf_storage) != 0
 }
 
-/// The first value in a task's storage, on a kernel that can type addresses: the address of its map, and its first
-/// two words. `None` if there is none.
+/// A member of the running task that is null only if the task has no tag: its storage, if the kernel never loses it.
 #[inline(always)]
-pub(crate) fn first_storage(task: Task) -> Option<(u64, u64, u64)> {
-    let storage: *const c_void = member!(task.0, task_bpf_storage);
+pub(crate) fn hint() -> *const c_void {
+    member!(current().0, task_hint)
+}
+
+/// The first value in the running task's storage, which is its [`hint`], on a kernel that can type addresses and
+/// never loses storage: the address of the value's map, and its first two words. `None` if there is none.
+#[inline(always)]
+pub(crate) fn first_storage(storage: *const c_void) -> Option<(u64, u64, u64)> {
     if storage.is_null() {
         return None;
     }

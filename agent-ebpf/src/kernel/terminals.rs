@@ -28,7 +28,7 @@ pub(crate) enum SignalOwner {
 #[inline(always)]
 pub(crate) fn signal_owner(file: *const c_void) -> SignalOwner {
     let owner: u64 = if offset!(owner_is_apart) != 0 {
-        member!(u64, file, file_owner)
+        member!(u64, untrusted!(file at file), file_owner)
     } else {
         file as u64 + offset!(file_owner)
     };
@@ -45,7 +45,7 @@ pub(crate) fn signal_owner(file: *const c_void) -> SignalOwner {
 /// Address of the `struct signal_struct` that the threads of the running process share.
 #[inline(always)]
 fn signal() -> u64 {
-    member!(u64, current().0, task_signal)
+    member!(u64, untrusted!(task at current().0), task_signal)
 }
 
 /// Address of the `struct pid` of the foreground process group on the running process's terminal; zero if there is

@@ -120,11 +120,15 @@ impl KernelTypes {
         let structure = |name| number(&self.0, name, |kind| matches!(kind, Type::Struct(_)));
         Some(Types {
             dentry: structure("dentry")?,
+            file: structure("file")?,
             inode: structure("inode")?,
             mount: structure("mount")?,
+            path: structure("path")?,
             vfsmount: structure("vfsmount")?,
             seqcount: structure("seqcount")?,
+            socket: structure("socket")?,
             super_block: structure("super_block")?,
+            task: structure("task_struct")?,
             words: structure("itimerspec64")?,
         })
     }
