@@ -37,8 +37,8 @@ pub struct Giving {
     pub session: SessionId,
     /// How many of `descriptors` are used.
     pub count: u32,
-    /// Alignment; zero.
-    pub reserved: u32,
+    /// Pipes that the program found beside them; it records [`PASSED`] of these.
+    pub pipes: u32,
     /// Their numbers.
     pub descriptors: [u32; PASSED],
 }

@@ -85,15 +85,21 @@ impl FileRequest {
     /// as when it was opened.
     #[inline(always)]
     pub(crate) fn of_descriptor(file: *const c_void, rights: Rights, operation: Operation) -> Self {
-        let mut place = Place::of_file(file);
-        if member!(u32, file, file_flags) & O_TMPFILE == O_TMPFILE {
-            let (folder, ..) = parent_and_name(place.dentry);
-            place = Place::at(place.mount, folder);
-        }
-        let mut request = Self::new(operation, place, rights);
+        let mut request = Self::new(operation, place_of_open(file), rights);
         request.flags = Flags::ON_DESCRIPTOR;
         request
     }
+}
+
+/// The place of an open file: for one that was made without a name (`O_TMPFILE`), its folder.
+#[inline(always)]
+pub(crate) fn place_of_open(file: *const c_void) -> Place {
+    let place = Place::of_file(file);
+    if member!(u32, file, file_flags) & O_TMPFILE != O_TMPFILE {
+        return place;
+    }
+    let (folder, ..) = parent_and_name(place.dentry);
+    Place::at(place.mount, folder)
 }
 
 /// An IPv6 address, or an IPv4 one mapped into it, as two words: its bytes in network order.

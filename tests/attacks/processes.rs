@@ -1,6 +1,9 @@
 //! Acting through, or on, processes outside of the session. The victim is of the same user.
 
-use crate::catalogue::{Attack, attack};
+use crate::{
+    catalogue::{Attack, attack},
+    scene::steps,
+};
 
 pub(crate) fn attacks() -> Vec<Attack> {
     let mut all = tracing();
@@ -22,6 +25,17 @@ fn tracing() -> Vec<Attack> {
         trace("write another process's memory", "memory-write {victim-mark}", "own-child memory-write"),
         trace("trace another process", "trace {victim}", "own-child trace"),
         trace("attach to another process", "sys ptrace 16 {victim} 0 0", "own-child trace"),
+        attack(
+            "have a process outside trace",
+            "ptrace_traceme",
+            "process.trace",
+            steps(|scene| {
+                // Which takes over a process whose parent has ended.
+                scene.victim = Some(1);
+                scene.ask("traced-orphan")
+            }),
+            "traced-child",
+        ),
         open("open another process's memory", "open-read /proc/{victim}/mem", own),
         open("read another process's environment", "open-read /proc/{victim}/environ", own),
         open("read another process's mappings", "open-read /proc/{victim}/maps", own),

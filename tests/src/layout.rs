@@ -84,11 +84,12 @@ pub fn make() {
     fs::copy(&built, probe()).unwrap_or_else(|error| panic!("copy `{}`: {error}", built.display()));
 }
 
-/// An executable of this crate: it lies one folder above the tests'.
+/// An executable of this crate: it lies one folder above the tests', and beside the others.
 fn built(name: &str) -> PathBuf {
-    let test = env::current_exe().expect("the test's executable has a path");
-    let folder = test.parent().and_then(Path::parent).expect("it lies in `target/…/deps`");
-    folder.join(name)
+    let own = env::current_exe().expect("an executable has a path");
+    let folder = own.parent().expect("it lies in a folder");
+    let folder = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    folder.expect("it lies in `target/…`").join(name)
 }
 
 /// Makes a folder, or empties it. By `rm`, which needs no descriptor for each level of a deep tree.

@@ -5,6 +5,7 @@ mod attacks;
 mod bench;
 mod build;
 mod demo;
+mod hunt;
 mod install;
 mod process;
 mod project;
@@ -28,6 +29,7 @@ Examples:
   cargo xtask test --without all           what gets through when a hook is left out
   cargo xtask bench                        what Remit costs, beside other confinements
   cargo xtask attacks                      the attacks on all kernels, and their tables in `docs`
+  cargo xtask hunt --minutes 60            programs made at random, judged by what came of them
   cargo xtask vm -- remit doctor           one command in a guest
   cargo xtask vm --kernel 7 -- sh -c 'uname -r; exit 7'
   cargo xtask vm --icount -- ./measure     time that counts instructions
@@ -54,6 +56,7 @@ enum Command {
     Test(test::Test),
     Bench(bench::Bench),
     Attacks(attacks::Attacks),
+    Hunt(hunt::Hunt),
     Tidy(tidy::Tidy),
     Install(install::Install),
 }
@@ -74,6 +77,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Install(install) => install.run()?,
         Command::Vm(vm) => return vm.run().map(ExitCode::from),
         Command::Attacks(attacks) => return attacks.run().map(success_if),
+        Command::Hunt(hunt) => return hunt.run().map(success_if),
         Command::Demo(demo) => return demo.run().map(ExitCode::from),
         Command::Test(test) => return test.run().map(success_if),
         Command::Bench(bench) => return bench.run().map(success_if),

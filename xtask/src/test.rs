@@ -21,6 +21,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     bench::Bench,
     build::{self, Build},
+    hunt::Hunt,
     project::{attack_results, cargo, make_folder, root},
     say,
     vm::{self, Guest, kernel::Series},
@@ -43,7 +44,8 @@ pub(crate) struct Test {
     #[arg(long)]
     all_kernels: bool,
 
-    /// Measure what operations cost, too, beside the last tests; what costs more than it did counts as a failure.
+    /// Hunt for three minutes and measure what operations cost, too, beside the last tests; a find, and what costs more
+    /// than it did, count as failures.
     #[arg(long, conflicts_with_all = ["filter", "unit_only", "without"])]
     bench: bool,
 
@@ -170,6 +172,10 @@ impl Test {
                 Job::Tests { name, executables, setup } => {
                     (name.clone(), self.on_kernel(*setup, executables, lanes > 1)?)
                 }
+                Job::Hunt(kernel) => {
+                    let counts = Counts::of_one(Hunt::brief(*kernel)?);
+                    (format!("kernel {}, the hunt", kernel.name()), counts)
+                }
                 Job::Bench => {
                     let counts = Counts::of_one(Bench::prepared()?.run()?);
                     ("cost of operations".to_owned(), counts)
@@ -196,7 +202,9 @@ impl Test {
         let attacked = kernels.iter().filter(|series| **series == first || self.filter.is_some());
         let attacks = |series: &Series| guest(", attacks", &tests.attacks, self.setup(*series, 2));
         jobs.extend(attacked.filter_map(attacks));
-        jobs.extend(self.bench.then_some(Job::Bench));
+        if self.bench {
+            jobs.extend([Job::Hunt(first), Job::Bench]);
+        }
         if self.filter.is_none() && self.cpus.is_none() {
             let at_once = Setup { filter: AT_ONCE, ..self.setup(first, 2) };
             jobs.extend(guest(", what happens at once", &tests.usual, at_once));
@@ -347,6 +355,8 @@ const AT_ONCE: &str = "under_load renamed two_hundred";
 enum Job<'a> {
     /// Tests in a guest, and what they are called together.
     Tests { name: String, executables: &'a [PathBuf], setup: Setup<'a> },
+    /// Earlier finds of the hunter, and a short hunt.
+    Hunt(Series),
     /// What operations cost: in instructions, so that nothing else that runs matters.
     Bench,
 }

@@ -15,7 +15,7 @@ use crate::{
     check,
     kernel::{self, FMODE_EXEC, Place, is_backing},
     member,
-    request::FileRequest,
+    request::{FileRequest, place_of_open},
     subject, untrusted,
 };
 
@@ -60,7 +60,7 @@ fn map(tag: &Tag, file: *const c_void, protection: u64, is_shared: bool) -> i32 
     let file = untrusted!(file at file);
     let inode: *const c_void = member!(file, file_inode);
     if protection & PROT_EXEC != 0 {
-        let place = Place::of_file(file);
+        let place = place_of_open(file);
         let request = FileRequest::new(Operation::FileMap, place, Rights::of(Right::Exec));
         let verdict = check::file(tag, inode, &request, ptr::null());
         if verdict != 0 || protection & PROT_WRITE == 0 {

@@ -46,6 +46,13 @@ pub(crate) fn ptrace_access_check(context: LsmContext) -> i32 {
     forbid_outside(Operation::ProcessTrace, Task(context.arg(0)), 0)
 }
 
+/// `int ptrace_traceme(struct task_struct *parent)`: makes the parent the tracer, which is told of each stop of this
+/// task, and without which nobody can end it.
+#[lsm(hook = "ptrace_traceme")]
+pub(crate) fn ptrace_traceme(context: LsmContext) -> i32 {
+    forbid_outside(Operation::ProcessTrace, Task(context.arg(0)), 0)
+}
+
 /// `int task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)`: a signal
 /// from user space. Signal zero only asks whether the process exists.
 #[lsm(hook = "task_kill")]

@@ -13,7 +13,7 @@ use agent_common::{
 use super::context::Context;
 use crate::{
     control_socket,
-    kernel::{self, FMODE_READ, FMODE_WRITE},
+    kernel::{self, FMODE_READ, FMODE_WRITE, S_IFIFO, S_IFMT},
     map_access::look_up,
     maps::{GIVEN_FILES, GIVING},
     member, untrusted,
@@ -37,12 +37,18 @@ pub(crate) fn given(context: *const Context) -> i32 {
         return 0;
     }
     let count = giving.count as usize;
+    let mut is_given = false;
     let mut index = 0;
     while index < PASSED {
         if index < count && giving.descriptors[index] == descriptor {
-            record(giving.session, file);
+            is_given = true;
         }
         index += 1;
+    }
+    if is_given {
+        record(giving.session, file, true);
+    } else if is_pipe(file) && has_room() {
+        record(giving.session, file, false);
     }
     0
 }
@@ -60,17 +66,35 @@ fn remember_control_socket(file: *const c_void) {
     }
 }
 
-/// Records one file, with the rights of this descriptor and of those before it.
+/// Whether a file is a pipe.
+#[inline(always)]
+fn is_pipe(file: *const c_void) -> bool {
+    let inode: *const c_void = member!(untrusted!(file at file), file_inode);
+    member!(u16, inode, inode_mode) & S_IFMT == S_IFIFO
+}
+
+/// Whether one more pipe can be recorded that the session was not given. If not, the daemon refuses the start.
+#[inline(always)]
+fn has_room() -> bool {
+    let Some(giving) = GIVING.get_ptr_mut(0) else { return false };
+    // SAFETY: a value of a map is valid, and only one process runs this program at a time.
+    let pipes = unsafe { &mut (*giving).pipes };
+    *pipes = pipes.saturating_add(1);
+    *pipes as usize <= PASSED
+}
+
+/// Records one file, with the rights of this descriptor and of those before it. A pipe that the session was not given,
+/// but has open, is recorded without rights: it is not the session's own, so neither end of it is opened again.
 #[inline(never)]
-fn record(session: SessionId, file: *const c_void) {
+fn record(session: SessionId, file: *const c_void, is_given: bool) {
     let mode: u32 = member!(file, file_mode);
     let inode: *const c_void = member!(untrusted!(file at file), file_inode);
     let identity = kernel::identity(inode);
     let mut rights = Rights::NONE;
-    if mode & FMODE_READ != 0 {
+    if is_given && mode & FMODE_READ != 0 {
         rights = rights.with(Right::Read);
     }
-    if mode & FMODE_WRITE != 0 {
+    if is_given && mode & FMODE_WRITE != 0 {
         rights = rights.with(Right::Write);
     }
     let key = GivenKey { session, inode: identity.address };

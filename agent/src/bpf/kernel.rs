@@ -350,15 +350,22 @@ impl Enforcer for Kernel {
         descriptors: &[u32],
     ) -> Result<(), KernelError> {
         let action = "write down what the session is given";
-        let mut giving =
-            Giving { session, count: 0, reserved: 0, descriptors: [0; limits::PASSED] };
+        let mut giving = Giving { session, count: 0, pipes: 0, descriptors: [0; limits::PASSED] };
         for (place, descriptor) in giving.descriptors.iter_mut().zip(descriptors) {
             *place = *descriptor;
             giving.count += 1;
         }
         self.giving.set(0, giving, 0).map_err(failed(action))?;
         let process = sys::process_of(pidfd).map_err(failed(action))?;
-        iterators::record_given(&self.pins, process).map_err(failed(action))
+        iterators::record_given(&self.pins, process).map_err(failed(action))?;
+        let pipes = self.giving.get(&0, 0).map_err(failed(action))?.pipes;
+        if pipes as usize > limits::PASSED {
+            return Err(failed(action)(io::Error::other(format!(
+                "it has over {} pipes open beside what it names: close them before",
+                limits::PASSED
+            ))));
+        }
+        Ok(())
     }
 
     fn forget_given(&mut self, sessions: &[SessionId]) -> Result<(), KernelError> {
@@ -388,12 +395,8 @@ impl Enforcer for Kernel {
         let action = "tell which the control socket is";
         // Zero makes the kernel record every connection, until it knows the control socket.
         self.control_socket.set(0, 0, 0).map_err(failed(action))?;
-        let mut giving = Giving {
-            session: SessionId(0),
-            count: 1,
-            reserved: 0,
-            descriptors: [0; limits::PASSED],
-        };
+        let mut giving =
+            Giving { session: SessionId(0), count: 1, pipes: 0, descriptors: [0; limits::PASSED] };
         giving.descriptors[0] = socket.as_raw_fd().cast_unsigned();
         self.giving.set(0, giving, 0).map_err(failed(action))?;
         iterators::record_given(&self.pins, std::process::id()).map_err(failed(action))?;

@@ -1,7 +1,8 @@
 //! Acts that no session may do, or only on its own processes.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     os::fd::{AsRawFd as _, OwnedFd},
     sync::atomic::AtomicU64,
 };
@@ -20,6 +21,8 @@ pub(super) fn act(words: &[&str]) -> Option<Outcome> {
         // A child that only waits: its id, and where its mark is.
         ["child"] => child(),
         ["trace", pid] => call(libc::SYS_ptrace, [libc::PTRACE_SEIZE as usize, number(pid), 0, 0]),
+        ["traced-child"] => traced_child(false),
+        ["traced-orphan"] => traced_child(true),
         ["memory-read", pid, at] => memory(libc::SYS_process_vm_readv, number(pid), number(at)),
         ["memory-write", pid, at] => memory(libc::SYS_process_vm_writev, number(pid), number(at)),
         ["take-fd", pid, fd] => pidfd(number(pid)).and_then(|process| {
@@ -55,6 +58,36 @@ pub(super) fn act(words: &[&str]) -> Option<Outcome> {
         _ => return mounts(words).or_else(|| bpf(words)),
     };
     Some(outcome)
+}
+
+/// A child asks to be traced by its parent: this process, or, where it is an orphan, whoever took it over.
+fn traced_child(is_orphan: bool) -> Outcome {
+    let (mut result, sender) = io::pipe()?;
+    // SAFETY: the children only call the kernel, and write a number.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            let parent = libc::getpid();
+            if is_orphan && libc::fork() > 0 {
+                libc::_exit(0);
+            }
+            while is_orphan && libc::getppid() == parent {
+                libc::usleep(1000);
+            }
+            let failed = libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) != 0;
+            let error = if failed { *libc::__errno_location() } else { 0 };
+            libc::write(sender.as_raw_fd(), (&raw const error).cast(), 4);
+            libc::_exit(0);
+        }
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+    }
+    drop(sender);
+    let mut error = [0; 4];
+    result.read_exact(&mut error)?;
+    match i32::from_ne_bytes(error) {
+        0 => Ok(String::new()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
 }
 
 /// Acts on mounts.

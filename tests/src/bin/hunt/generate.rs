@@ -1,0 +1,467 @@
+//! Makes programs at random: calls with arguments that fit them mostly, some that don't, and events between.
+
+use fastrand::Rng;
+
+use crate::{
+    event::Event,
+    program::{
+        ADDRESS_FORMS, Act, Address, AddressForm, FORMS, Fd, Form, Program, STEPS, Step, User,
+        Value,
+    },
+    table::{Argument, Kind, Part, Table, Way},
+    world::{Class, Content, ENDPOINTS, Family, OBJECTS},
+};
+
+/// What a step gave.
+struct Made {
+    step: usize,
+    which: usize,
+    kind: String,
+    /// For a socket, its family and its kind.
+    socket: Option<(i64, i64)>,
+}
+
+/// A program that is being made.
+pub(crate) struct Generator<'a> {
+    table: &'a Table,
+    rng: &'a mut Rng,
+    program: Program,
+    made: Vec<Made>,
+    /// The endpoints that the program turns to: few, so that its steps meet.
+    endpoints: Vec<usize>,
+    /// The objects likewise.
+    objects: Vec<usize>,
+    lanes: usize,
+    /// Whether the call gives a socket a name.
+    binds: bool,
+}
+
+/// A program.
+pub(crate) fn generate(table: &Table, rng: &mut Rng, user: User) -> Program {
+    let lawful = rng.u8(..10) < 2;
+    let lanes = if !lawful && rng.u8(..10) < 3 { 2 } else { 1 };
+    let program = Program { user, lawful, steps: Vec::new() };
+    let (endpoints, objects) = (choose_endpoints(rng, lawful), choose_objects(rng, lawful));
+    let mut generator = Generator {
+        table,
+        rng,
+        program,
+        made: Vec::new(),
+        endpoints,
+        objects,
+        lanes,
+        binds: false,
+    };
+    generator.fill();
+    generator.program
+}
+
+/// Some endpoints: of one host and kind by each class, and one that the session may serve at.
+fn choose_endpoints(rng: &mut Rng, lawful: bool) -> Vec<usize> {
+    let fits = |place: &usize| !lawful || ENDPOINTS[*place].class == Class::Held;
+    let all: Vec<usize> = (0..ENDPOINTS.len()).filter(fits).collect();
+    let first = all[rng.usize(..all.len())];
+    let alike = |place: &&usize| {
+        let (one, other) = (&ENDPOINTS[first], &ENDPOINTS[**place]);
+        one.kind == other.kind && (one.family == other.family || rng.u8(..10) < 2)
+    };
+    all.iter().filter(alike).copied().collect::<Vec<_>>().into_iter().chain([first]).collect()
+}
+
+/// Some objects.
+fn choose_objects(rng: &mut Rng, lawful: bool) -> Vec<usize> {
+    let fits = |place: &usize| !lawful || OBJECTS[*place].class == Class::Held;
+    let all: Vec<usize> = (0..OBJECTS.len()).filter(fits).collect();
+    let count = 2 + rng.usize(..4);
+    let mut chosen: Vec<usize> = (0..count).map(|_| all[rng.usize(..all.len())]).collect();
+    // Something that can be done is in nearly every program.
+    let held: Vec<usize> =
+        all.iter().copied().filter(|place| OBJECTS[*place].class != Class::Never).collect();
+    chosen.push(held[rng.usize(..held.len())]);
+    chosen
+}
+
+impl Generator<'_> {
+    fn fill(&mut self) {
+        let section = self.rng.usize(..self.table.sections.len());
+        let wanted = 3 + self.rng.usize(..10);
+        let events = self.scenario(wanted);
+        let mut events = events.into_iter().peekable();
+        while self.program.steps.len() < (wanted + 6).min(STEPS - 12) {
+            let place = self.program.steps.len();
+            while let Some((_, event)) = events.next_if(|(at, _)| *at <= place) {
+                self.push(Act::Event(event));
+            }
+            if self.program.steps.len() >= wanted && events.peek().is_none() {
+                break;
+            }
+            if self.rng.u8(..10) < 3 {
+                self.idiom();
+            } else {
+                let call = self.choose_call(section);
+                self.call(call, 0);
+            }
+        }
+        for (_, event) in events {
+            self.push(Act::Event(event));
+        }
+        // What comes of the last event is to be seen.
+        if matches!(self.program.steps.last(), Some(Step { act: Act::Event(_), .. })) {
+            for _ in 0..2 {
+                let call = self.choose_call(section);
+                self.call(call, 2);
+            }
+        }
+    }
+
+    /// What others do meanwhile, and when.
+    fn scenario(&mut self, wanted: usize) -> Vec<(usize, Event)> {
+        if self.program.lawful {
+            return if self.rng.u8(..10) == 0 {
+                vec![(wanted / 2, Event::Swap)]
+            } else {
+                Vec::new()
+            };
+        }
+        let late = |rng: &mut Rng| wanted / 2 + rng.usize(..=wanted / 2);
+        let mut events = match self.rng.u8(..20) {
+            0..=3 => Vec::new(),
+            4..=10 => vec![(0, Event::Grant), (late(self.rng), Event::Revoke)],
+            11..=13 => vec![(0, Event::Grant), (late(self.rng), Event::Quarantine)],
+            14..=15 => vec![(late(self.rng), Event::End)],
+            16..=17 => vec![(late(self.rng), Event::RevokeDeadly)],
+            18 => vec![
+                (0, Event::Grant),
+                (late(self.rng), Event::Quarantine),
+                (wanted, Event::Resume),
+            ],
+            _ => vec![(0, Event::GrantBriefly), (late(self.rng), Event::Expire)],
+        };
+        for (event, chance) in
+            [(Event::Swap, 8), (Event::Approach, 20), (Event::Pause, 3), (Event::Grant, 8)]
+        {
+            if self.rng.u8(..100) < chance {
+                events.push((self.rng.usize(..=wanted), event));
+            }
+        }
+        events.sort_by_key(|(at, _)| *at);
+        events
+    }
+
+    fn push(&mut self, act: Act) -> usize {
+        let lane = self.rng.usize(..self.lanes);
+        self.program.steps.push(Step { lane, act });
+        self.program.steps.len() - 1
+    }
+
+    fn choose_call(&mut self, section: usize) -> usize {
+        loop {
+            let call = self.rng.usize(..self.table.calls.len());
+            let known = &self.table.calls[call];
+            let fits = known.section == section || self.rng.u8(..10) < 3;
+            if fits && self.is_lawful(call) {
+                return call;
+            }
+        }
+    }
+
+    /// Whether a call may be tried in a program that keeps to what is allowed.
+    fn is_lawful(&self, call: usize) -> bool {
+        let call = &self.table.calls[call];
+        let touches_others = |argument: &Argument| {
+            matches!(argument.kind, Kind::Plain("pid" | "id" | "ipc" | "iovvictim" | "clone"))
+        };
+        let of_others =
+            ["queues", "processes"].contains(&self.table.sections[call.section].as_str());
+        let changes_all =
+            ["bind_any", "listen", "ring_listen", "chroot", "exit_thread", "mq_open", "mq_unlink"]
+                .contains(&call.name.as_str());
+        !self.program.lawful
+            || !(call.guarded
+                || of_others
+                || changes_all
+                || call.arguments.iter().any(touches_others))
+    }
+
+    fn idiom(&mut self) {
+        let idiom = self.rng.usize(..self.table.idioms.len());
+        let parts = self.table.idioms[idiom].clone();
+        let lawful = parts.iter().all(|part| match part {
+            Part::Call(call) => self.is_lawful(*call),
+            Part::Event(_) => !self.program.lawful,
+        });
+        if !lawful {
+            return;
+        }
+        for part in parts {
+            match part {
+                Part::Call(call) => self.call(call, 2),
+                Part::Event(event) => drop(self.push(Act::Event(event))),
+            }
+        }
+    }
+
+    /// Adds a call, and before it what gives the descriptors that it needs. `depth` keeps that from going on.
+    fn call(&mut self, call: usize, depth: usize) {
+        if self.program.steps.len() + 4 > STEPS {
+            return;
+        }
+        let known = self.table.calls[call].clone();
+        if depth < 2 {
+            for argument in &known.arguments {
+                let wanted = match &argument.kind {
+                    Kind::Fd(Some(kind)) => kind.as_str(),
+                    Kind::Plain("map") => "map",
+                    _ => continue,
+                };
+                if !self.made.iter().any(|made| made.kind == wanted)
+                    && self.rng.u8(..10) < 8
+                    && let Some(maker) = self.maker(wanted)
+                {
+                    self.call(maker, depth + 1);
+                    if wanted == "sock" && self.rng.u8(..10) < 7 {
+                        let next =
+                            ["connect", "bind", "sendto_at", "ring_connect"][self.rng.usize(..4)];
+                        if let Some(next) = self.table.find(next) {
+                            self.call(next, 2);
+                        }
+                    }
+                }
+            }
+        }
+        let mut values = Vec::new();
+        let mut socket = None;
+        self.binds = known.name.contains("bind");
+        for argument in &known.arguments {
+            let value = self.value(argument, &mut socket);
+            values.push(value);
+        }
+        if matches!(known.name.as_str(), "socket" | "ring_socket") && self.rng.u8(..10) < 9 {
+            let endpoint = &ENDPOINTS[self.endpoints[self.rng.usize(..self.endpoints.len())]];
+            let family = match endpoint.family {
+                Family::V4 => 2,
+                Family::V6 => 10,
+                Family::Unix | Family::Abstract => 1,
+            };
+            values[0] = Value::Number(family);
+            values[1] = Value::Number(endpoint.kind.into());
+        }
+        let made_socket = match (values.first(), values.get(1)) {
+            (Some(Value::Number(family)), Some(Value::Number(kind))) => Some((*family, *kind)),
+            _ => None,
+        };
+        let step = self.push(Act::Call(call, values));
+        for (which, kind) in known.gives.iter().enumerate() {
+            let kind = if kind == "same" { "file".to_owned() } else { kind.clone() };
+            let socket = if known.name.contains("socket") { made_socket } else { socket };
+            self.made.push(Made { step, which, kind, socket });
+        }
+    }
+
+    /// A call that gives a kind.
+    fn maker(&mut self, kind: &str) -> Option<usize> {
+        let fits = |call: &usize| {
+            let known = &self.table.calls[*call];
+            known.gives.iter().any(|gives| gives == kind)
+                && !known.guarded
+                && !matches!(known.way, Way::Ring(_))
+        };
+        let all: Vec<usize> =
+            (0..self.table.calls.len()).filter(fits).filter(|call| self.is_lawful(*call)).collect();
+        if all.is_empty() { None } else { Some(all[self.rng.usize(..all.len())]) }
+    }
+
+    fn value(&mut self, argument: &Argument, socket: &mut Option<(i64, i64)>) -> Value {
+        match &argument.kind {
+            Kind::Fd(kind) => {
+                let (fd, found) = self.fd(kind.as_deref());
+                *socket = found.or(*socket);
+                Value::Fd(fd)
+            }
+            Kind::At => {
+                let dir = self.made.iter().rev().find(|made| made.kind == "dir");
+                match dir {
+                    Some(made) if self.rng.bool() => Value::Fd(Fd::Step(made.step, made.which)),
+                    _ => Value::Fd(Fd::Number(libc::AT_FDCWD)),
+                }
+            }
+            Kind::Path => self.path(false),
+            Kind::NewPath => self.path(true),
+            Kind::Num(all) => Value::Number(all[self.rng.usize(..all.len())]),
+            Kind::One(set) => Value::Number(self.of_set(set)),
+            Kind::Set(set) => {
+                let mut value = self.of_set(set);
+                while self.rng.u8(..10) < 3 {
+                    value |= self.of_set(set);
+                }
+                Value::Number(value)
+            }
+            Kind::Text(set) => {
+                let lawful = self.program.lawful;
+                let all: Vec<&String> = self
+                    .table
+                    .texts(set)
+                    .iter()
+                    .filter(|text| !text.1 || !lawful)
+                    .map(|text| &text.0)
+                    .collect();
+                Value::Text(all[self.rng.usize(..all.len())].clone())
+            }
+            Kind::Plain(name) => self.plain(name, *socket),
+        }
+    }
+
+    fn of_set(&mut self, set: &str) -> i64 {
+        let all = self.table.numbers(set);
+        loop {
+            let (value, guarded) = all[self.rng.usize(..all.len())];
+            if !guarded || !self.program.lawful {
+                return value;
+            }
+        }
+    }
+
+    /// A descriptor, rather of a kind; and which socket it is.
+    fn fd(&mut self, kind: Option<&str>) -> (Fd, Option<(i64, i64)>) {
+        let fits: Vec<&Made> =
+            self.made.iter().filter(|made| kind.is_none_or(|kind| made.kind == kind)).collect();
+        if !fits.is_empty() && self.rng.u8(..100) < 92 {
+            // Rather one of the last.
+            let back = self.rng.usize(..fits.len()).min(self.rng.usize(..fits.len()));
+            let made = fits[fits.len() - 1 - back];
+            return (Fd::Step(made.step, made.which), made.socket);
+        }
+        if !self.made.is_empty() && self.rng.bool() {
+            let made = &self.made[self.rng.usize(..self.made.len())];
+            return (Fd::Step(made.step, made.which), made.socket);
+        }
+        let number =
+            if self.program.lawful { -1 } else { [0, 0, 1, 1, 2, -1][self.rng.usize(..6)] };
+        (Fd::Number(number), None)
+    }
+
+    fn path(&mut self, is_new: bool) -> Value {
+        if !is_new && !self.program.lawful && self.rng.u8(..100) < 8 {
+            return Value::Through(self.fd(None).0);
+        }
+        let fits = |place: &usize| {
+            let object = &OBJECTS[*place];
+            (object.content == Content::Nothing) == is_new
+                && (!self.program.lawful || object.class == Class::Held)
+        };
+        let known: Vec<usize> = self.objects.iter().copied().filter(fits).collect();
+        let all: Vec<usize> = (0..OBJECTS.len()).filter(fits).collect();
+        let from = if known.is_empty() || self.rng.u8(..10) < 3 { &all } else { &known };
+        let object = match from.as_slice() {
+            [] => self.rng.usize(..OBJECTS.len()),
+            from => from[self.rng.usize(..from.len())],
+        };
+        // A name may be taken by then, and is the way to what was put there.
+        let object =
+            if !is_new && self.rng.u8(..100) < 12 { self.new_name(object) } else { object };
+        let mut form = if self.rng.u8(..10) < 7 {
+            Form::Absolute
+        } else {
+            FORMS[self.rng.usize(..FORMS.len())].0
+        };
+        // Another name, of which the session has no part.
+        if self.program.lawful && form == Form::Capitals {
+            form = Form::Odd;
+        }
+        Value::Path(object, form)
+    }
+
+    /// A name that nothing has at first.
+    fn new_name(&mut self, otherwise: usize) -> usize {
+        let fits = |place: &usize| {
+            OBJECTS[*place].content == Content::Nothing && OBJECTS[*place].class == Class::Held
+        };
+        let all: Vec<usize> = (0..OBJECTS.len()).filter(fits).collect();
+        if all.is_empty() { otherwise } else { all[self.rng.usize(..all.len())] }
+    }
+
+    fn plain(&mut self, name: &str, socket: Option<(i64, i64)>) -> Value {
+        let lawful = self.program.lawful;
+        let mut any = |most: i64| Value::Made(self.rng.i64(0..most));
+        match name {
+            "len" => Value::Number([0, 1, 17, 256, 4096][self.rng.usize(..5)]),
+            "off" => Value::Number([0, 0, 0, 1, 64, 4096, -1][self.rng.usize(..7)]),
+            "maplen" => Value::Number(if self.rng.u8(..4) == 0 { 61_440 } else { 4096 }),
+            "lenout" => Value::Number(128),
+            "sig" => Value::Number([0, 15, 10, 19, 18, 9, 1, 23][self.rng.usize(..8)]),
+            "msgin" | "mmsgin" => {
+                let address = self.rng.bool().then(|| self.address(socket));
+                let passed = (self.rng.u8(..10) < 4).then(|| self.fd(None).0);
+                Value::Message(address, passed)
+            }
+            "msgout" => Value::Message(None, None),
+            "addr" => Value::Address(self.address(socket)),
+            "map" | "ipc" => {
+                let wanted: &[&str] = if name == "map" { &["map"] } else { &["shm", "ipc"] };
+                let found =
+                    self.made.iter().rev().find(|made| wanted.contains(&made.kind.as_str()));
+                match found {
+                    Some(made) if self.rng.u8(..10) < 9 || name == "map" => {
+                        Value::Fd(Fd::Step(made.step, made.which))
+                    }
+                    _ if name == "map" => Value::Fd(Fd::Number(-1)),
+                    _ => Value::Made(self.rng.i64(0..3)),
+                }
+            }
+            "clone" => {
+                let group = self
+                    .made
+                    .iter()
+                    .rev()
+                    .find(|made| ["path", "dir", "file"].contains(&made.kind.as_str()));
+                match group {
+                    Some(made) if self.rng.u8(..10) < 8 => {
+                        Value::Fd(Fd::Step(made.step, made.which))
+                    }
+                    _ => Value::Made(0),
+                }
+            }
+            "addrany" => any(6),
+            "pid" => any(7),
+            "id" => any(3),
+            "how" => any(12),
+            "flock" => any(3),
+            "optval" => Value::Made(self.of_set("option_values")),
+            _ if lawful => Value::Made(0),
+            _ => Value::Made(0),
+        }
+    }
+
+    fn address(&mut self, socket: Option<(i64, i64)>) -> Address {
+        let family = |family: Family| match family {
+            Family::V4 => 2,
+            Family::V6 => 10,
+            Family::Unix | Family::Abstract => 1,
+        };
+        let fits = |place: &&usize| {
+            socket.is_none_or(|(wanted, kind)| {
+                let endpoint = &ENDPOINTS[**place];
+                i64::from(endpoint.kind) == kind && family(endpoint.family) == wanted
+            })
+        };
+        let places: Vec<usize> = (0..ENDPOINTS.len()).collect();
+        let (lawful, binds) = (self.program.lawful, self.binds);
+        let is_lawful = |place: &&usize| {
+            let endpoint = &ENDPOINTS[**place];
+            !lawful || endpoint.class == Class::Held && endpoint.served != binds
+        };
+        let known: Vec<usize> =
+            self.endpoints.iter().filter(fits).filter(is_lawful).copied().collect();
+        let all: Vec<usize> = places.iter().filter(fits).filter(is_lawful).copied().collect();
+        let from = if !known.is_empty() && self.rng.u8(..10) < 8 { &known } else { &all };
+        let lawful_ones: Vec<usize> = places.iter().filter(is_lawful).copied().collect();
+        let from = if from.is_empty() { &lawful_ones } else { from };
+        let endpoint = from[self.rng.usize(..from.len())];
+        let form = match self.rng.u8(..100) {
+            0..60 => AddressForm::Plain,
+            _ if lawful => AddressForm::Plain,
+            _ => ADDRESS_FORMS[self.rng.usize(..ADDRESS_FORMS.len())].0,
+        };
+        Address { endpoint, form }
+    }
+}
