@@ -32,7 +32,7 @@ pub(crate) struct Given {
 }
 
 /// How long a step waits for what another thread gives it.
-const PATIENCE: Duration = Duration::from_millis(30);
+const PATIENCE: Duration = Duration::from_millis(8);
 
 /// Does what a program says; ends with the process.
 pub(crate) fn run(

@@ -72,12 +72,18 @@ fn choose_endpoints(rng: &mut Rng, lawful: bool) -> Vec<usize> {
 fn choose_objects(rng: &mut Rng, lawful: bool) -> Vec<usize> {
     let fits = |place: &usize| !lawful || OBJECTS[*place].class == Class::Held;
     let all: Vec<usize> = (0..OBJECTS.len()).filter(fits).collect();
-    let count = 2 + rng.usize(..4);
-    let mut chosen: Vec<usize> = (0..count).map(|_| all[rng.usize(..all.len())]).collect();
-    // Something that can be done is in nearly every program.
-    let held: Vec<usize> =
-        all.iter().copied().filter(|place| OBJECTS[*place].class != Class::Never).collect();
-    chosen.push(held[rng.usize(..held.len())]);
+    // Half of them can be opened, at least for a while.
+    let is_open = |place: &usize| {
+        let object = &OBJECTS[*place];
+        object.class != Class::Never
+            && !matches!(object.content, Content::Folder | Content::Nothing)
+    };
+    let open: Vec<usize> = all.iter().copied().filter(is_open).collect();
+    let mut chosen = Vec::new();
+    for _ in 0..2 + rng.usize(..4) {
+        let from = if rng.bool() { &open } else { &all };
+        chosen.push(from[rng.usize(..from.len())]);
+    }
     chosen
 }
 
@@ -244,10 +250,14 @@ impl Generator<'_> {
                 Family::Unix | Family::Abstract => 1,
             };
             values[0] = Value::Number(family);
-            values[1] = Value::Number(endpoint.kind.into());
+            // Not waiting, mostly: programs are to be many.
+            let waits = if self.rng.u8(..10) < 3 { 0 } else { libc::SOCK_NONBLOCK };
+            values[1] = Value::Number((endpoint.kind | waits).into());
         }
         let made_socket = match (values.first(), values.get(1)) {
-            (Some(Value::Number(family)), Some(Value::Number(kind))) => Some((*family, *kind)),
+            (Some(Value::Number(family)), Some(Value::Number(kind))) => {
+                Some((*family, *kind & 0xf))
+            }
             _ => None,
         };
         let step = self.push(Act::Call(call, values));

@@ -25,7 +25,7 @@ use crate::{
 /// How long a program may take.
 const LONGEST: Duration = Duration::from_secs(6);
 /// How long a thread may be at one step until it is interrupted.
-const STEP: Duration = Duration::from_millis(20);
+const STEP: Duration = Duration::from_millis(8);
 
 /// What came of a program.
 pub(crate) struct Report {
@@ -253,6 +253,8 @@ impl<'a> Runner<'a> {
             let session = self.sessions[user as usize].as_ref().map_or(0, |session| session.pid);
             if is_gone(session) {
                 self.sessions[user as usize] = None;
+                // SAFETY: no status is asked for.
+                unsafe { libc::waitpid(session, std::ptr::null_mut(), 0) };
                 // SAFETY: the call gets a number.
                 while unsafe { libc::kill(child, libc::SIGKILL) } == 0 && begin.elapsed() < LONGEST
                 {
