@@ -34,6 +34,9 @@ pub(crate) struct Generator<'a> {
     lanes: usize,
     /// Whether the call gives a socket a name.
     binds: bool,
+    /// The last name, which the next call of an idiom rather has too.
+    last: Option<Value>,
+    is_idiom: bool,
 }
 
 /// A program.
@@ -51,6 +54,8 @@ pub(crate) fn generate(table: &Table, rng: &mut Rng, user: User) -> Program {
         objects,
         lanes,
         binds: false,
+        last: None,
+        is_idiom: false,
     };
     generator.fill();
     generator.program
@@ -199,12 +204,14 @@ impl Generator<'_> {
         if !lawful {
             return;
         }
+        (self.is_idiom, self.last) = (true, None);
         for part in parts {
             match part {
                 Part::Call(call) => self.call(call, 2),
                 Part::Event(event) => drop(self.push(Act::Event(event))),
             }
         }
+        self.is_idiom = false;
     }
 
     /// Adds a call, and before it what gives the descriptors that it needs. `depth` keeps that from going on.
@@ -295,7 +302,13 @@ impl Generator<'_> {
                     _ => Value::Fd(Fd::Number(libc::AT_FDCWD)),
                 }
             }
-            Kind::Path => self.path(false),
+            Kind::Path => {
+                let same = self.last.clone().filter(|_| self.is_idiom && self.rng.u8(..10) < 7);
+                let path = same.unwrap_or_else(|| self.path(false));
+                self.last = Some(path.clone());
+                path
+            }
+            Kind::Folder => self.folder(),
             Kind::NewPath => self.path(true),
             Kind::Num(all) => Value::Number(all[self.rng.usize(..all.len())]),
             Kind::One(set) => Value::Number(self.of_set(set)),
@@ -379,6 +392,20 @@ impl Generator<'_> {
             form = Form::Odd;
         }
         Value::Path(object, form)
+    }
+
+    /// A name, rather of a folder.
+    fn folder(&mut self) -> Value {
+        let lawful = self.program.lawful;
+        let fits = |place: &usize| {
+            let object = &OBJECTS[*place];
+            object.content == Content::Folder && (!lawful || object.class == Class::Held)
+        };
+        let all: Vec<usize> = (0..OBJECTS.len()).filter(fits).collect();
+        if self.rng.u8(..10) < 2 {
+            return self.path(false);
+        }
+        Value::Path(all[self.rng.usize(..all.len())], Form::Absolute)
     }
 
     /// A name that nothing has at first.

@@ -90,6 +90,14 @@ impl<'a> Runner<'a> {
                     value == -i64::from(libc::EACCES) || value == -i64::from(libc::EPERM)
                 })
             };
+            // What a bind asked for is noted before the kernel can fail it, and the socket is judged by it.
+            let binds_in_vain = |step: &usize| {
+                program.name(*step, self.table).contains("bind")
+                    && control.values[*step].is_some_and(|value| value < 0)
+            };
+            if (0..program.steps.len()).any(|step| binds_in_vain(&step)) {
+                return report;
+            }
             for (step, value) in report.values.iter().enumerate() {
                 let is_done = control.values[step].is_some_and(|value| value >= 0);
                 if is_refusal(*value) && is_done {

@@ -40,8 +40,9 @@ pub(crate) enum Kind {
     Fd(Option<String>),
     /// A folder that a relative name starts from.
     At,
-    /// A name of an object.
+    /// A name of an object, or rather of a folder.
     Path,
+    Folder,
     /// A name that nothing has.
     NewPath,
     /// One of these numbers.
@@ -266,6 +267,7 @@ impl Table {
             None => (word, None),
         };
         let kind = match word.split_once(':') {
+            Some(("path", "folder")) => Kind::Folder,
             Some(("fd", kind)) => Kind::Fd(Some(kind.to_owned())),
             Some(("num", list)) => {
                 Kind::Num(list.split(',').map(number).collect::<Result<_, _>>()?)
