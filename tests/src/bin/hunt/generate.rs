@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 use crate::{
+    choice::{choose_endpoints, choose_objects},
     event::Event,
     program::{
         ADDRESS_FORMS, Act, Address, AddressForm, FORMS, Fd, Form, Program, STEPS, Step, User,
@@ -59,37 +60,6 @@ pub(crate) fn generate(table: &Table, rng: &mut Rng, user: User) -> Program {
     };
     generator.fill();
     generator.program
-}
-
-/// Some endpoints: of one host and kind by each class, and one that the session may serve at.
-fn choose_endpoints(rng: &mut Rng, lawful: bool) -> Vec<usize> {
-    let fits = |place: &usize| !lawful || ENDPOINTS[*place].class == Class::Held;
-    let all: Vec<usize> = (0..ENDPOINTS.len()).filter(fits).collect();
-    let first = all[rng.usize(..all.len())];
-    let alike = |place: &&usize| {
-        let (one, other) = (&ENDPOINTS[first], &ENDPOINTS[**place]);
-        one.kind == other.kind && (one.family == other.family || rng.u8(..10) < 2)
-    };
-    all.iter().filter(alike).copied().collect::<Vec<_>>().into_iter().chain([first]).collect()
-}
-
-/// Some objects.
-fn choose_objects(rng: &mut Rng, lawful: bool) -> Vec<usize> {
-    let fits = |place: &usize| !lawful || OBJECTS[*place].class == Class::Held;
-    let all: Vec<usize> = (0..OBJECTS.len()).filter(fits).collect();
-    // Half of them can be opened, at least for a while.
-    let is_open = |place: &usize| {
-        let object = &OBJECTS[*place];
-        object.class != Class::Never
-            && !matches!(object.content, Content::Folder | Content::Nothing)
-    };
-    let open: Vec<usize> = all.iter().copied().filter(is_open).collect();
-    let mut chosen = Vec::new();
-    for _ in 0..2 + rng.usize(..4) {
-        let from = if rng.bool() { &open } else { &all };
-        chosen.push(from[rng.usize(..from.len())]);
-    }
-    chosen
 }
 
 impl Generator<'_> {

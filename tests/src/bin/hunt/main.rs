@@ -5,6 +5,7 @@
 //! `judge` says what came of them, by `outside`, `files`, `servers` and `victim`, which know no call.
 
 mod child;
+mod choice;
 mod coverage;
 mod event;
 mod facts;
