@@ -3,7 +3,8 @@
 //! There are three ways to read. [`member`] and [`load`] follow a pointer that the verifier has typed, by a plain
 //! load, and the result keeps its type. [`peek`] copies from an address that is only a number. `read!` first gives
 //! such an address a type if the kernel can do that, and copies otherwise. All read zeroes where nothing is mapped.
-//! Offsets come from the running kernel's BTF: the loader writes them into the instructions.
+//! Seldom operations load pointers through [`untrusted!`](crate::untrusted), so that the verifier does not search for
+//! their types. Offsets come from the running kernel's BTF: the loader writes them into the instructions.
 
 #[macro_use]
 mod access;

@@ -12,6 +12,7 @@ pub mod bed;
 pub mod check;
 pub mod hole;
 pub mod http;
+pub mod image;
 pub mod incident;
 pub mod layout;
 pub mod outcome;

@@ -1,51 +1,22 @@
 //! Denials by name, where the file system takes names that differ in case alone for one.
 
-use std::{
-    ffi::OsString,
-    fs::{self, File},
-    io::Write as _,
-    process::Command,
-};
+use std::{ffi::OsString, process::Command};
 
-use tests::{Case, Outcome, allowed, bed, judge, refused, skip};
+use tests::{Case, Outcome, allowed, bed, image, judge, refused, skip};
 
 /// The folder of the tests.
 const ROOT: &str = "/srv/test/case";
+
+/// The image that the tests mount.
+fn image() -> String {
+    format!("{ROOT}/image")
+}
 
 /// Runs a script of the operator.
 #[track_caller]
 fn operator(script: &str) {
     let script = format!("set -e; cd {ROOT}; {script}");
     Outcome::of(Command::new("sh").args(["-c", &script]), &[]).expect(0);
-}
-
-/// An image of an empty FAT file system of 16 MiB: two tables of 16 bits, 512 entries in the root, clusters of 4
-/// sectors.
-fn write_fat(path: &str) {
-    let sector = 512;
-    let tables = 32;
-    let mut boot = vec![0; sector];
-    boot[..11].copy_from_slice(b"\xeb\x3c\x90mkfs.fat");
-    boot[11..13].copy_from_slice(&512u16.to_le_bytes());
-    boot[13] = 4;
-    boot[14] = 1;
-    boot[16] = 2;
-    boot[17..19].copy_from_slice(&512u16.to_le_bytes());
-    boot[19..21].copy_from_slice(&32_768u16.to_le_bytes());
-    boot[21] = 0xf8;
-    boot[22..24].copy_from_slice(&(tables as u16).to_le_bytes());
-    boot[24] = 32;
-    boot[26] = 2;
-    boot[38] = 0x29;
-    boot[43..62].copy_from_slice(b"NO NAME    FAT16   ");
-    boot[510..].copy_from_slice(&[0x55, 0xaa]);
-    let mut table = vec![0; sector * tables];
-    table[..4].copy_from_slice(&[0xf8, 0xff, 0xff, 0xff]);
-    let mut image = File::create(path).unwrap();
-    image.set_len(32_768 * sector as u64).unwrap();
-    for part in [&boot, &table, &table] {
-        image.write_all(part).unwrap();
-    }
 }
 
 fn op(text: &str) -> Vec<OsString> {
@@ -67,22 +38,11 @@ fn deny(paths: &[&str]) {
     ));
 }
 
-/// Mounts the image on a new folder; what the kernel says where it can't.
-fn mount(kind: &str, folder: &str) -> Result<(), String> {
-    // Nothing loads it by itself where `/dev/loop-control` is not there yet.
-    Outcome::of(Command::new("modprobe").arg("loop"), &[]);
-    let mut command = Command::new("mount");
-    command.args(["-t", kind, "-o", "loop", "image", folder]).current_dir(ROOT);
-    fs::create_dir_all(format!("{ROOT}/{folder}")).unwrap();
-    let outcome = Outcome::of(&mut command, &[]);
-    if outcome.is_success() { Ok(()) } else { Err(outcome.stderr) }
-}
-
 #[test]
 fn denied_name_is_denied_in_every_case_on_vfat() {
     bed().folder("case");
-    write_fat(&format!("{ROOT}/image"));
-    if let Err(error) = mount("vfat", "fat") {
+    image::write_fat(&image());
+    if let Err(error) = image::mount(&image(), "vfat", &format!("{ROOT}/fat")) {
         skip!("this kernel mounts no image: {error}");
     }
     operator(
@@ -132,7 +92,7 @@ fn denied_name_is_denied_in_every_case_on_vfat() {
 fn denied_name_is_denied_in_every_case_in_a_folded_folder() {
     bed().folder("case");
     operator("truncate -s 16M image; mkfs.ext4 -q -O casefold image");
-    if let Err(error) = mount("ext4", "ext") {
+    if let Err(error) = image::mount(&image(), "ext4", &format!("{ROOT}/ext")) {
         skip!("this kernel mounts no image: {error}");
     }
     operator(

@@ -2,10 +2,12 @@
 //! Knows how the hunter is built and booted, and against which build of Remit; must not know what it tries.
 
 mod before;
+mod faults;
 
 use std::{
     ffi::OsString,
     fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -44,6 +46,10 @@ pub(crate) struct Hunt {
     #[arg(long, value_name = "COMMIT", conflicts_with = "no_build")]
     before: Option<String>,
 
+    /// Hunt, in the builds of earlier commits, for the faults that `tests/hunt/faults.txt` lists.
+    #[arg(long, conflicts_with_all = ["minutes", "seed", "replay", "before"])]
+    faults: bool,
+
     /// Go on after twenty kinds of finds.
     #[arg(long)]
     keep_going: bool,
@@ -66,6 +72,9 @@ impl Hunt {
     /// # Errors
     /// When something can't be built or booted.
     pub(crate) fn run(&self) -> Result<bool> {
+        if self.faults {
+            return faults::find_again(self.kernel);
+        }
         if !self.no_build {
             if self.before.is_none() {
                 Build::default().run()?;
@@ -149,11 +158,23 @@ fn build() -> Result<()> {
 
 /// Boots a guest with the binaries of a folder and hunts in it.
 fn hunt(remit: &Path, kernel: Series, options: &[OsString], timeout: Duration) -> Result<bool> {
+    hunt_with(remit, kernel, options, timeout, Box::new(io::stdout()))
+}
+
+/// The same, with what is printed going to `stdout`.
+fn hunt_with(
+    remit: &Path,
+    kernel: Series,
+    options: &[OsString],
+    timeout: Duration,
+    stdout: Box<dyn Write + Send>,
+) -> Result<bool> {
     let mut command = vec![target().join("release/hunt").into_os_string()];
     command.extend(options.iter().cloned());
     let mut guest = Guest::new(remit, command)?;
     guest.cpus = 1;
     guest.timeout = timeout;
+    guest.stdout = stdout;
     guest.environment.push(("REMIT_GUEST".into(), "1".into()));
     guest.environment.push(("REMIT_KERNEL".into(), kernel.name().into()));
     Ok(guest.run(kernel)? == 0)

@@ -8,6 +8,8 @@ use std::{
     path::Path,
 };
 
+use tests::image;
+
 use crate::{
     servers::own_sockets,
     world::{Class, Content, OBJECTS, ORDINARY, ROOT, WORK},
@@ -28,6 +30,11 @@ pub(crate) fn secret(number: u32) -> String {
 pub(crate) fn lay_out() {
     for folder in ["no/dir", "ro", "spare", "deadly", "star/sub", "sock", "links", "own"] {
         fs::create_dir_all(Path::new(ROOT).join(folder)).expect("a folder can be made");
+    }
+    let image = "/run/hunt-fat";
+    image::write_fat(image);
+    if let Err(reason) = image::mount(image, "vfat", &format!("{ROOT}/fat")) {
+        println!("hunt: without a file system that takes names for the same: {}", reason.trim());
     }
     symlink("/", Path::new(ROOT).join("links/root")).expect("a link can be made");
     for object in OBJECTS.iter().filter(|object| !is_in_work(object.path)) {
@@ -67,10 +74,16 @@ pub(crate) fn refresh() {
         ("spare", Class::Spare),
         ("ro", Class::ReadOnly),
         ("star", Class::Never),
+        ("fat", Class::Never),
         ("deadly", Class::Deadly),
     ] {
         tidy(&format!("{ROOT}/{folder}"), class);
     }
+}
+
+/// Has the kernel forget names that it looked up: by which name a file was found first can matter.
+pub(crate) fn forget_names() {
+    let _ = fs::write("/proc/sys/vm/drop_caches", "2");
 }
 
 /// Removes from a folder what the world does not have, and puts there what it has.
@@ -175,6 +188,7 @@ pub(crate) fn state(wanted: impl Fn(Class) -> bool) -> Vec<(&'static str, String
             && !is_in_work(object.path)
             // Names may be made in this folder, and given to others.
             && !object.path.starts_with("/srv/hunt/star")
+            && !object.path.starts_with("/srv/hunt/fat")
     });
     let state = |path: &str| match fs::symlink_metadata(path) {
         Ok(meta) => format!(

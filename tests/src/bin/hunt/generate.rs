@@ -279,6 +279,7 @@ impl Generator<'_> {
                 path
             }
             Kind::Folder => self.folder(),
+            Kind::MadePath => Value::Path(self.new_name(0), Form::Absolute),
             Kind::NewPath => self.path(true),
             Kind::Num(all) => Value::Number(all[self.rng.usize(..all.len())]),
             Kind::One(set) => Value::Number(self.of_set(set)),
@@ -388,7 +389,6 @@ impl Generator<'_> {
     }
 
     fn plain(&mut self, name: &str, socket: Option<(i64, i64)>) -> Value {
-        let lawful = self.program.lawful;
         let mut any = |most: i64| Value::Made(self.rng.i64(0..most));
         match name {
             "len" => Value::Number([0, 1, 17, 256, 4096][self.rng.usize(..5)]),
@@ -434,7 +434,6 @@ impl Generator<'_> {
             "how" => any(12),
             "flock" => any(3),
             "optval" => Value::Made(self.of_set("option_values")),
-            _ if lawful => Value::Made(0),
             _ => Value::Made(0),
         }
     }

@@ -47,8 +47,8 @@ struct Options {
     programs: u64,
     seed: u64,
     replay: Vec<String>,
-    /// Stop at the first find of this kind.
-    until: Option<String>,
+    /// Stop when finds of all these kinds were made; without shrinking any.
+    until: Vec<String>,
     keep_going: bool,
 }
 
@@ -58,7 +58,7 @@ fn options() -> Result<Options, String> {
         programs: u64::MAX,
         seed: 1,
         replay: Vec::new(),
-        until: None,
+        until: Vec::new(),
         keep_going: false,
     };
     let mut words = env::args().skip(1);
@@ -70,7 +70,7 @@ fn options() -> Result<Options, String> {
             "--seconds" => options.seconds = Some(number(value()?)?),
             "--programs" => options.programs = number(value()?)?,
             "--seed" => options.seed = number(value()?)?,
-            "--until" => options.until = Some(value()?),
+            "--until" => options.until.push(value()?),
             "--replay" => options.replay.push(value()?),
             "--keep-going" => options.keep_going = true,
             _ => return Err(format!("no such option as `{word}`")),
@@ -151,12 +151,16 @@ fn hunt(options: &Options, seconds: u64, runner: &mut Runner<'_>) -> bool {
                 continue;
             }
             kinds.push(find.kind.clone());
-            tell(runner, &program, &find, begin.elapsed());
-            if options.until.as_ref().is_some_and(|until| find.kind.contains(until.as_str())) {
+            if options.until.is_empty() {
+                tell(runner, &program, &find, begin.elapsed());
+                continue;
+            }
+            println!("FIND after {} s: {}: {}", begin.elapsed().as_secs(), find.kind, find.text);
+            if options.until.iter().all(|wanted| kinds.contains(wanted)) {
                 return true;
             }
         }
-        if kinds.len() >= 20 && !options.keep_going {
+        if kinds.len() >= 20 && !options.keep_going && options.until.is_empty() {
             println!("hunt: stopped after 20 kinds of finds");
             break;
         }

@@ -195,7 +195,7 @@ impl<'a> Memory<'a> {
             "addrout" => self.keep(vec![0; 128]),
             "pid" => pid(variant, facts),
             "time" => self.keep(words(&[0, 1_000_000])),
-            "fds" | "ptr" | "word" => self.keep(vec![0; 64]),
+            "fds" | "ptr" => self.keep(vec![0; 64]),
             "id" => {
                 if variant == 0 {
                     facts.key.into()

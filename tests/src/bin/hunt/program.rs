@@ -164,6 +164,15 @@ impl Program {
         }
     }
 
+    /// Whether a step names an object.
+    pub(crate) fn uses(&self, object: &str) -> bool {
+        let is_named = |value: &Value| matches!(value, Value::Path(place, _) if OBJECTS[*place].name == object);
+        self.steps.iter().any(|step| match &step.act {
+            Act::Call(_, values) => values.iter().any(is_named),
+            Act::Event(_) => false,
+        })
+    }
+
     /// The same without a step: what used its result gets no descriptor.
     pub(crate) fn without(&self, place: usize) -> Self {
         let mut program = self.clone();

@@ -126,6 +126,9 @@ impl<'a> Runner<'a> {
         let facts = self.outside.refresh(number, name, program.user);
         let before = files::state(|class| matches!(class, Class::Never | Class::ReadOnly));
         let spare = files::state(|class| class == Class::Spare);
+        if program.uses("fat/key") {
+            files::forget_names();
+        }
         self.shared.clear();
         let mut finds = Vec::new();
         let child = match &self.sessions[program.user as usize] {

@@ -40,9 +40,10 @@ pub(crate) enum Kind {
     Fd(Option<String>),
     /// A folder that a relative name starts from.
     At,
-    /// A name of an object, or rather of a folder.
+    /// A name of an object, rather of a folder, or one that nothing had at first.
     Path,
     Folder,
+    MadePath,
     /// A name that nothing has.
     NewPath,
     /// One of these numbers.
@@ -57,7 +58,7 @@ pub(crate) enum Kind {
 }
 
 /// The kinds without a parameter.
-const PLAIN: [&str; 37] = [
+const PLAIN: [&str; 33] = [
     "out",
     "in",
     "len",
@@ -90,11 +91,7 @@ const PLAIN: [&str; 37] = [
     "siginfo",
     "rlimit",
     "sembuf",
-    "none",
-    "tid",
     "word",
-    "key",
-    "zero",
 ];
 
 /// An argument of a call.
@@ -268,6 +265,7 @@ impl Table {
         };
         let kind = match word.split_once(':') {
             Some(("path", "folder")) => Kind::Folder,
+            Some(("path", "new")) => Kind::MadePath,
             Some(("fd", kind)) => Kind::Fd(Some(kind.to_owned())),
             Some(("num", list)) => {
                 Kind::Num(list.split(',').map(number).collect::<Result<_, _>>()?)

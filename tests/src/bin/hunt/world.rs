@@ -104,7 +104,7 @@ pub(crate) const OBJECTS: &[Object] = &[
     object("star", "/srv/hunt/star", Class::Never, Content::Folder),
     object("star/sub", "/srv/hunt/star/sub", Class::Never, Content::Folder),
     object("star/sub/key", "/srv/hunt/star/sub/key", Class::Never, Content::Secret(16)),
-    object("fat/key", "/srv/hunt/fat/secret.key", Class::Never, Content::Found),
+    object("fat/key", "/srv/hunt/fat/secret.key", Class::Never, Content::Secret(19)),
     object("tty", "/dev/tty", Class::Never, Content::Found),
     object("given-0", "/proc/self/fd/0", Class::Never, Content::Found),
     object("given-1", "/proc/self/fd/1", Class::Never, Content::Found),
