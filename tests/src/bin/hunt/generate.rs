@@ -3,8 +3,7 @@
 use fastrand::Rng;
 
 use crate::{
-    choice::{choose_endpoints, choose_objects},
-    event::Event,
+    choice::{choose_endpoints, choose_objects, scenario},
     program::{
         ADDRESS_FORMS, Act, Address, AddressForm, FORMS, Fd, Form, Program, STEPS, Step, User,
         Value,
@@ -38,6 +37,8 @@ pub(crate) struct Generator<'a> {
     /// The last name, which the next call of an idiom rather has too.
     last: Option<Value>,
     is_idiom: bool,
+    /// What the next call is to use: by its place in `made`.
+    wanted: Option<usize>,
 }
 
 /// A program.
@@ -57,6 +58,7 @@ pub(crate) fn generate(table: &Table, rng: &mut Rng, user: User) -> Program {
         binds: false,
         last: None,
         is_idiom: false,
+        wanted: None,
     };
     generator.fill();
     generator.program
@@ -66,12 +68,15 @@ impl Generator<'_> {
     fn fill(&mut self) {
         let section = self.rng.usize(..self.table.sections.len());
         let wanted = 3 + self.rng.usize(..10);
-        let events = self.scenario(wanted);
+        let events = scenario(self.rng, self.program.lawful, wanted);
         let mut events = events.into_iter().peekable();
         while self.program.steps.len() < (wanted + 6).min(STEPS - 12) {
             let place = self.program.steps.len();
             while let Some((_, event)) = events.next_if(|(at, _)| *at <= place) {
                 self.push(Act::Event(event));
+                for _ in 0..self.rng.usize(..3) {
+                    self.use_again();
+                }
             }
             if self.program.steps.len() >= wanted && events.peek().is_none() {
                 break;
@@ -95,40 +100,6 @@ impl Generator<'_> {
         }
     }
 
-    /// What others do meanwhile, and when.
-    fn scenario(&mut self, wanted: usize) -> Vec<(usize, Event)> {
-        if self.program.lawful {
-            return if self.rng.u8(..10) == 0 {
-                vec![(wanted / 2, Event::Swap)]
-            } else {
-                Vec::new()
-            };
-        }
-        let late = |rng: &mut Rng| wanted / 2 + rng.usize(..=wanted / 2);
-        let mut events = match self.rng.u8(..20) {
-            0..=3 => Vec::new(),
-            4..=10 => vec![(0, Event::Grant), (late(self.rng), Event::Revoke)],
-            11..=13 => vec![(0, Event::Grant), (late(self.rng), Event::Quarantine)],
-            14..=15 => vec![(late(self.rng), Event::End)],
-            16..=17 => vec![(late(self.rng), Event::RevokeDeadly)],
-            18 => vec![
-                (0, Event::Grant),
-                (late(self.rng), Event::Quarantine),
-                (wanted, Event::Resume),
-            ],
-            _ => vec![(0, Event::GrantBriefly), (late(self.rng), Event::Expire)],
-        };
-        for (event, chance) in
-            [(Event::Swap, 8), (Event::Approach, 20), (Event::Pause, 3), (Event::Grant, 8)]
-        {
-            if self.rng.u8(..100) < chance {
-                events.push((self.rng.usize(..=wanted), event));
-            }
-        }
-        events.sort_by_key(|(at, _)| *at);
-        events
-    }
-
     fn push(&mut self, act: Act) -> usize {
         let lane = self.rng.usize(..self.lanes);
         self.program.steps.push(Step { lane, act });
@@ -144,6 +115,30 @@ impl Generator<'_> {
                 return call;
             }
         }
+    }
+
+    /// Uses what was made before: after others have done something, that is what matters.
+    fn use_again(&mut self) {
+        if self.made.is_empty() {
+            return;
+        }
+        let place = self.rng.usize(..self.made.len());
+        let kind = self.made[place].kind.clone();
+        let takes = |call: &usize| {
+            let arguments = &self.table.calls[*call].arguments;
+            arguments.iter().any(|argument| argument.kind == Kind::Fd(Some(kind.clone())))
+        };
+        let all: Vec<usize> = (0..self.table.calls.len())
+            .filter(takes)
+            .filter(|call| self.is_lawful(*call))
+            .collect();
+        if all.is_empty() {
+            return;
+        }
+        let call = all[self.rng.usize(..all.len())];
+        self.wanted = Some(place);
+        self.call(call, 2);
+        self.wanted = None;
     }
 
     /// Whether a call may be tried in a program that keeps to what is allowed.
@@ -317,6 +312,9 @@ impl Generator<'_> {
 
     /// A descriptor, rather of a kind; and which socket it is.
     fn fd(&mut self, kind: Option<&str>) -> (Fd, Option<(i64, i64)>) {
+        if let Some(made) = self.wanted.take().and_then(|place| self.made.get(place)) {
+            return (Fd::Step(made.step, made.which), made.socket);
+        }
         let fits: Vec<&Made> =
             self.made.iter().filter(|made| kind.is_none_or(|kind| made.kind == kind)).collect();
         if !fits.is_empty() && self.rng.u8(..100) < 92 {
