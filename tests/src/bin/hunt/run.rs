@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long a program may take.
-const LONGEST: Duration = Duration::from_secs(6);
+const LONGEST: Duration = Duration::from_secs(20);
 /// How long a thread may be at one step until it is interrupted.
 const STEP: Duration = Duration::from_millis(8);
 
@@ -372,7 +372,7 @@ impl<'a> Runner<'a> {
             let mut status = 0;
             // SAFETY: the status is valid.
             match unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG | libc::__WALL) } {
-                0 if begin.elapsed() > Duration::from_secs(3) => {
+                0 if begin.elapsed() > LONGEST => {
                     finds.push(Find::new(
                         "survives",
                         "the session's process lives on after its end",
