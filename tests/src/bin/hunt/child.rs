@@ -1,14 +1,9 @@
 //! The process of a program: becomes a session, and does the steps.
 
-use std::{
-    io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
-    sync::atomic::Ordering,
-    thread,
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, thread, time::Duration};
 
 use io_uring::{IoUring, squeue};
+use tests::{http, layout};
 
 use crate::{
     facts::Facts,
@@ -16,7 +11,7 @@ use crate::{
     program::{Act, Program, User},
     shared::{Shared, wait},
     table::{Argument, Call, Field, Kind, Table, Way},
-    world::{ORDINARY, WORK},
+    world::WORK,
 };
 
 /// What a program is given.
@@ -137,18 +132,8 @@ fn prepare(user: User, given: Given) -> bool {
         if libc::chdir(folder.as_ptr()) != 0 {
             return false;
         }
-        if user == User::Ordinary {
-            let (uid, gid) = ORDINARY;
-            if libc::setgroups(0, std::ptr::null()) != 0
-                || libc::setresgid(gid, gid, gid) != 0
-                || libc::setresuid(uid, uid, uid) != 0
-            {
-                return false;
-            }
-            libc::prctl(libc::PR_SET_DUMPABLE, 1);
-        }
     }
-    true
+    user.assume()
 }
 
 /// The name of a program's session.
@@ -168,16 +153,8 @@ fn start_session(number: u32) -> bool {
         r#"{{"profile":"hunt","workdir":"{WORK}","name":"{}","ttl":"1h","passed_fds":{passed}}}"#,
         session_name(number)
     );
-    let request = format!(
-        "POST /v1/sessions HTTP/1.1\r\nhost: remit\r\nconnection: close\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let Ok(mut stream) = UnixStream::connect(tests::layout::SOCKET) else { return false };
-    let mut answer = String::new();
-    stream.write_all(request.as_bytes()).is_ok()
-        && stream.read_to_string(&mut answer).is_ok()
-        && answer.starts_with("HTTP/1.1 201")
+    let answer = http::request(layout::SOCKET, "POST", "/v1/sessions", &body);
+    answer.is_ok_and(|answer| answer.status == 201)
 }
 
 /// A thread of the program.

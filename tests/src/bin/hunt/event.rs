@@ -18,7 +18,7 @@ pub(crate) enum Event {
     End,
     /// The daemon does nothing from here on.
     Pause,
-    /// The policy is read again, with another order of its rules.
+    /// The policy is put in force anew, with another tool beside.
     Swap,
     /// Processes outside send to whatever the session listens at.
     Approach,

@@ -9,7 +9,7 @@ use crate::{
         Value,
     },
     table::{Argument, Kind, Part, Table, Way},
-    world::{Class, Content, ENDPOINTS, Family, OBJECTS},
+    world::{Class, Content, ENDPOINTS, OBJECTS},
 };
 
 /// What a step gave.
@@ -19,6 +19,12 @@ struct Made {
     kind: String,
     /// For a socket, its family and its kind.
     socket: Option<(i64, i64)>,
+}
+
+impl Made {
+    fn fd(&self) -> Fd {
+        Fd::Step(self.step, self.which)
+    }
 }
 
 /// A program that is being made.
@@ -216,12 +222,7 @@ impl Generator<'_> {
         }
         if matches!(known.name.as_str(), "socket" | "ring_socket") && self.rng.u8(..10) < 9 {
             let endpoint = &ENDPOINTS[self.endpoints[self.rng.usize(..self.endpoints.len())]];
-            let family = match endpoint.family {
-                Family::V4 => 2,
-                Family::V6 => 10,
-                Family::Unix | Family::Abstract => 1,
-            };
-            values[0] = Value::Number(family);
+            values[0] = Value::Number(endpoint.family.number().into());
             // Not waiting, mostly: programs are to be many.
             let waits = if self.rng.u8(..10) < 3 { 0 } else { libc::SOCK_NONBLOCK };
             values[1] = Value::Number((endpoint.kind | waits).into());
@@ -263,7 +264,7 @@ impl Generator<'_> {
             Kind::At => {
                 let dir = self.made.iter().rev().find(|made| made.kind == "dir");
                 match dir {
-                    Some(made) if self.rng.bool() => Value::Fd(Fd::Step(made.step, made.which)),
+                    Some(made) if self.rng.bool() => Value::Fd(made.fd()),
                     _ => Value::Fd(Fd::Number(libc::AT_FDCWD)),
                 }
             }
@@ -313,7 +314,7 @@ impl Generator<'_> {
     /// A descriptor, rather of a kind; and which socket it is.
     fn fd(&mut self, kind: Option<&str>) -> (Fd, Option<(i64, i64)>) {
         if let Some(made) = self.wanted.take().and_then(|place| self.made.get(place)) {
-            return (Fd::Step(made.step, made.which), made.socket);
+            return (made.fd(), made.socket);
         }
         let fits: Vec<&Made> =
             self.made.iter().filter(|made| kind.is_none_or(|kind| made.kind == kind)).collect();
@@ -321,11 +322,11 @@ impl Generator<'_> {
             // Rather one of the last.
             let back = self.rng.usize(..fits.len()).min(self.rng.usize(..fits.len()));
             let made = fits[fits.len() - 1 - back];
-            return (Fd::Step(made.step, made.which), made.socket);
+            return (made.fd(), made.socket);
         }
         if !self.made.is_empty() && self.rng.bool() {
             let made = &self.made[self.rng.usize(..self.made.len())];
-            return (Fd::Step(made.step, made.which), made.socket);
+            return (made.fd(), made.socket);
         }
         let number =
             if self.program.lawful { -1 } else { [0, 0, 1, 1, 2, -1][self.rng.usize(..6)] };
@@ -406,9 +407,7 @@ impl Generator<'_> {
                 let found =
                     self.made.iter().rev().find(|made| wanted.contains(&made.kind.as_str()));
                 match found {
-                    Some(made) if self.rng.u8(..10) < 9 || name == "map" => {
-                        Value::Fd(Fd::Step(made.step, made.which))
-                    }
+                    Some(made) if self.rng.u8(..10) < 9 || name == "map" => Value::Fd(made.fd()),
                     _ if name == "map" => Value::Fd(Fd::Number(-1)),
                     _ => Value::Made(self.rng.i64(0..3)),
                 }
@@ -420,9 +419,7 @@ impl Generator<'_> {
                     .rev()
                     .find(|made| ["path", "dir", "file"].contains(&made.kind.as_str()));
                 match group {
-                    Some(made) if self.rng.u8(..10) < 8 => {
-                        Value::Fd(Fd::Step(made.step, made.which))
-                    }
+                    Some(made) if self.rng.u8(..10) < 8 => Value::Fd(made.fd()),
                     _ => Value::Made(0),
                 }
             }
@@ -437,15 +434,10 @@ impl Generator<'_> {
     }
 
     fn address(&mut self, socket: Option<(i64, i64)>) -> Address {
-        let family = |family: Family| match family {
-            Family::V4 => 2,
-            Family::V6 => 10,
-            Family::Unix | Family::Abstract => 1,
-        };
         let fits = |place: &&usize| {
             socket.is_none_or(|(wanted, kind)| {
                 let endpoint = &ENDPOINTS[**place];
-                i64::from(endpoint.kind) == kind && family(endpoint.family) == wanted
+                i64::from(endpoint.kind) == kind && i64::from(endpoint.family.number()) == wanted
             })
         };
         let places: Vec<usize> = (0..ENDPOINTS.len()).collect();

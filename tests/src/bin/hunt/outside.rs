@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tests::bed::{Paused, bed};
+use tests::{
+    bed::{Paused, bed},
+    http,
+};
 
 use crate::{
     child::session_name,
@@ -26,6 +29,9 @@ use crate::{
     victim::Victim,
     world::{Class, POLICY},
 };
+
+/// Files of the session's own, which it may not read without standing.
+const OWN_FILES: [&str; 3] = ["/srv/hunt/own/a", "/srv/hunt/own/b", "/srv/hunt/own/dir/c"];
 
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,7 +242,7 @@ impl Outside {
             self.after_loss.push((Class::Deadly, files::state(|class| class == Class::Deadly)));
         }
         if before.active && !now.active {
-            for path in ["/srv/hunt/own/a", "/srv/hunt/own/b", "/srv/hunt/own/dir/c"] {
+            for path in OWN_FILES {
                 files::classify(path, 18);
             }
             self.servers.say(None, b"SECRET:15;");
@@ -245,7 +251,7 @@ impl Outside {
 
     /// Takes the secrets away again that a session without standing may not read.
     fn declassify(&self, standing: Standing) {
-        for path in ["/srv/hunt/own/a", "/srv/hunt/own/b", "/srv/hunt/own/dir/c"] {
+        for path in OWN_FILES {
             files::declassify(path);
         }
         if standing.spare {
@@ -253,11 +259,11 @@ impl Outside {
         }
     }
 
-    /// Gives a session back where it stood at its start.
-    pub(crate) fn restore(&mut self, number: u32) {
+    /// Gives the program's session back where it stood at its start.
+    pub(crate) fn restore(&mut self) {
         self.paused = None;
         let standing = self.standing();
-        let session = format!("/v1/sessions/{}", session_name(number));
+        let session = format!("/v1/sessions/{}", session_name(self.session));
         if standing.spare || self.brief.take().is_some() {
             bed().ask("DELETE", &format!("{session}/grants/spare"), "");
         }
@@ -269,25 +275,13 @@ impl Outside {
     /// Ends a program's session, with `kills` also whatever lives of it; says what does not end.
     pub(crate) fn end(&mut self, number: u32, kills: bool) -> Option<String> {
         self.paused = None;
-        let request = format!(
-            "DELETE /v1/sessions/{}?kill={kills} HTTP/1.1\r\nhost: remit\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
-            session_name(number)
-        );
-        let answer = UnixStream::connect(tests::layout::SOCKET).and_then(|mut stream| {
-            stream.write_all(request.as_bytes())?;
+        let path = format!("/v1/sessions/{}?kill={kills}", session_name(number));
+        let answer = UnixStream::connect(tests::layout::SOCKET).and_then(|stream| {
             stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
+            http::ask(stream, "DELETE", &path, "")
         });
         match answer {
-            Ok(answer)
-                if answer.starts_with("HTTP/1.1 200")
-                    || answer.starts_with("HTTP/1.1 404")
-                    || answer.starts_with("HTTP/1.1 409") =>
-            {
-                None
-            }
+            Ok(answer) if [200, 404, 409].contains(&answer.status) => None,
             Ok(answer) => Some(format!("the session's processes can't be ended: {answer}")),
             Err(error) => Some(format!("the daemon does not answer: {error}")),
         }

@@ -6,7 +6,7 @@ use std::fmt::{self, Display};
 use crate::{
     event::{EVENTS, Event},
     table::{Table, number},
-    world::{ENDPOINTS, OBJECTS},
+    world::{ENDPOINTS, OBJECTS, ORDINARY},
 };
 
 /// How many threads a program has, at most.
@@ -32,7 +32,7 @@ pub(crate) enum Form {
     Relative,
     /// Through the session's own root in procfs.
     Root,
-    /// Through a link in the work folder, which others made.
+    /// Through a link that others made.
     Link,
     /// With `.` and doubled slashes.
     Odd,
@@ -138,6 +138,19 @@ impl User {
             Self::Root => "root",
             Self::Ordinary => "user",
         }
+    }
+
+    /// Makes this process, which has one thread, the user's; `false` where it can't be.
+    pub(crate) fn assume(self) -> bool {
+        let (uid, gid) = ORDINARY;
+        // SAFETY: the calls get numbers, and an empty list.
+        self == Self::Root
+            || unsafe {
+                libc::setgroups(0, std::ptr::null()) == 0
+                    && libc::setresgid(gid, gid, gid) == 0
+                    && libc::setresuid(uid, uid, uid) == 0
+                    && libc::prctl(libc::PR_SET_DUMPABLE, 1) == 0
+            }
     }
 }
 

@@ -257,8 +257,7 @@ impl<'a> Runner<'a> {
             // SAFETY: the call gets a process's number, which its parent has not waited for.
             unsafe { libc::kill(child, libc::SIGKILL) };
         }
-        let number = self.sessions[user as usize].as_ref().map_or(0, |session| session.number);
-        self.outside.restore(number);
+        self.outside.restore();
         let begin = Instant::now();
         while child > 0 && self.shared.gone.load(Ordering::SeqCst) == 0 {
             let session = self.sessions[user as usize].as_ref().map_or(0, |session| session.pid);

@@ -46,14 +46,9 @@ fn done(result: i32) -> io::Result<i32> {
 
 fn socket(endpoint: usize) -> io::Result<OwnedFd> {
     let of = &ENDPOINTS[endpoint];
-    let family = match of.family {
-        Family::V4 => libc::AF_INET,
-        Family::V6 => libc::AF_INET6,
-        Family::Unix | Family::Abstract => libc::AF_UNIX,
-    };
     let kind = of.kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: the call gets numbers, and makes the descriptor.
-    unsafe { done(libc::socket(family, kind, 0)).map(|fd| OwnedFd::from_raw_fd(fd)) }
+    unsafe { done(libc::socket(of.family.number(), kind, 0)).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
 
 impl Servers {

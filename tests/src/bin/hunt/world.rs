@@ -124,6 +124,17 @@ pub(crate) enum Family {
     Abstract,
 }
 
+impl Family {
+    /// The number that the kernel has for it.
+    pub(crate) fn number(self) -> i32 {
+        match self {
+            Self::V4 => libc::AF_INET,
+            Self::V6 => libc::AF_INET6,
+            Self::Unix | Self::Abstract => libc::AF_UNIX,
+        }
+    }
+}
+
 /// An endpoint.
 pub(crate) struct Endpoint {
     pub(crate) name: &'static str,
