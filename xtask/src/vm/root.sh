@@ -25,6 +25,10 @@ for place in etc var root opt; do
     mount -t overlay -o "lowerdir=/plain/$place,upperdir=$upper,workdir=$work" \
         overlay $root/$place 2> /dev/null || mount -t tmpfs -o mode=700 tmpfs $root/$place
 done
+# Each look-up of a name opens these, which takes longer at the host than in memory.
+for file in passwd group nsswitch.conf; do
+    if [ -f /plain/etc/$file ]; then cp -p /plain/etc/$file $root/etc/; fi
+done
 for place in run srv mnt home; do
     if [ -d /plain/$place ]; then mount -t tmpfs -o mode=755 tmpfs $root/$place; fi
 done

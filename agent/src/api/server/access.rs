@@ -61,7 +61,7 @@ pub fn standing(
             return Err(ApiError::forbidden(message));
         }
     }
-    if is_operator(peer.uid, &peer.groups, users::gid(group)) {
+    if is_operator(peer.uid, &peer.groups, || users::gid(group)) {
         return Ok(Standing::Operator);
     }
     let startable = policy
@@ -73,10 +73,11 @@ pub fn standing(
     Ok(Standing::User(startable))
 }
 
-/// Whether a peer outside of all sessions is an operator.
-fn is_operator(uid: u32, groups: &[u32], group: Option<u32>) -> bool {
+/// Whether a peer outside of all sessions is an operator. Root is asked for without the group, which may have to be
+/// looked up over the network.
+fn is_operator(uid: u32, groups: &[u32], group: impl FnOnce() -> Option<u32>) -> bool {
     // Group zero, or a group that the host does not know, makes nobody an operator.
-    uid == 0 || group.is_some_and(|group| group != 0 && groups.contains(&group))
+    uid == 0 || group().is_some_and(|group| group != 0 && groups.contains(&group))
 }
 
 fn may_start(profile: &Profile, uid: u32, groups: &[u32]) -> bool {
@@ -175,10 +176,10 @@ mod tests {
 
     #[test]
     fn operator_is_root_or_of_the_group() {
-        assert!(is_operator(0, &[5], None));
-        assert!(is_operator(1000, &[1000, 30], Some(30)));
-        assert!(!is_operator(1000, &[1000], Some(30)));
-        assert!(!is_operator(1000, &[1000, 0], None));
-        assert!(!is_operator(1000, &[1000, 0], Some(0)));
+        assert!(is_operator(0, &[5], || panic!("root needs no group")));
+        assert!(is_operator(1000, &[1000, 30], || Some(30)));
+        assert!(!is_operator(1000, &[1000], || Some(30)));
+        assert!(!is_operator(1000, &[1000, 0], || None));
+        assert!(!is_operator(1000, &[1000, 0], || Some(0)));
     }
 }

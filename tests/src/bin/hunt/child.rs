@@ -120,6 +120,8 @@ fn prepare(user: User, given: Given) -> bool {
         libc::setpgid(0, given.group);
         libc::dup2(given.input, 0);
         libc::dup2(given.output, 1);
+        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+        libc::dup2(null, 2);
         libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0);
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = interrupted as extern "C" fn(i32) as usize;

@@ -4,6 +4,7 @@ use fastrand::Rng;
 
 use crate::{
     event::Event,
+    table::{Argument, Kind, Table},
     world::{Class, Content, ENDPOINTS, OBJECTS},
 };
 
@@ -41,20 +42,22 @@ pub(crate) fn choose_objects(rng: &mut Rng, lawful: bool) -> Vec<usize> {
 /// What others do meanwhile, and when.
 pub(crate) fn scenario(rng: &mut Rng, lawful: bool, wanted: usize) -> Vec<(usize, Event)> {
     if lawful {
-        return if rng.u8(..10) == 0 { vec![(wanted / 2, Event::Swap)] } else { Vec::new() };
+        return if rng.u8(..40) == 0 { vec![(wanted / 2, Event::Swap)] } else { Vec::new() };
     }
     let late = |rng: &mut Rng| wanted / 2 + rng.usize(..=wanted / 2);
-    let mut events = match rng.u8(..20) {
-        0..=3 => Vec::new(),
-        4..=10 => vec![(0, Event::Grant), (late(rng), Event::Revoke)],
-        11..=13 => vec![(0, Event::Grant), (late(rng), Event::Quarantine)],
-        14..=15 => vec![(late(rng), Event::End)],
-        16..=17 => vec![(late(rng), Event::RevokeDeadly)],
-        18 => vec![(0, Event::Grant), (late(rng), Event::Quarantine), (wanted, Event::Resume)],
-        _ => vec![(0, Event::GrantBriefly), (late(rng), Event::Expire)],
+    let mut events = match rng.u8(..80) {
+        0..=17 => Vec::new(),
+        18..=45 => vec![(0, Event::Grant), (late(rng), Event::Revoke)],
+        46..=57 => vec![(0, Event::Grant), (late(rng), Event::Quarantine)],
+        58..=61 => vec![(late(rng), Event::End)],
+        62..=71 => vec![(late(rng), Event::RevokeDeadly)],
+        72..=77 => vec![(0, Event::Grant), (late(rng), Event::Quarantine), (wanted, Event::Resume)],
+        // Waiting for a second takes as long as many programs.
+        _ if rng.u8(..4) == 0 => vec![(0, Event::GrantBriefly), (late(rng), Event::Expire)],
+        _ => Vec::new(),
     };
     for (event, chance) in
-        [(Event::Swap, 8), (Event::Approach, 20), (Event::Pause, 3), (Event::Grant, 8)]
+        [(Event::Swap, 2), (Event::Approach, 20), (Event::Pause, 3), (Event::Grant, 8)]
     {
         if rng.u8(..100) < chance {
             events.push((rng.usize(..=wanted), event));
@@ -62,4 +65,20 @@ pub(crate) fn scenario(rng: &mut Rng, lawful: bool, wanted: usize) -> Vec<(usize
     }
     events.sort_by_key(|(at, _)| *at);
     events
+}
+
+/// Whether a call may be tried in a program that keeps to what is allowed.
+pub(crate) fn keeps_to_itself(table: &Table, call: usize) -> bool {
+    let call = &table.calls[call];
+    let touches_others = |argument: &Argument| {
+        matches!(
+            argument.kind,
+            Kind::Plain("pid" | "id" | "shm" | "sem" | "msg" | "iovvictim" | "clone")
+        )
+    };
+    let of_others = ["queues", "processes"].contains(&table.sections[call.section].as_str());
+    let changes_all =
+        ["bind_any", "listen", "ring_listen", "chroot", "exit_thread", "mq_open", "mq_unlink"]
+            .contains(&call.name.as_str());
+    !(call.guarded || of_others || changes_all || call.arguments.iter().any(touches_others))
 }

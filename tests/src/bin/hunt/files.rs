@@ -1,18 +1,20 @@
 //! The files of the world: laid out before each program, and compared after it.
 
 use std::{
+    collections::BTreeMap,
     ffi::CString,
     fs::{self, Permissions},
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink},
     path::Path,
+    sync::OnceLock,
 };
 
 use tests::image;
 
 use crate::{
     servers::own_sockets,
-    world::{Class, Content, OBJECTS, ORDINARY, ROOT, WORK},
+    world::{Class, Content, OBJECTS, ORDINARY, Object, ROOT, WORK},
 };
 
 /// What a file holds that anybody may know. As long as a secret, so that files keep their length.
@@ -23,12 +25,8 @@ pub(crate) fn secret(number: u32) -> String {
     format!("SECRET:{number:02};")
 }
 
-/// Lays out everything but the work folder, once.
-///
-/// # Panics
-/// When it can't.
-pub(crate) fn lay_out() {
-    for folder in ["no/dir", "ro", "spare", "deadly", "star/sub", "sock", "links", "own"] {
+fn lay_out() {
+    for folder in ["no/dir", "ro", "spare", "deadly", "star/sub", "sock", "links", "own", "put"] {
         fs::create_dir_all(Path::new(ROOT).join(folder)).expect("a folder can be made");
     }
     let image = "/run/hunt-fat";
@@ -40,44 +38,107 @@ pub(crate) fn lay_out() {
     for object in OBJECTS.iter().filter(|object| !is_in_work(object.path)) {
         put(object.path, object.content);
     }
-    let key = Path::new(ROOT).join("no/a");
-    set_attribute(&key, "user.secret", &secret(6));
+    for object in OBJECTS.iter().filter(|object| object.name == "no/a") {
+        set_attribute(Path::new(object.path), "user.secret", &secret(6));
+    }
     // The kernel must not be the one that refuses.
     for object in OBJECTS.iter().filter(|object| object.path.starts_with(ROOT)) {
         own(object.path);
     }
-    for folder in ["no", "ro", "spare", "deadly", "star", "sock", ""] {
+    for folder in ["no", "ro", "spare", "deadly", "star", "sock", "put", ""] {
         own(&format!("{ROOT}/{folder}"));
     }
 }
 
-/// Makes the work folder and what others may have changed as they were.
-///
-/// # Panics
-/// When it can't.
-pub(crate) fn refresh() {
-    for entry in fs::read_dir(WORK).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        removed.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+/// The files as they are before a program.
+pub(crate) struct Files {
+    /// How each was left: what has not changed since need not be made again.
+    left: BTreeMap<&'static str, Stamp>,
+}
+
+/// What a change of a file leaves a trace in, but for stores to a mapping.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    mode: u32,
+    owner: (u32, u32),
+    links: u64,
+    len: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &str) -> Option<Self> {
+        let meta = fs::symlink_metadata(path).ok()?;
+        Some(Self {
+            inode: meta.ino(),
+            mode: meta.mode(),
+            owner: (meta.uid(), meta.gid()),
+            links: meta.nlink(),
+            len: meta.len(),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
     }
-    own(WORK);
-    for object in OBJECTS.iter().filter(|object| is_in_work(object.path) && object.path != WORK) {
+}
+
+impl Files {
+    /// Lays out everything, once.
+    ///
+    /// # Panics
+    /// When it can't.
+    pub(crate) fn lay_out() -> Self {
+        lay_out();
+        Self { left: BTreeMap::new() }
+    }
+
+    /// Makes the work folder and what others may have changed as they were.
+    ///
+    /// # Panics
+    /// When it can't.
+    pub(crate) fn refresh(&mut self) {
+        for path in own_sockets() {
+            let _ = fs::remove_file(path);
+        }
+        for folder in ["own", "spare", "ro", "star", "fat", "put", "deadly"] {
+            clear(&format!("{ROOT}/{folder}"));
+        }
+        // Of what no tool covers, a session can move what lies in these.
+        let can_change = |object: &&Object| {
+            ["own/", "star/", "fat/"].iter().any(|folder| object.name.starts_with(folder))
+                || object.class != Class::Never && object.path.starts_with(ROOT)
+        };
+        for object in OBJECTS.iter().filter(can_change) {
+            if object.content != Content::Nothing {
+                self.refresh_one(object);
+            }
+        }
+    }
+
+    fn refresh_one(&mut self, object: &Object) {
+        let stamp = Stamp::of(object.path);
+        if stamp.is_some() && stamp.as_ref() == self.left.get(object.path) {
+            let text = match object.content {
+                Content::Text => TEXT.to_owned(),
+                Content::Secret(number) => secret(number),
+                _ => return,
+            };
+            if fs::read(object.path).is_ok_and(|content| content == text.as_bytes()) {
+                return;
+            }
+        }
+        // Attributes and other names go with it.
+        if object.content != Content::Folder {
+            let _ = fs::remove_file(object.path);
+        }
         put(object.path, object.content);
         own(object.path);
-    }
-    for path in own_sockets() {
-        let _ = fs::remove_file(path);
-    }
-    for (folder, class) in [
-        ("spare", Class::Spare),
-        ("ro", Class::ReadOnly),
-        ("star", Class::Never),
-        ("fat", Class::Never),
-        ("deadly", Class::Deadly),
-    ] {
-        tidy(&format!("{ROOT}/{folder}"), class);
+        if object.class == Class::WriteOnly {
+            set_attribute(Path::new(object.path), "user.secret", &secret(21));
+        }
+        match Stamp::of(object.path) {
+            Some(stamp) => drop(self.left.insert(object.path, stamp)),
+            None => drop(self.left.remove(object.path)),
+        }
     }
 }
 
@@ -86,21 +147,21 @@ pub(crate) fn forget_names() {
     let _ = fs::write("/proc/sys/vm/drop_caches", "2");
 }
 
-/// Removes from a folder what the world does not have, and puts there what it has.
-fn tidy(folder: &str, class: Class) {
+/// Removes from a folder what the world does not have.
+fn clear(folder: &str) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        let known = OBJECTS.iter().find(|object| Path::new(object.path) == path);
-        let is_known = known.is_some_and(|object| object.content != Content::Nothing);
-        if !is_known || path.is_symlink() {
-            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+        let known = OBJECTS
+            .iter()
+            .find(|object| Path::new(object.path) == path && object.content != Content::Nothing);
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        match known {
+            Some(object) if is_folder && object.content == Content::Folder => clear(object.path),
+            Some(object)
+                if !is_folder && object.content != Content::Folder && !path.is_symlink() => {}
+            _ if is_folder => drop(fs::remove_dir_all(&path)),
+            _ => drop(fs::remove_file(&path)),
         }
-    }
-    for object in
-        OBJECTS.iter().filter(|object| object.path.starts_with(folder) && object.class == class)
-    {
-        put(object.path, object.content);
-        own(object.path);
     }
 }
 
@@ -132,7 +193,7 @@ fn put(path: &str, content: Content) {
     match content {
         Content::Text => write(TEXT.as_bytes()),
         Content::Secret(number) => write(secret(number).as_bytes()),
-        Content::Program => write(&program()),
+        Content::Program => write(program()),
         Content::Folder => {
             let _ = fs::create_dir_all(path);
         }
@@ -140,8 +201,10 @@ fn put(path: &str, content: Content) {
     }
 }
 
-fn program() -> Vec<u8> {
-    fs::read("/usr/bin/true").unwrap_or_default()
+/// A program's bytes.
+fn program() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| fs::read("/usr/bin/true").unwrap_or_default())
 }
 
 /// Writes over the beginning of a file that is there, so that mappings and pipes of it see it too.

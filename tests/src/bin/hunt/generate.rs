@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use crate::{
-    choice::{choose_endpoints, choose_objects, scenario},
+    choice::{choose_endpoints, choose_objects, keeps_to_itself, scenario},
     program::{
         ADDRESS_FORMS, Act, Address, AddressForm, FORMS, Fd, Form, Program, STEPS, Step, User,
         Value,
@@ -38,13 +38,17 @@ pub(crate) struct Generator<'a> {
     /// The objects likewise.
     objects: Vec<usize>,
     lanes: usize,
-    /// Whether the call gives a socket a name.
+    /// Whether the call gives a socket a name, or a file another.
     binds: bool,
-    /// The last name, which the next call of an idiom rather has too.
+    renames: bool,
+    /// The last name and endpoint, which the next call of an idiom rather has too.
     last: Option<Value>,
+    last_endpoint: Option<usize>,
     is_idiom: bool,
     /// What the next call is to use: by its place in `made`.
     wanted: Option<usize>,
+    /// The object that the next call is to name.
+    object: Option<usize>,
 }
 
 /// A program.
@@ -62,9 +66,12 @@ pub(crate) fn generate(table: &Table, rng: &mut Rng, user: User) -> Program {
         objects,
         lanes,
         binds: false,
+        renames: false,
         last: None,
+        last_endpoint: None,
         is_idiom: false,
         wanted: None,
+        object: None,
     };
     generator.fill();
     generator.program
@@ -147,38 +154,33 @@ impl Generator<'_> {
         self.wanted = None;
     }
 
-    /// Whether a call may be tried in a program that keeps to what is allowed.
+    /// Whether a call may be tried in the program.
     fn is_lawful(&self, call: usize) -> bool {
-        let call = &self.table.calls[call];
-        let touches_others = |argument: &Argument| {
-            matches!(argument.kind, Kind::Plain("pid" | "id" | "ipc" | "iovvictim" | "clone"))
-        };
-        let of_others =
-            ["queues", "processes"].contains(&self.table.sections[call.section].as_str());
-        let changes_all =
-            ["bind_any", "listen", "ring_listen", "chroot", "exit_thread", "mq_open", "mq_unlink"]
-                .contains(&call.name.as_str());
-        !self.program.lawful
-            || !(call.guarded
-                || of_others
-                || changes_all
-                || call.arguments.iter().any(touches_others))
+        !self.program.lawful || keeps_to_itself(self.table, call)
     }
 
     fn idiom(&mut self) {
         let idiom = self.rng.usize(..self.table.idioms.len());
         let parts = self.table.idioms[idiom].clone();
         let lawful = parts.iter().all(|part| match part {
-            Part::Call(call) => self.is_lawful(*call),
+            Part::Call(call, object) => {
+                self.is_lawful(*call)
+                    && (!self.program.lawful
+                        || object.is_none_or(|place| OBJECTS[place].class == Class::Held))
+            }
             Part::Event(_) => !self.program.lawful,
         });
         if !lawful {
             return;
         }
-        (self.is_idiom, self.last) = (true, None);
+        (self.is_idiom, self.last, self.last_endpoint) = (true, None, None);
         for part in parts {
             match part {
-                Part::Call(call) => self.call(call, 2),
+                Part::Call(call, object) => {
+                    self.object = object;
+                    self.call(call, 2);
+                    self.object = None;
+                }
                 Part::Event(event) => drop(self.push(Act::Event(event))),
             }
         }
@@ -195,7 +197,7 @@ impl Generator<'_> {
             for argument in &known.arguments {
                 let wanted = match &argument.kind {
                     Kind::Fd(Some(kind)) => kind.as_str(),
-                    Kind::Plain("map") => "map",
+                    Kind::Plain(name @ ("map" | "shm" | "sem" | "msg")) => *name,
                     _ => continue,
                 };
                 if !self.made.iter().any(|made| made.kind == wanted)
@@ -216,6 +218,7 @@ impl Generator<'_> {
         let mut values = Vec::new();
         let mut socket = None;
         self.binds = known.name.contains("bind");
+        self.renames = known.name.contains("rename");
         for argument in &known.arguments {
             let value = self.value(argument, &mut socket);
             values.push(value);
@@ -269,7 +272,8 @@ impl Generator<'_> {
                 }
             }
             Kind::Path => {
-                let same = self.last.clone().filter(|_| self.is_idiom && self.rng.u8(..10) < 7);
+                let may_be_same = self.is_idiom && self.object.is_none();
+                let same = self.last.clone().filter(|_| may_be_same && self.rng.u8(..10) < 7);
                 let path = same.unwrap_or_else(|| self.path(false));
                 self.last = Some(path.clone());
                 path
@@ -334,6 +338,9 @@ impl Generator<'_> {
     }
 
     fn path(&mut self, is_new: bool) -> Value {
+        if let Some(object) = self.object.take() {
+            return Value::Path(object, self.form(object));
+        }
         if !is_new && !self.program.lawful && self.rng.u8(..100) < 8 {
             return Value::Through(self.fd(None).0);
         }
@@ -341,6 +348,8 @@ impl Generator<'_> {
             let object = &OBJECTS[*place];
             (object.content == Content::Nothing) == is_new
                 && (!self.program.lawful || object.class == Class::Held)
+                // A denied file would go with it.
+                && !(self.program.lawful && self.renames && object.name == "own")
         };
         let known: Vec<usize> = self.objects.iter().copied().filter(fits).collect();
         let all: Vec<usize> = (0..OBJECTS.len()).filter(fits).collect();
@@ -352,20 +361,27 @@ impl Generator<'_> {
         // A name may be taken by then, and is the way to what was put there.
         let object =
             if !is_new && self.rng.u8(..100) < 12 { self.new_name(object) } else { object };
-        let mut form = if self.rng.u8(..10) < 7 {
+        Value::Path(object, self.form(object))
+    }
+
+    /// A form of an object's name.
+    fn form(&mut self, object: usize) -> Form {
+        let form = if OBJECTS[object].name.starts_with("fat/") && self.rng.bool() {
+            Form::Capitals
+        } else if self.rng.u8(..10) < 7 {
             Form::Absolute
         } else {
             FORMS[self.rng.usize(..FORMS.len())].0
         };
         // Another name, of which the session has no part.
-        if self.program.lawful && form == Form::Capitals {
-            form = Form::Odd;
-        }
-        Value::Path(object, form)
+        if self.program.lawful && form == Form::Capitals { Form::Odd } else { form }
     }
 
     /// A name, rather of a folder.
     fn folder(&mut self) -> Value {
+        if let Some(object) = self.object.take() {
+            return Value::Path(object, Form::Absolute);
+        }
         let lawful = self.program.lawful;
         let fits = |place: &usize| {
             let object = &OBJECTS[*place];
@@ -402,35 +418,35 @@ impl Generator<'_> {
             }
             "msgout" => Value::Message(None, None),
             "addr" => Value::Address(self.address(socket)),
-            "map" | "ipc" => {
-                let wanted: &[&str] = if name == "map" { &["map"] } else { &["shm", "ipc"] };
-                let found =
-                    self.made.iter().rev().find(|made| wanted.contains(&made.kind.as_str()));
-                match found {
-                    Some(made) if self.rng.u8(..10) < 9 || name == "map" => Value::Fd(made.fd()),
-                    _ if name == "map" => Value::Fd(Fd::Number(-1)),
-                    _ => Value::Made(self.rng.i64(0..3)),
-                }
-            }
+            "map" => match self.last_of(&["map"]) {
+                Some(fd) => Value::Fd(fd),
+                None => Value::Fd(Fd::Number(-1)),
+            },
+            "shm" | "sem" | "msg" => match self.last_of(&[name]) {
+                Some(fd) if self.rng.u8(..10) < 8 => Value::Fd(fd),
+                _ => Value::Made(0),
+            },
             "clone" => {
-                let group = self
-                    .made
-                    .iter()
-                    .rev()
-                    .find(|made| ["path", "dir", "file"].contains(&made.kind.as_str()));
+                let group = self.last_of(&["path", "dir", "file"]);
                 match group {
-                    Some(made) if self.rng.u8(..10) < 8 => Value::Fd(made.fd()),
+                    Some(fd) if self.rng.u8(..10) < 8 => Value::Fd(fd),
                     _ => Value::Made(0),
                 }
             }
             "addrany" => any(6),
-            "pid" => any(7),
+            "pid" | "pidword" => any(7),
             "id" => any(3),
             "how" => any(12),
             "flock" => any(3),
             "optval" => Value::Made(self.of_set("option_values")),
             _ => Value::Made(0),
         }
+    }
+
+    /// What was made last of some kinds.
+    fn last_of(&self, kinds: &[&str]) -> Option<Fd> {
+        let mut all = self.made.iter().rev();
+        all.find(|made| kinds.contains(&made.kind.as_str())).map(Made::fd)
     }
 
     fn address(&mut self, socket: Option<(i64, i64)>) -> Address {
@@ -452,7 +468,14 @@ impl Generator<'_> {
         let from = if !known.is_empty() && self.rng.u8(..10) < 8 { &known } else { &all };
         let lawful_ones: Vec<usize> = places.iter().filter(is_lawful).copied().collect();
         let from = if from.is_empty() { &lawful_ones } else { from };
-        let endpoint = from[self.rng.usize(..from.len())];
+        let mut endpoint = from[self.rng.usize(..from.len())];
+        if self.is_idiom
+            && let Some(last) = self.last_endpoint.filter(|last| all.contains(last))
+            && self.rng.u8(..10) < 7
+        {
+            endpoint = last;
+        }
+        self.last_endpoint = Some(endpoint);
         let form = match self.rng.u8(..100) {
             0..60 => AddressForm::Plain,
             _ if lawful => AddressForm::Plain,

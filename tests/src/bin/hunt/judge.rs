@@ -27,6 +27,11 @@ impl Find {
     }
 }
 
+/// Whether a call returned that it was refused.
+pub(crate) fn is_refusal(value: i64) -> bool {
+    value == -i64::from(libc::EACCES) || value == -i64::from(libc::EPERM)
+}
+
 /// What is judged: a program, and what it met.
 pub(crate) struct Judge<'a> {
     pub(crate) table: &'a Table,
@@ -97,6 +102,8 @@ impl Judge<'_> {
             self.outside.victim(self.program.user).replace();
         }
         see("process", harm);
+        let harm = self.outside.harm_to_terminal(self.program.user);
+        finds.extend(harm.map(|(kind, text)| Find::new(kind, text)));
         finds
     }
 
@@ -110,7 +117,7 @@ impl Judge<'_> {
         })
     }
 
-    /// Whether something was sent to an address.
+    /// Whether something was sent to an address, or would have been if the kernel had not failed it.
     fn sends(&self) -> bool {
         self.program.steps.iter().enumerate().any(|(number, step)| {
             let Act::Call(call, values) = &step.act else { return false };
@@ -118,7 +125,7 @@ impl Judge<'_> {
                 |value: &Value| matches!(value, Value::Address(_) | Value::Message(Some(_), _));
             self.table.calls[*call].name.contains("send")
                 && values.iter().any(is_addressed)
-                && self.shared.value(number).is_some_and(|value| value >= 0)
+                && self.shared.value(number).is_some_and(|value| !is_refusal(value))
         })
     }
 

@@ -194,6 +194,10 @@ impl<'a> Memory<'a> {
             }
             "addrout" => self.keep(vec![0; 128]),
             "pid" => pid(variant, facts),
+            "pidword" => {
+                let pid = pid(variant, facts);
+                self.keep(words(&[pid as u32 as u64]))
+            }
             "time" => self.keep(words(&[0, 1_000_000])),
             "fds" | "ptr" => self.keep(vec![0; 64]),
             "id" => {
@@ -203,7 +207,9 @@ impl<'a> Memory<'a> {
                     facts.key as i64 + 1 + variant
                 }
             }
-            "ipc" => facts.ipc.get(variant as usize).copied().unwrap_or(-1).into(),
+            "shm" => facts.ipc[0].into(),
+            "sem" => facts.ipc[1].into(),
+            "msg" => facts.ipc[2].into(),
             "how" => {
                 let flags = [0, 1, 2, 0x42, 0x20_0000, 0x1_0000][variant as usize % 6];
                 let mode = if flags & 0x40 == 0 { 0 } else { 0o600 };

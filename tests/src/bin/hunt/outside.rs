@@ -23,7 +23,7 @@ use crate::{
     child::session_name,
     event::Event,
     facts::Facts,
-    files,
+    files::{self, Files},
     program::User,
     servers::Servers,
     victim::Victim,
@@ -53,7 +53,7 @@ impl Standing {
     pub(crate) fn has(self, class: Class) -> bool {
         self.active
             && match class {
-                Class::Held | Class::ReadOnly => true,
+                Class::Held | Class::ReadOnly | Class::WriteOnly => true,
                 Class::Spare => self.spare,
                 Class::Deadly => self.deadly,
                 Class::Never => false,
@@ -64,6 +64,7 @@ impl Standing {
 /// What is around a session.
 pub(crate) struct Outside {
     pub(crate) servers: Servers,
+    files: Files,
     victims: [Victim; 2],
     terminal: (OwnedFd, OwnedFd),
     key: i32,
@@ -90,18 +91,21 @@ impl Outside {
             ("/proc/sys/kernel/yama/ptrace_scope", "0"),
             ("/proc/sys/kernel/printk_ratelimit", "0"),
             ("/proc/sys/fs/mqueue/msg_max", "64"),
+            // Each grant waits for all processors, which takes most of its time where they are idle.
+            ("/sys/kernel/rcu_expedited", "1"),
         ] {
             let _ = fs::write(path, value);
         }
         let _ = Command::new("ip").args(["addr", "add", "10.66.0.9/32", "dev", "lo"]).status();
         let _ = fs::create_dir_all("/dev/mqueue");
-        files::lay_out();
+        let files = Files::lay_out();
         bed().policy(POLICY);
         let terminal = terminal();
         let (key, ipc) = objects_of_others();
         let log = File::options().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg").ok();
         let mut outside = Self {
             servers: Servers::start(),
+            files,
             victims: [Victim::start(User::Root), Victim::start(User::Ordinary)],
             terminal,
             key,
@@ -124,7 +128,7 @@ impl Outside {
         self.standings = vec![Standing::START];
         self.brief = None;
         self.after_loss.clear();
-        files::refresh();
+        self.files.refresh();
         self.servers.clear();
         self.drain_terminal();
         refill_queues(self.ipc[2]);
@@ -192,6 +196,7 @@ impl Outside {
                         event == Event::GrantBriefly && (self.brief.is_some() || !standing.spare);
                     self.brief = is_brief.then(Instant::now);
                     standing.spare = true;
+                    self.after_loss.retain(|(class, _)| *class != Class::Spare);
                 }
             }
             Event::Expire => {
@@ -270,6 +275,10 @@ impl Outside {
         if !standing.active && !standing.ended {
             bed().ask("POST", &format!("{session}/resume"), "");
         }
+        if !standing.deadly {
+            let body = r#"{"tool":"deadly","ttl":"1h","reason":"hunt"}"#;
+            bed().ask("POST", &format!("{session}/grants"), body);
+        }
     }
 
     /// Ends a program's session, with `kills` also whatever lives of it; says what does not end.
@@ -317,6 +326,19 @@ impl Outside {
             }
         }
         found
+    }
+
+    /// What is wrong with the terminal, whose foreground is a process outside: the kind of find, and what was seen.
+    pub(crate) fn harm_to_terminal(&mut self, user: User) -> Option<(&'static str, String)> {
+        // SAFETY: the call gets a number.
+        let group = unsafe { libc::tcgetpgrp(self.terminal()) };
+        if group < 0 {
+            self.terminal = terminal();
+            return Some(("hung up", "the terminal of others was hung up".to_owned()));
+        }
+        (group != self.victims[user as usize].pid).then(|| {
+            ("foreground", format!("the terminal's foreground was given to group {group}"))
+        })
     }
 
     /// What is wrong with the objects of others that have no name in the file system.

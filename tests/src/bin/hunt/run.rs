@@ -14,7 +14,7 @@ use crate::{
     event::Event,
     facts::Facts,
     files,
-    judge::{Find, Judge},
+    judge::{Find, Judge, is_refusal},
     outside::{Outside, Standing, output},
     program::{Act, Program, User},
     shared::{Shared, wait, wake},
@@ -85,11 +85,6 @@ impl<'a> Runner<'a> {
         let control = program.lawful.then(|| self.once(program, false));
         let mut report = self.once(program, true);
         if let Some(control) = control {
-            let is_refusal = |value: Option<i64>| {
-                value.is_some_and(|value| {
-                    value == -i64::from(libc::EACCES) || value == -i64::from(libc::EPERM)
-                })
-            };
             // What a bind asked for is noted before the kernel can fail it, and the socket is judged by it.
             let binds_in_vain = |step: &usize| {
                 program.name(*step, self.table).contains("bind")
@@ -100,7 +95,7 @@ impl<'a> Runner<'a> {
             }
             for (step, value) in report.values.iter().enumerate() {
                 let is_done = control.values[step].is_some_and(|value| value >= 0);
-                if is_refusal(*value) && is_done {
+                if value.is_some_and(is_refusal) && is_done {
                     let name = program.name(step, self.table);
                     report.finds.push(Find::new(
                         format!("refused {name}"),
@@ -117,7 +112,7 @@ impl<'a> Runner<'a> {
         self.number += 1;
         let number = self.number;
         // In a session that did others before, unless what is done can only be seen from its own parent.
-        let shares = tagged && !number.is_multiple_of(4) && self.may_share(program);
+        let shares = tagged && !number.is_multiple_of(16) && self.may_share(program);
         if shares {
             self.sit(program.user);
         }
@@ -182,7 +177,7 @@ impl<'a> Runner<'a> {
     /// Whether a program leaves its session as it was, so that others can follow.
     fn may_share(&self, program: &Program) -> bool {
         program.steps.iter().enumerate().all(|(number, step)| match step.act {
-            Act::Event(event) => !matches!(event, Event::End | Event::RevokeDeadly),
+            Act::Event(event) => event != Event::End,
             Act::Call(..) => !["exit_thread", "ptrace"].contains(&program.name(number, self.table)),
         })
     }

@@ -109,9 +109,7 @@ impl Servers {
         };
         while let Ok(new) = next() {
             self.arrivals.push(Arrival { endpoint: Some(place), mark: None });
-            if ENDPOINTS[place].class == Class::Never {
-                send(new, b"SECRET:12;");
-            }
+            send(new, greeting(place));
             // SAFETY: the call made the descriptor.
             let owned = unsafe { OwnedFd::from_raw_fd(new) };
             self.open.insert(new, (owned, Open::Connection(Some(place))));
@@ -139,6 +137,12 @@ impl Servers {
             }
             let is_datagram = matches!(self.open.get(&fd), Some((_, Open::Server(_))));
             if is_datagram && let Some(place) = place {
+                // SAFETY: text and address are as long as is said.
+                unsafe {
+                    let text = greeting(place);
+                    let (address, flags) = (address.as_ptr().cast(), libc::MSG_DONTWAIT);
+                    libc::sendto(fd, text.as_ptr().cast(), text.len(), flags, address, len);
+                }
                 self.peers.push((fd, address[..len as usize].to_vec(), place));
             }
             let marks = marks(&buffer[..got as usize], program);
@@ -283,6 +287,11 @@ fn serve(place: usize) -> io::Result<OwnedFd> {
         fs::set_permissions(endpoint.host, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
     }
     Ok(fd)
+}
+
+/// What a server says to who comes.
+fn greeting(place: usize) -> &'static [u8] {
+    if ENDPOINTS[place].class == Class::Never { b"SECRET:12;" } else { b"hello" }
 }
 
 fn send(fd: RawFd, text: &[u8]) {

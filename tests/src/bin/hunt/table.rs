@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{EVENTS, Event};
+use crate::{
+    event::{EVENTS, Event},
+    world::OBJECTS,
+};
 
 /// The table's text.
 const TEXT: &str = include_str!("../../../hunt/calls.txt");
@@ -58,7 +61,7 @@ pub(crate) enum Kind {
 }
 
 /// The kinds without a parameter.
-const PLAIN: [&str; 33] = [
+const PLAIN: [&str; 36] = [
     "out",
     "in",
     "len",
@@ -81,7 +84,10 @@ const PLAIN: [&str; 33] = [
     "map",
     "maplen",
     "id",
-    "ipc",
+    "shm",
+    "sem",
+    "msg",
+    "pidword",
     "ptr",
     "how",
     "clone",
@@ -121,7 +127,8 @@ pub(crate) struct Call {
 /// A step of an idiom.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Part {
-    Call(usize),
+    /// A call, and the object that it names.
+    Call(usize, Option<usize>),
     Event(Event),
 }
 
@@ -216,7 +223,15 @@ impl Table {
             let event = EVENTS.iter().find(|(_, known)| *known == name);
             return event.map(|(event, _)| Part::Event(*event)).ok_or(format!("no event `{name}`"));
         }
-        self.find(word).map(Part::Call).ok_or(format!("no call `{word}`"))
+        let (name, object) = match word.split_once('@') {
+            Some((name, object)) => {
+                let place = OBJECTS.iter().position(|known| known.name == object);
+                (name, Some(place.ok_or(format!("no object `{object}`"))?))
+            }
+            None => (word, None),
+        };
+        let call = self.find(name).ok_or(format!("no call `{name}`"))?;
+        Ok(Part::Call(call, object))
     }
 
     fn call(&self, name: &str, words: &[&str]) -> Result<Call, String> {

@@ -13,6 +13,8 @@ pub(crate) enum Class {
     Held,
     /// To read alone.
     ReadOnly,
+    /// To write alone.
+    WriteOnly,
     /// The tool `spare`, which is given and taken back meanwhile.
     Spare,
     /// The tool `deadly`, which the session holds from the start, and whose loss kills who used it.
@@ -71,7 +73,7 @@ pub(crate) const SECRETS: [&str; 24] = [
     "a file of the session's after it lost its standing",
     "a denied file on a file system without case",
     "a key of others",
-    "",
+    "a file that the session may only write",
     "",
     "",
 ];
@@ -92,6 +94,7 @@ pub(crate) const OBJECTS: &[Object] = &[
     object("ro", "/srv/hunt/ro", Class::ReadOnly, Content::Folder),
     object("ro/a", "/srv/hunt/ro/a", Class::ReadOnly, Content::Text),
     object("ro/new", "/srv/hunt/ro/new", Class::ReadOnly, Content::Nothing),
+    object("put/a", "/srv/hunt/put/a", Class::WriteOnly, Content::Secret(21)),
     object("no", "/srv/hunt/no", Class::Never, Content::Folder),
     object("no/a", "/srv/hunt/no/a", Class::Never, Content::Secret(0)),
     object("no/dir", "/srv/hunt/no/dir", Class::Never, Content::Folder),
@@ -231,6 +234,7 @@ files = [
   { paths = ["{workdir}/**"], access = ["read", "write", "create", "delete", "exec", "connect"] },
   { paths = ["/srv/hunt/star/*", "/srv/hunt/fat/*"], access = ["read", "write", "create", "delete"] },
   { paths = ["/srv/hunt/ro/**"], access = ["read"] },
+  { paths = ["/srv/hunt/put/**"], access = ["write"] },
   { paths = ["/srv/hunt/sock/held.*"], access = ["connect"] },
 ]
 network = [
