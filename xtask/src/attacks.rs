@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use self::page::page;
 use crate::{
+    hunt::faults,
     project::{attack_results, remove_folder, root, write},
     say,
     test::{Test, without},
@@ -43,7 +44,7 @@ impl Attacks {
         }
         let docs = root().join("docs");
         write(&docs.join("attacks.json"), json(&records)?)?;
-        write(&docs.join("attacks.md"), page(&records))?;
+        write(&docs.join("attacks.md"), page(&records, &faults::list()?))?;
         say::step(format!(
             "{} results are in docs/attacks.md and docs/attacks.json",
             records.len()

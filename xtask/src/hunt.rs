@@ -2,7 +2,7 @@
 //! Knows how the hunter is built and booted, and against which build of Remit; must not know what it tries.
 
 mod before;
-mod faults;
+pub(crate) mod faults;
 
 use std::{
     ffi::OsString,

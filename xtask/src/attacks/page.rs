@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Record;
-use crate::vm::kernel::Series;
+use crate::{hunt::faults::Fault, vm::kernel::Series};
 
 /// The text before the lists.
 const HEAD: &str = "\
@@ -26,7 +26,7 @@ const ROOT_ONLY: char = '°';
 type Attempts<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Record>>;
 
 /// The page: counts, a table of the attacks that are not stopped everywhere, and a list of all others.
-pub(super) fn page(records: &[Record]) -> String {
+pub(super) fn page(records: &[Record], faults: &[Fault]) -> String {
     let mut attempts = Attempts::new();
     for record in records {
         attempts.entry((&record.group, &record.attack)).or_default().push(record);
@@ -45,7 +45,22 @@ pub(super) fn page(records: &[Record]) -> String {
     );
     write_exceptions(&mut text, &exceptions);
     write_stopped(&mut text, &stopped);
+    write_faults(&mut text, faults);
     text
+}
+
+/// What the hunt has to find again.
+fn write_faults(text: &mut String, faults: &[Fault]) {
+    text.push_str(
+        "\n## Found again by the hunt\n[The hunt](hunt.md) knows none of these attacks. \
+         In the build of an earlier commit it finds each of these faults within 20 minutes of the seed \
+         (`cargo xtask hunt --faults`).\n\n\
+         | fault | find | commit | seed |\n| --- | --- | --- | --- |\n",
+    );
+    for fault in faults {
+        let Fault { commit, seed, kind, text: fault } = fault;
+        let _ = writeln!(text, "| {fault} | {kind} | {commit} | {seed} |");
+    }
 }
 
 /// Whether an attack is stopped on all kernels, as root by a hook, and as a user by a hook or, on all kernels
@@ -159,7 +174,11 @@ fn mark(record: &Record) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attacks::committed;
+    use crate::{attacks::committed, hunt::faults::list};
+
+    fn page_of(records: &[Record]) -> String {
+        page(records, &[])
+    }
 
     fn record(user: &str, kernel: usize, result: &str) -> Record {
         let stopped = result == "stopped";
@@ -187,7 +206,7 @@ mod tests {
     fn page_lists_by_hook_what_is_stopped_everywhere() {
         let mut records = both(|_| ());
         records.extend(both(|record| record.attack = "write a file".to_owned()));
-        let text = page(&records);
+        let text = page_of(&records);
         assert!(text.contains("### files\n\n`file_open`: read a file; write a file\n"), "{text}");
         assert!(text.contains("2 attacks: 2 are stopped, 0 are not"), "{text}");
         assert!(!text.contains("## Exceptions"), "{text}");
@@ -195,7 +214,7 @@ mod tests {
 
     #[test]
     fn page_marks_what_the_kernel_refuses_to_users() {
-        let text = page(&both(|record| {
+        let text = page_of(&both(|record| {
             if record.user == "user" {
                 record.hook = None;
                 record.reason = KERNEL_REFUSES.to_owned();
@@ -206,7 +225,7 @@ mod tests {
 
     #[test]
     fn page_has_one_line_for_what_only_root_can_try_and_is_not_stopped() {
-        let text = page(&both(|record| {
+        let text = page_of(&both(|record| {
             record.hook = None;
             record.reason = KERNEL_REFUSES.to_owned();
             if record.user == "root" {
@@ -220,7 +239,7 @@ mod tests {
 
     #[test]
     fn page_names_every_hook_and_the_daemon() {
-        let text = page(&both(|record| {
+        let text = page_of(&both(|record| {
             if record.kernel == 0 {
                 record.hook = Some("daemon".to_owned());
             }
@@ -232,7 +251,7 @@ mod tests {
     fn page_has_the_reason_of_what_is_not_stopped() {
         let mut records: Vec<_> = (0..4).map(|kernel| record("root", kernel, "stopped")).collect();
         records.extend((0..4).map(|kernel| record("user", kernel, "not_stopped")));
-        let text = page(&records);
+        let text = page_of(&records);
         assert!(text.contains("| files: read a file | root | ✓ | ✓ | ✓ | ✓ |  |"), "{text}");
         assert!(text.contains("| files: read a file | user | ✗ | ✗ | ✗ | ✗ | known |"), "{text}");
         assert!(text.contains("1 attacks: 0 are stopped, 1 are not"), "{text}");
@@ -241,7 +260,7 @@ mod tests {
 
     #[test]
     fn page_has_what_differs_by_kernel_as_an_exception() {
-        let text = page(&both(|record| {
+        let text = page_of(&both(|record| {
             if record.kernel == 0 {
                 record.hook = None;
                 record.reason = "no such call".to_owned();
@@ -256,17 +275,17 @@ mod tests {
 
     #[test]
     fn page_has_a_failed_control_and_a_missing_result_as_exceptions() {
-        let failed = page(&both(|record| record.control = "failed".to_owned()));
+        let failed = page_of(&both(|record| record.control = "failed".to_owned()));
         assert!(failed.contains("| files: read a file | both | ? | ? | ? | ? |  |"), "{failed}");
         let mut records = both(|_| ());
         records.retain(|record| record.kernel != 3);
-        let missing = page(&records);
+        let missing = page_of(&records);
         assert!(missing.contains("| files: read a file | both | ✓ | ✓ | ✓ |  |  |"), "{missing}");
     }
 
     #[test]
     fn page_in_docs_is_that_of_the_committed_results() {
-        let text = page(&committed().unwrap());
+        let text = page(&committed().unwrap(), &list().unwrap());
         let is_same = text == include_str!("../../../docs/attacks.md");
         assert!(is_same, "docs/attacks.md is stale: run `cargo xtask attacks --tables-only`");
     }

@@ -19,12 +19,12 @@ const LIST: &str = "tests/hunt/faults.txt";
 const LONGEST: u64 = 20 * 60;
 
 /// A fault of an earlier commit.
-struct Fault {
-    commit: String,
-    seed: String,
+pub(crate) struct Fault {
+    pub(crate) commit: String,
+    pub(crate) seed: String,
     /// The kind of find that it is.
-    kind: String,
-    text: String,
+    pub(crate) kind: String,
+    pub(crate) text: String,
 }
 
 impl Fault {
@@ -51,21 +51,30 @@ impl Write for Kept {
     }
 }
 
-/// Hunts for all faults of the list, and tells whether each was found in time.
+/// The faults of the list.
 ///
 /// # Errors
-/// When the list can't be read, or something can't be built or booted.
-pub(super) fn find_again(kernel: Series) -> Result<bool> {
+/// When it can't be read, or has none.
+pub(crate) fn list() -> Result<Vec<Fault>> {
     let path = root().join(LIST);
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let faults =
         lines.map(|line| Fault::read(line).with_context(|| format!("{LIST}: no fault: `{line}`")));
-    let mut faults: Vec<Fault> = faults.collect::<Result<_>>()?;
+    let faults: Vec<Fault> = faults.collect::<Result<_>>()?;
     if faults.is_empty() {
         bail!("{LIST} has no fault");
     }
+    Ok(faults)
+}
+
+/// Hunts for all faults of the list, and tells whether each was found in time.
+///
+/// # Errors
+/// When the list can't be read, or something can't be built or booted.
+pub(super) fn find_again(kernel: Series) -> Result<bool> {
+    let mut faults = list()?;
     build()?;
     let mut all_found = true;
     while let Some(first) = faults.first() {

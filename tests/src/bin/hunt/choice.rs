@@ -80,5 +80,11 @@ pub(crate) fn keeps_to_itself(table: &Table, call: usize) -> bool {
     let changes_all =
         ["bind_any", "listen", "ring_listen", "chroot", "exit_thread", "mq_open", "mq_unlink"]
             .contains(&call.name.as_str());
-    !(call.guarded || of_others || changes_all || call.arguments.iter().any(touches_others))
+    // It may be read and written, and not be mapped to be run.
+    let is_memory = call.name.starts_with("memfd");
+    !(call.guarded
+        || of_others
+        || changes_all
+        || is_memory
+        || call.arguments.iter().any(touches_others))
 }

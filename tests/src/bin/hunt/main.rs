@@ -2,7 +2,8 @@
 //! not, and what was refused that it may. Runs in a guest of `cargo xtask hunt`; see `docs/hunt.md`.
 //!
 //! `table` knows the calls, `world` the objects, `generate` makes programs, `run` has `child` do them in a session, and
-//! `judge` says what came of them, by `outside`, `files`, `servers` and `victim`, which know no call.
+//! `judge` says what came of them, by `outside`, `files`, `servers` and `victim`, which know no call. `record` asks the
+//! daemon.
 
 mod child;
 mod choice;
@@ -15,6 +16,7 @@ mod judge;
 mod memory;
 mod outside;
 mod program;
+mod record;
 mod run;
 mod servers;
 mod shared;
@@ -161,7 +163,7 @@ fn hunt(options: &Options, seconds: u64, runner: &mut Runner<'_>) -> bool {
             break;
         }
     }
-    print!("{}", coverage.text(runner.table));
+    print!("{}{}", coverage.text(runner.table), record::met());
     println!("hunt: {} finds in {} s", kinds.len(), begin.elapsed().as_secs());
     !kinds.is_empty()
 }

@@ -176,6 +176,11 @@ impl Outside {
         self.standings.last().copied().unwrap_or(Standing::START)
     }
 
+    /// Whether the daemon does nothing at present.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
     /// Does what a program waits for. The epoch that begins with it is the number of standings less one.
     pub(crate) fn happen(&mut self, event: Event) {
         let mut standing = self.standing();

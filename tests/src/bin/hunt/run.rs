@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fastrand::Rng;
+
 use crate::{
     child::{self, Given},
     event::Event,
@@ -17,6 +19,7 @@ use crate::{
     judge::{Find, Judge, is_refusal},
     outside::{Outside, Standing, output},
     program::{Act, Program, User},
+    record,
     shared::{Shared, wait, wake},
     table::Table,
     world::Class,
@@ -24,6 +27,8 @@ use crate::{
 
 /// How long a program may take.
 const LONGEST: Duration = Duration::from_secs(20);
+/// How long a process may live on after the daemon has killed its session.
+const DYING: Duration = Duration::from_secs(3);
 /// How long a thread may be at one step until it is interrupted.
 const STEP: Duration = Duration::from_millis(8);
 
@@ -142,6 +147,7 @@ impl<'a> Runner<'a> {
         let kills = (0..program.steps.len()).any(threads_end) || number.is_multiple_of(8);
         if tagged {
             finds.extend(self.judge(program).before_the_end(child));
+            finds.extend(self.ask(number, name));
         }
         if shares {
             self.leave(program.user, child, &mut finds);
@@ -168,6 +174,23 @@ impl<'a> Runner<'a> {
             begun: steps.map(|step| self.shared.begun(step)).collect(),
             standings: self.outside.standings.clone(),
         }
+    }
+
+    /// Asks the daemon now and then, whose answers take as long as a program.
+    fn ask(&mut self, number: u32, session: u32) -> Vec<Find> {
+        let mut finds = Vec::new();
+        if self.outside.is_paused() {
+            return finds;
+        }
+        if number.is_multiple_of(8) && !self.outside.standing().ended {
+            let mut rng = Rng::with_seed(number.into());
+            let wrong = record::ask(&mut rng, session, self.outside.standing());
+            finds.extend(wrong.map(|text| Find::new("explain", text)));
+        }
+        if number.is_multiple_of(64) {
+            finds.extend(record::faults().map(|text| Find::new("record", text)));
+        }
+        finds
     }
 
     fn judge<'b>(&'b mut self, program: &'b Program) -> Judge<'b> {
@@ -366,7 +389,7 @@ impl<'a> Runner<'a> {
             let mut status = 0;
             // SAFETY: the status is valid.
             match unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG | libc::__WALL) } {
-                0 if begin.elapsed() > LONGEST => {
+                0 if begin.elapsed() > DYING => {
                     finds.push(Find::new(
                         "survives",
                         "the session's process lives on after its end",
