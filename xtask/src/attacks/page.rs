@@ -52,9 +52,8 @@ pub(super) fn page(records: &[Record], faults: &[Fault]) -> String {
 /// What the hunt has to find again.
 fn write_faults(text: &mut String, faults: &[Fault]) {
     text.push_str(
-        "\n## Found again by the hunt\n[The hunt](hunt.md) knows none of these attacks. \
-         In the build of an earlier commit it finds each of these faults within 20 minutes of the seed \
-         (`cargo xtask hunt --faults`).\n\n\
+        "\n## Found again by the hunt\nPrograms made at random by [the hunt](hunt.md) meet each of these faults \
+         in the build of an earlier commit, within 20 minutes from the seed (`cargo xtask hunt --faults`).\n\n\
          | fault | find | commit | seed |\n| --- | --- | --- | --- |\n",
     );
     for fault in faults {
