@@ -69,6 +69,31 @@ pub struct StartRequest {
     pub passed_fds: Vec<PassedFd>,
 }
 
+/// The answer to `POST /v1/sessions`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// The session.
+    #[serde(flatten)]
+    pub session: Session,
+    /// What the profile changes in the command's environment.
+    #[serde(default)]
+    pub environment: Environment,
+    /// What the starter should know, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// Changes to the environment of a session's command.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// What is set.
+    #[serde(default)]
+    pub set: BTreeMap<String, String>,
+    /// Names to leave out, each with at most one `*`.
+    #[serde(default)]
+    pub drop: Vec<String>,
+}
+
 /// A descriptor that a session was given at its start, as its starter described it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassedFd {

@@ -47,7 +47,10 @@ use crate::{
     bpf::{Vacancies, packets, pins::Pins},
     groups::Groups,
     incident::{Journal, JournalError, Options},
-    session::{self, Registry, Sessions, clock, policy_dir::PolicyDir, registry::Parts},
+    session::{
+        self, Registry, Sessions, clock, policy_dir::PolicyDir, private::PrivateFolders,
+        registry::Parts,
+    },
     settings::{Settings, SettingsError},
     troubles::Troubles,
     vitals::Vitals,
@@ -168,6 +171,11 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
         builtin: builtin::of(&settings, config, groups.mount()),
         detach_after: settings.detach_after,
         troubles: Arc::clone(&troubles),
+        private: Arc::new(PrivateFolders::new(
+            &settings.tmp_dir,
+            &settings.cache_dir,
+            &settings.state_dir,
+        )),
     };
     let mut registry = Registry::take_over(parts, &settings.state_dir)?;
     policy::put_in_force(&mut registry, &settings.policy_dir, &troubles)?;

@@ -7,6 +7,7 @@
 pub mod check;
 pub mod compile;
 pub mod diagnostic;
+pub mod environment;
 pub mod limit;
 pub mod model;
 pub mod pattern;
@@ -24,6 +25,7 @@ pub use self::{
         RuleRef,
     },
     diagnostic::{Diagnostic, Severity, Span},
+    environment::{EnvValue, Environment},
     limit::LimitError,
     model::{
         Approval, Cidr, Conflict, Data, Denial, Direction, FileRule, Limits, MayStart, NetworkRule,

@@ -7,9 +7,10 @@
 //!
 //! Lowest first: the types (`model`, `id`, `clock`, `error`), the state directory (`store`), the registry, its shared
 //! handle ([`Sessions`]), and on top of them what needs the registry again and again ([`kill`], [`losses`],
-//! [`policy_dir`]).
+//! [`policy_dir`], [`clearing`]).
 
 pub mod acts;
+pub mod clearing;
 pub mod clock;
 mod entry;
 pub mod error;
@@ -22,9 +23,12 @@ mod mappings;
 pub mod model;
 mod name;
 pub mod policy_dir;
+pub mod private;
 pub mod registry;
+mod removal;
 mod sessions;
 mod store;
+mod variables;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -40,6 +40,10 @@ pub struct Settings {
     pub detach_after: Option<Duration>,
     /// Where sessions get control groups.
     pub control_group: ControlGroup,
+    /// The folder in which sessions' temporary folders are made.
+    pub tmp_dir: PathBuf,
+    /// The folder of the caches that are kept for profiles and users.
+    pub cache_dir: PathBuf,
 }
 
 /// Where sessions get control groups.
@@ -66,12 +70,14 @@ impl Default for Settings {
             canary_interval: Some(Duration::from_secs(60)),
             detach_after: Some(Duration::from_secs(60)),
             control_group: ControlGroup::Auto,
+            tmp_dir: "/tmp".into(),
+            cache_dir: "/var/cache/remit".into(),
         }
     }
 }
 
 /// The keys, as an error names them.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 11] = [
     "policy_dir",
     "state_dir",
     "log_dir",
@@ -81,6 +87,8 @@ const KEYS: [&str; 9] = [
     "canary_interval",
     "detach_after",
     "control_group",
+    "tmp_dir",
+    "cache_dir",
 ];
 
 /// What is wrong with the settings.
@@ -163,6 +171,8 @@ impl Settings {
                 "log_dir" => Some(&mut settings.log_dir),
                 "socket" => Some(&mut settings.socket),
                 "pin_dir" => Some(&mut settings.pin_dir),
+                "tmp_dir" => Some(&mut settings.tmp_dir),
+                "cache_dir" => Some(&mut settings.cache_dir),
                 "group" | "canary_interval" | "detach_after" | "control_group" => None,
                 _ => {
                     let message = format!("unknown setting `{name}`");
@@ -266,7 +276,7 @@ mod tests {
     #[test]
     fn each_key_replaces_its_default() {
         let text = "policy_dir='/a'\nstate_dir='/b/'\nlog_dir='/c'\nsocket='/d'\npin_dir='/e'\n\
-                    group='f'";
+                    group='f'\ntmp_dir='/t'\ncache_dir='/k'";
         let settings = Settings::parse(Path::new("s"), text).unwrap();
         assert_eq!(settings.policy_dir, Path::new("/a"));
         assert_eq!(settings.state_dir, Path::new("/b"));
@@ -274,6 +284,7 @@ mod tests {
         assert_eq!(settings.socket, Path::new("/d"));
         assert_eq!(settings.pin_dir, Path::new("/e"));
         assert_eq!(settings.group, "f");
+        assert_eq!((settings.tmp_dir, settings.cache_dir), ("/t".into(), "/k".into()));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub const SETTINGS: &str = "/run/remit-test/remitd.toml";
 pub const POLICY: &str = "/run/remit-test/policy.d";
 /// The daemon's state.
 pub const STATE: &str = "/run/remit-test/state";
+/// Where sessions' caches are kept.
+pub const CACHE: &str = "/run/remit-test/cache";
 /// The folder of the log.
 pub const LOG: &str = "/run/remit-test/log";
 /// The pins.
@@ -73,7 +75,8 @@ pub fn make() {
     fs::create_dir_all("/run/remit-test/socket").expect("the socket's folder can be made");
     let settings = format!(
         "policy_dir = \"{POLICY}\"\nstate_dir = \"{STATE}\"\nlog_dir = \"{LOG}\"\n\
-         socket = \"{SOCKET}\"\npin_dir = \"{PINS}\"\ndetach_after = \"1h\"\n"
+         socket = \"{SOCKET}\"\npin_dir = \"{PINS}\"\ncache_dir = \"{CACHE}\"\n\
+         detach_after = \"1h\"\n"
     );
     fs::write(SETTINGS, settings).expect("the settings can be written");
     let built = built("probe");

@@ -24,6 +24,7 @@ mod network;
 mod own_files;
 mod paths;
 mod policies;
+mod private;
 mod programs;
 mod resolution;
 mod restart;

@@ -8,7 +8,8 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::{CString, OsStr, OsString},
-    fs, io,
+    fs,
+    io::{self, Write as _},
     os::{
         fd::{BorrowedFd, RawFd},
         unix::ffi::{OsStrExt as _, OsStringExt as _},
@@ -19,7 +20,11 @@ use std::{
 use rustix::fs::{Access, access};
 
 use super::context::{CliError, Context, Exit};
-use crate::api::{self, PassedFd, StartRequest, client::typed};
+use crate::{
+    api::{self, PassedFd, StartRequest, client::typed},
+    incident::render::printable,
+    policy::environment::is_dropped,
+};
 
 /// Run a command in a session of its own
 ///
@@ -91,8 +96,8 @@ impl Args {
             passed_fds: passed,
         };
         let answer = context.client.post("/v1/sessions", &request)?;
-        let session: api::Session = typed(&answer)?;
-        Err(become_it(&program, &name, arguments, &session, &self.pass_fds))
+        let started: api::Started = typed(&answer)?;
+        Err(become_it(&program, &name, arguments, &started, &self.pass_fds))
     }
 }
 
@@ -196,13 +201,18 @@ fn become_it(
     program: &Path,
     name: &OsStr,
     arguments: Vec<CString>,
-    session: &api::Session,
+    started: &api::Started,
     keep: &[u32],
 ) -> CliError {
     let shown = name.to_string_lossy().into_owned();
-    let environment: Vec<CString> = env::vars_os()
-        .filter(|(name, _)| name != "REMIT_SESSION")
-        .chain([("REMIT_SESSION".into(), session.id.clone().into())])
+    let session = &started.session;
+    let (variables, dropped) = environment(env::vars_os(), &started.environment, &session.id);
+    if !dropped.is_empty() {
+        say(&format!("not passed on: {}", dropped.join(", ")));
+    }
+    started.notes.iter().for_each(|note| say(note));
+    let environment: Vec<CString> = variables
+        .into_iter()
         .filter_map(|(name, value)| {
             let mut text = name.into_vec();
             text.push(b'=');
@@ -235,6 +245,39 @@ fn become_it(
         _ => failed,
     }
     .status(126)
+}
+
+/// Writes a line to standard error, where somebody may read it.
+fn say(line: &str) {
+    // Without standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "remit: {}", printable(line));
+}
+
+/// The variables of the command's environment, and the names of those that are left out.
+fn environment(
+    own: impl Iterator<Item = (OsString, OsString)>,
+    changes: &api::Environment,
+    session: &str,
+) -> (Vec<(OsString, OsString)>, Vec<String>) {
+    let mut dropped = Vec::new();
+    let mut variables = Vec::new();
+    for (name, value) in own {
+        let is_set = name == "REMIT_SESSION"
+            || name.to_str().is_some_and(|name| changes.set.contains_key(name));
+        let is_dropped = |pattern: &String| is_dropped(pattern, name.as_bytes());
+        if is_set {
+            continue;
+        }
+        if changes.drop.iter().any(is_dropped) {
+            dropped.push(name.to_string_lossy().into_owned());
+        } else {
+            variables.push((name, value));
+        }
+    }
+    let set = changes.set.iter().map(|(name, value)| (name.into(), value.into()));
+    variables.extend(set.chain([("REMIT_SESSION".into(), session.into())]));
+    dropped.sort();
+    (variables, dropped)
 }
 
 /// Makes every descriptor close-on-exec, except the standard ones and those to keep.
@@ -309,6 +352,20 @@ mod tests {
         assert!(variable("a").is_err());
         let twice = vec![("a".to_owned(), "1".to_owned()), ("a".to_owned(), "2".to_owned())];
         assert_eq!(unique(twice).unwrap_err().code(), 2);
+    }
+
+    #[test]
+    fn environment_is_set_and_dropped_by_the_answer() {
+        let own = [("HOME", "/h"), ("GH_TOKEN", "t"), ("TMPDIR", "/tmp"), ("REMIT_SESSION", "0")];
+        let own = own.map(|(name, value)| (name.into(), value.into())).into_iter();
+        let set = [("TMPDIR".to_owned(), "/tmp/x".to_owned()), ("NEW".to_owned(), "1".to_owned())];
+        let drop = ["*_TOKEN", "TMP*", "REMIT_*"].map(str::to_owned).into();
+        let changes = api::Environment { set: set.into(), drop };
+        let (all, dropped) = environment(own, &changes, "7");
+        let all: Vec<_> =
+            all.iter().map(|(n, v)| format!("{}={}", n.display(), v.display())).collect();
+        assert_eq!(all, ["HOME=/h", "NEW=1", "TMPDIR=/tmp/x", "REMIT_SESSION=7"]);
+        assert_eq!(dropped, ["GH_TOKEN"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::{
 use super::{alarm::Alarm, memory, notify};
 use crate::{
     bpf::Vacancies,
-    session::{Actor, Error, Registry, Sessions, losses, policy_dir::PolicyDir},
+    session::{Actor, Error, Registry, Sessions, clearing, losses, policy_dir::PolicyDir},
 };
 
 /// The least time between two removals of what has expired.
@@ -39,6 +39,8 @@ pub(super) async fn until_stopped(
     let changed = sessions.lock().changed();
     // Sessions may have lost their last task while no daemon ran.
     work(&sessions, Registry::end_sessions_without_tasks).await;
+    // Another daemon may have left some.
+    clear_folders(&sessions);
     let (mut swept, mut looked) = (Instant::now(), Instant::now());
     let (mut is_settling, mut is_watchdog_due) = (false, false);
     loop {
@@ -86,6 +88,7 @@ pub(super) async fn until_stopped(
             fired = settling.fired() => {
                 fired?;
                 work(&sessions, Registry::settle).await;
+                clear_folders(&sessions);
                 blocking(memory::give_back).await;
                 is_settling = false;
             }
@@ -129,6 +132,12 @@ impl Next {
             has_sessions: registry.live().next().is_some(),
         }
     }
+}
+
+/// Removes the temporary folders of sessions that are over, which may take long: nothing waits for it.
+fn clear_folders(sessions: &Sessions) {
+    let sessions = sessions.clone();
+    drop(tokio::task::spawn_blocking(move || clearing::clear(&sessions)));
 }
 
 fn reload(policy: &PolicyDir) {

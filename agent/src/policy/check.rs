@@ -62,7 +62,9 @@ fn finish(draft: document::Draft, warnings: Vec<Diagnostic>, digest: String) -> 
         let profile = &mut entry.item;
         let held = profile.tools.iter().chain(profile.requests.keys()).flat_map(paths_of);
         let used = held.chain(always.iter().copied()).filter(|path| path.has_variables());
-        profile.variables = used.flat_map(|path| path.variables()).map(str::to_owned).collect();
+        let set = profile.environment.set.values().flat_map(|value| value.variables());
+        let used = used.flat_map(|path| path.variables()).chain(set);
+        profile.variables = used.map(str::to_owned).collect();
     }
     let mut sensitivities: Vec<_> = data.iter().map(|data| data.sensitivity.clone()).collect();
     sensitivities.sort();

@@ -236,6 +236,14 @@ impl Compiled {
         Ok(rules)
     }
 
+    /// Whether some rule uses a variable.
+    pub fn uses(&self, variable: &str) -> bool {
+        // `{name?}` uses it too.
+        let begin = format!("{{{variable}");
+        let ends = |rest: &str| rest.starts_with(['}', '?']);
+        self.templates.iter().any(|(path, _)| path.text().split(&begin).skip(1).any(ends))
+    }
+
     /// Removes a session's own rules.
     pub fn remove(&mut self, slot: Slot) {
         self.sessions.remove(&slot);

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use super::{
     diagnostic::Diagnostic,
+    environment::Environment,
     pattern::PathPattern,
     place::Place,
     value::{Host, PortRange},
@@ -190,7 +191,9 @@ pub struct Profile {
     pub match_exe: Option<String>,
     /// What follows from what a session has done. Not in force yet.
     pub when: Vec<When>,
-    /// The variables in the paths of all tools that the profile can ever hold, of all denials, and of all data.
+    /// Changes to the environment of the session's command.
+    pub environment: Environment,
+    /// The variables in the environment, and in the paths of all tools that the profile can ever hold, of all denials, and of all data.
     pub variables: BTreeSet<String>,
 }
 

@@ -193,6 +193,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A folder of the session's own can't be made.
+    #[error("can't make the session's `{{{variable}}}` below `{}`: {source}", dir.display())]
+    Folder {
+        /// The variable that stands for it.
+        variable: &'static str,
+        /// Where it would be.
+        dir: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The log can't be written, so no authority is given.
     #[error("{reason}: nothing that gives authority is done until it can be written")]
     Unlogged {
@@ -215,7 +226,7 @@ impl Error {
             Self::BadName { help, .. }
             | Self::BadText { help, .. }
             | Self::BadVariable { help, .. } => Some((*help).into()),
-            Self::MissingVariable { variable, .. } => Some(format!("add `--var {variable}=…`")),
+            Self::MissingVariable { variable, .. } => Some(missing(variable)),
             Self::ZeroTtl => Some("a time such as `90s`, `15m` or `8h`".into()),
             Self::LongTtl { most, .. } => Some(format!("at most `{}`", Span(*most))),
             Self::TooMany { .. } => Some("end one, or have an operator start it".into()),
@@ -234,6 +245,19 @@ impl Error {
             }
             _ => None,
         }
+    }
+}
+
+/// What helps where a variable has no value.
+fn missing(variable: &str) -> String {
+    match variable {
+        "gitdir" | "worktree" => {
+            "the daemon finds it where the work folder's repository lies elsewhere".into()
+        }
+        _ if super::variables::is_own(variable) => {
+            "the daemon sets it, and found no value that a path can have".into()
+        }
+        _ => format!("add `--var {variable}=…`"),
     }
 }
 

@@ -42,6 +42,7 @@ use super::{
     clock::Clock,
     entry::entry,
     model::{Ending, Grant, Lost},
+    private::PrivateFolders,
     store::{Numbers, Store},
 };
 use crate::{
@@ -88,6 +89,8 @@ pub struct Parts {
     pub detach_after: Option<Duration>,
     /// The list of what the daemon can't do at the moment.
     pub troubles: Arc<Troubles>,
+    /// Where sessions' own folders are made.
+    pub private: Arc<PrivateFolders>,
 }
 
 /// All sessions, and the policy in force.
@@ -122,6 +125,8 @@ pub struct Registry {
     troubles: Arc<Troubles>,
     /// The files that could not be written.
     unsaved: Unsaved,
+    /// Where sessions' own folders are made.
+    private: Arc<PrivateFolders>,
 }
 
 impl Registry {
@@ -152,7 +157,7 @@ impl Registry {
             None
         });
         let Numbers { generation, tools: bits } = numbers.unwrap_or_default();
-        let Parts { enforcer, clock, act_log, builtin, detach_after, troubles } = parts;
+        let Parts { enforcer, clock, act_log, builtin, detach_after, troubles, private } = parts;
         // The generation in force must not be given to other tables, and the file may be older than the kernel's state.
         let generation = generation.max(enforcer.generation()?.0);
         let empty = empty();
@@ -180,6 +185,7 @@ impl Registry {
             groups: Groups::none("the daemon has not looked yet"),
             troubles,
             unsaved: Unsaved::default(),
+            private,
         };
         registry.adopt()?;
         Ok(registry)
@@ -200,6 +206,11 @@ impl Registry {
     fn tidy_groups(&self) {
         let is_live = |id: &str| id.parse().is_ok_and(|id: Id| self.live.contains_key(&id));
         self.groups.tidy(is_live);
+    }
+
+    /// Where sessions' own folders are made.
+    pub fn private(&self) -> &Arc<PrivateFolders> {
+        &self.private
     }
 
     /// The policy in force.

@@ -152,6 +152,7 @@ fn kind(error: &Error) -> (StatusCode, &'static str) {
         Error::Left { .. } => (S::INTERNAL_SERVER_ERROR, "processes_left"),
         Error::Kernel(_) => (S::INTERNAL_SERVER_ERROR, "kernel"),
         Error::Store { .. } => (S::INTERNAL_SERVER_ERROR, "state"),
+        Error::Folder { .. } => (S::INTERNAL_SERVER_ERROR, "folder"),
         Error::Unlogged { .. } => (S::SERVICE_UNAVAILABLE, "log"),
     }
 }

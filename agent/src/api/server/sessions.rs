@@ -23,7 +23,7 @@ use super::{
 use crate::{
     api::{self, EndAnswer, GrantRequest, Health, SessionList, StartRequest, WhoAmI},
     policy::value::duration,
-    session::{Actor, Error, Id, Registry, acts::Act, kill, losses},
+    session::{Actor, Error, Id, Registry, acts::Act, clearing, kill, losses},
 };
 
 type Called = Extension<Arc<Caller>>;
@@ -148,13 +148,16 @@ pub(super) async fn start(
     State(server): State<Server>,
     Extension(caller): Called,
     Json(request): Json<StartRequest>,
-) -> Result<(StatusCode, Json<api::Session>), ApiError> {
+) -> Result<(StatusCode, Json<api::Started>), ApiError> {
     let action = Action::Start(request.profile.clone());
     let attempt = Attempt::new(Act::Start).detail(format!("profile `{}`", request.profile));
     let work = move |server: &Server, call: &Call| {
-        let start = starting::checked(server, call, request)?;
         let process = call.peer.process().ok_or_else(gone)?;
         single(server, call.peer.pid)?;
+        let starting::Checked { start, temporary, notes } =
+            starting::checked(server, call, request)?;
+        // Dropped when the session is live, or will not be.
+        let _temporary = temporary;
         let mut registry = server.sessions.lock();
         let session = registry.start(start, call.actor.clone(), process)?;
         let id = session.id;
@@ -174,7 +177,18 @@ pub(super) async fn start(
             return Err(error);
         }
         let session = registry.by_id(id).ok_or_else(|| ApiError::internal("it ended at once"))?;
-        Ok((StatusCode::CREATED, Json(view::session(&registry, session))))
+        let environment = view::environment(&registry, session);
+        let session = view::session(&registry, session);
+        Ok((StatusCode::CREATED, Json(api::Started { session, environment, notes })))
+    };
+    let work = move |server: &Server, call: &Call| {
+        let started = work(server, call);
+        if started.is_err() {
+            // In a thread of its own, since there may be much to remove.
+            let sessions = server.sessions.clone();
+            drop(tokio::task::spawn_blocking(move || clearing::clear(&sessions)));
+        }
+        started
     };
     server.act(caller, action, attempt, work).await
 }

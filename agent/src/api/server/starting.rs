@@ -1,6 +1,11 @@
 //! Checks a request to start a session: work folder, values of variables, mount namespace, number of sessions.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     ApiError,
@@ -15,6 +20,7 @@ use crate::{
     session::{
         folder::{self, Starter, Workplace},
         model::PassedFd,
+        private::{PrivateFolders, Temporary},
         registry::Start,
     },
 };
@@ -23,11 +29,25 @@ use crate::{
 const OTHER_MOUNTS: &str =
     "started in a mount namespace of its own, where paths may lead elsewhere";
 
+/// A request that was checked, and what was made for it.
+pub(super) struct Checked {
+    /// The request, as the registry takes it.
+    pub(super) start: Start,
+    /// The session's temporary folder, to be kept until it is live.
+    pub(super) temporary: Option<Temporary>,
+    /// What the starter should know.
+    pub(super) notes: Vec<String>,
+}
+
 /// The conditions for a start, read while the registry was locked.
 struct Terms {
     may_start: MayStart,
     workdir: Vec<PathPattern>,
     workplaces: Vec<Workplace>,
+    private: Arc<PrivateFolders>,
+    /// Which folders of its own a session of the profile may need.
+    needs_tmp: bool,
+    needs_cache: bool,
 }
 
 /// The request, checked, as the registry takes it. Folders are looked at with the registry unlocked, since that may
@@ -36,7 +56,7 @@ pub(super) fn checked(
     server: &Server,
     call: &Call,
     request: StartRequest,
-) -> Result<Start, ApiError> {
+) -> Result<Checked, ApiError> {
     let ttl = request.ttl.as_deref().map(duration).transpose()?;
     let terms = terms(server, &request.profile)?;
     let is_operator = matches!(call.standing, Standing::Operator);
@@ -63,22 +83,78 @@ pub(super) fn checked(
     };
     let remark = (mounts(&call.peer, is_operator)?).then_some(OTHER_MOUNTS);
     let passed = request.passed_fds.into_iter().take(1024);
-    Ok(Start {
+    let mut own = of_user(&starter, &terms.workplaces);
+    let temporary = own_folders(&request.profile, &starter, &terms, &mut own)?;
+    let start = Start {
         profile: request.profile,
         task: request.task,
         workdir,
         ttl,
         name: request.name,
         variables,
+        own,
         passed_fds: passed.map(|fd| PassedFd { fd: fd.fd, target: fd.target }).collect(),
         most: (!is_operator).then_some(terms.may_start.sessions),
         remark,
-    })
+    };
+    Ok(Checked { start, temporary, notes: Vec::new() })
+}
+
+/// The values of `{user}` and `{home}`, where there are any that a path can have. The home folder may not be there; if
+/// it is, it must be no link of others' to somewhere else.
+fn of_user(starter: &Starter, workplaces: &[Workplace]) -> BTreeMap<String, String> {
+    let mut own = BTreeMap::new();
+    let user = users::name(starter.uid);
+    if is_name(&user) {
+        own.insert("user".into(), user);
+    }
+    let home = users::home(starter.uid).unwrap_or_default();
+    let text = home.to_string_lossy().into_owned();
+    let home = if home.exists() {
+        folder::resolve(&text, starter, workplaces, false).ok()
+    } else {
+        let names = text.strip_prefix('/').into_iter().flat_map(|rest| rest.split('/'));
+        let is_path = text.len() > 1 && text.starts_with('/') && names.clone().all(is_name);
+        is_path.then_some(text)
+    };
+    own.extend(home.filter(|home| !home.contains('*')).map(|home| ("home".into(), home)));
+    own
+}
+
+/// Whether a text is the name of a file, without what rules would take for more.
+fn is_name(text: &str) -> bool {
+    !matches!(text, "" | "." | "..") && !text.contains(['/', '*', '\0'])
+}
+
+/// Makes the folders of the session's own that some rule or its environment needs. A rule of any tool counts, also of
+/// one that the profile does not name: an operator may grant it later.
+fn own_folders(
+    profile: &str,
+    starter: &Starter,
+    terms: &Terms,
+    own: &mut BTreeMap<String, String>,
+) -> Result<Option<Temporary>, ApiError> {
+    let gid = starter.groups.first().copied().unwrap_or(u32::MAX);
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    if terms.needs_cache {
+        let cache = terms.private.cache(profile, starter.uid, gid)?;
+        own.insert("cache".into(), text(&cache));
+    }
+    if !terms.needs_tmp {
+        return Ok(None);
+    }
+    let temporary = terms.private.temporary(starter.uid, gid)?;
+    own.insert("tmp".into(), text(temporary.path()));
+    Ok(Some(temporary))
 }
 
 fn terms(server: &Server, profile: &str) -> Result<Terms, ApiError> {
     let registry = server.sessions.lock();
     let profile = registry.profile(profile)?;
+    let needs = |variable: &str| {
+        let set = &profile.environment.set;
+        registry.compiled().uses(variable) || set.values().any(|value| value.uses(variable))
+    };
     let sessions = registry.live().chain(registry.ended());
     Ok(Terms {
         may_start: profile.may_start.clone(),
@@ -86,6 +162,9 @@ fn terms(server: &Server, profile: &str) -> Result<Terms, ApiError> {
         workplaces: sessions
             .map(|session| (PathBuf::from(&session.workdir), session.name.clone()))
             .collect(),
+        private: Arc::clone(registry.private()),
+        needs_tmp: needs("tmp"),
+        needs_cache: needs("cache"),
     })
 }
 

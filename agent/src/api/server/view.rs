@@ -5,7 +5,7 @@ use jiff::{Timestamp, Unit};
 
 use crate::{
     api,
-    policy::{Policy, RuleOwner, RuleRef, Severity},
+    policy::{self, Policy, RuleOwner, RuleRef, Severity},
     session::{
         Actor, Registry, Session,
         clock::Moment,
@@ -60,6 +60,18 @@ pub(super) fn session(registry: &Registry, session: &Session) -> api::Session {
             .of(&session.id.to_string())
             .map(|group| group.display().to_string()),
     }
+}
+
+/// What a session's profile changes in the environment of its command.
+pub(super) fn environment(registry: &Registry, session: &Session) -> api::Environment {
+    let Ok(profile) = registry.profile(&session.profile) else {
+        return api::Environment::default();
+    };
+    let policy::Environment { set, drop } = &profile.environment;
+    let filled = |(name, value): (&String, &policy::EnvValue)| {
+        Some((name.clone(), value.fill(&session.variables)?))
+    };
+    api::Environment { set: set.iter().filter_map(filled).collect(), drop: drop.clone() }
 }
 
 fn grant(session: &Session, grant: &Grant, now: Moment) -> api::Grant {
@@ -148,7 +160,7 @@ pub(super) fn policy(registry: &Registry, dir: &std::path::Path) -> api::PolicyV
 }
 
 /// The warnings on a policy.
-pub(super) fn warnings(policy: &Policy) -> Vec<crate::policy::Diagnostic> {
+pub(super) fn warnings(policy: &Policy) -> Vec<policy::Diagnostic> {
     policy.warnings.iter().filter(|d| d.severity == Severity::Warning).cloned().collect()
 }
 

@@ -41,6 +41,7 @@ fn daemon(world: &World, log: &LogHandle, inbox: Inbox) -> (Sessions, JoinHandle
         builtin: crate::policy::Builtin::default(),
         detach_after: Some(Duration::from_secs(60)),
         troubles: Arc::clone(&world.troubles),
+        private: world.private(),
     };
     let registry = Registry::open(parts, &world.dir.path().join("state"), policy(POLICY)).unwrap();
     let sessions = Sessions::new(registry);

@@ -1,11 +1,16 @@
 //! `[profile.NAME]`: the tools of a kind of agent, what it may request, and how it is started.
 
-use std::{collections::BTreeSet, ops::Range, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    time::Duration,
+};
 
 use agent_common::{authority::Mode, limits::SESSIONS};
 
 use super::document::{Draft, Kind};
 use crate::policy::{
+    environment::{self, EnvValue, Environment},
     model::{Approval, Limits, MayStart, Profile, Request, When},
     pattern::PathPattern,
     syntax::{Item, Key, Reader, Table, Value},
@@ -14,6 +19,8 @@ use crate::policy::{
 
 const PROFILE: &[&str] = &[
     "description",
+    "env",
+    "env_drop",
     "limits",
     "match",
     "may_delegate",
@@ -55,6 +62,7 @@ impl Draft {
             workdir: Vec::new(),
             match_exe: None,
             when: Vec::new(),
+            environment: Environment::default(),
             variables: BTreeSet::new(),
         };
         for (key, value) in table.iter() {
@@ -75,6 +83,8 @@ impl Draft {
                 }
                 "request" => self.requests(reader, value, &mut profile),
                 "match" => profile.match_exe = match_exe(reader, key, value),
+                "env" => profile.environment.set = env(reader, value),
+                "env_drop" => profile.environment.drop = env_drop(reader, value),
                 "limits" => profile.limits = limits(reader, value),
                 "may_start" => profile.may_start = may_start(reader, value),
                 "workdir" => profile.workdir = workdir(reader, value),
@@ -172,6 +182,28 @@ fn request<'r>(
     }
     reader.need(&given, &key.span(), "max_ttl", "a request", "max_ttl = \"15m\"");
     Some(Request { place: reader.place(&key.span()), max_ttl: max_ttl?, approval, reason_required })
+}
+
+/// What is set in the environment.
+fn env<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> BTreeMap<String, EnvValue> {
+    let mut set = BTreeMap::new();
+    let Some(table) = reader.table(value, "env") else { return set };
+    for (key, value) in table.iter() {
+        let name = key.text();
+        reader.accept("policy::name", key.span(), environment::name(name));
+        let parsed = reader.parsed(value, &format!("env.{name}"), "policy::env", EnvValue::parse);
+        set.extend(parsed.map(|value| (name.to_owned(), value)));
+    }
+    set
+}
+
+/// What is left out of the environment.
+fn env_drop<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<String> {
+    let texts = reader.strings(value, "env_drop", 0);
+    for text in &texts {
+        reader.accept("policy::name", text.span.clone(), environment::drop_name(text.text));
+    }
+    texts.into_iter().map(|text| text.text.to_owned()).collect()
 }
 
 fn limits<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Limits {

@@ -15,7 +15,7 @@ use crate::{
         acts::{Act, Control},
         clock::Moment,
         model::{Condition, Ending, Grant, Origin, PassedFd},
-        name,
+        name, variables,
     },
 };
 
@@ -35,8 +35,10 @@ pub struct Start {
     pub ttl: Option<Duration>,
     /// Its name; `None` to have one made.
     pub name: Option<String>,
-    /// Values of the policy's variables, without `workdir`.
+    /// Values of the policy's variables that its starter gave.
     pub variables: BTreeMap<String, String>,
+    /// Values of the variables that the daemon sets, without `workdir` and `session`.
+    pub own: BTreeMap<String, String>,
     /// Descriptors given to it.
     pub passed_fds: Vec<PassedFd>,
     /// How many sessions of the profile its starter may have at once; `None` for no limit.
@@ -126,11 +128,14 @@ impl Registry {
         if start.passed_fds.len() > PASSED {
             return Err(Error::BadText { what: "list of descriptors", help: "at most 64" });
         }
-        let variables = variables(&start.profile, profile, &start.workdir, start.variables)?;
         let now = self.clock.now();
+        let id = self.new_id(now);
+        let mut own = start.own;
+        own.insert("session".into(), id.to_string());
+        own.insert("workdir".into(), start.workdir.clone());
+        let variables = values(&start.profile, profile, start.variables, own)?;
         let expires = now.after(lifetime(&start.profile, profile, start.ttl)?);
         let slot = self.free_slot()?;
-        let id = self.new_id(now);
         let grants = profile
             .tools
             .iter()
@@ -245,21 +250,25 @@ fn lifetime(name: &str, profile: &Profile, asked: Option<Duration>) -> Result<Du
 }
 
 /// The values of all variables of a session's rules, checked.
-fn variables(
+fn values(
     name: &str,
     profile: &Profile,
-    workdir: &str,
     given: BTreeMap<String, String>,
+    own: BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Error> {
+    let workdir = own.get("workdir").map_or("", String::as_str);
     if !Path::new(workdir).is_absolute() || !is_text(workdir) {
         return Err(Error::BadWorkdir { workdir: workdir.to_owned() });
     }
     let mut all = given;
-    if all.contains_key("workdir") {
-        let help = "the work folder is given by `--workdir`";
-        return Err(Error::BadVariable { variable: "workdir".into(), help });
-    }
     for (variable, value) in &all {
+        if variables::is_own(variable) {
+            let help = match variable.as_str() {
+                "workdir" => "the work folder is given by `--workdir`",
+                _ => "the daemon sets it for every session: choose another name in the policy",
+            };
+            return Err(Error::BadVariable { variable: variable.clone(), help });
+        }
         if !crate::policy::pattern::is_variable_name(variable) {
             let help = "a name of lower-case letters, digits and `_`";
             return Err(Error::BadVariable { variable: variable.clone(), help });
@@ -269,7 +278,7 @@ fn variables(
             return Err(Error::BadVariable { variable: variable.clone(), help });
         }
     }
-    all.insert("workdir".into(), workdir.to_owned());
+    all.extend(own);
     match profile.variables.iter().find(|variable| !all.contains_key(*variable)) {
         Some(missing) => {
             Err(Error::MissingVariable { profile: name.to_owned(), variable: missing.clone() })

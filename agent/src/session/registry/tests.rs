@@ -16,6 +16,7 @@ use crate::{
     session::{
         Actor, Error, Session,
         acts::Act,
+        private::PrivateFolders,
         testing::{Double, Hands, Memory},
     },
     troubles::Troubles,
@@ -85,7 +86,14 @@ impl World {
             builtin: Builtin::default(),
             detach_after: Some(Duration::from_secs(60)),
             troubles: Arc::clone(&self.troubles),
+            private: self.private(),
         }
+    }
+
+    /// Where sessions' own folders are.
+    pub(crate) fn private(&self) -> Arc<PrivateFolders> {
+        let dir = self.dir.path();
+        Arc::new(PrivateFolders::new(&dir.join("tmp"), &dir.join("cache"), dir))
     }
 
     /// The tools of a session in the kernel's entry.

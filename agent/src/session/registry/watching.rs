@@ -157,6 +157,17 @@ impl Registry {
         self.lingering.push((session.id, session.slot()));
     }
 
+    /// Whether an ended session has processes left.
+    pub fn has_survivors(&self, id: Id) -> bool {
+        self.lingering.iter().any(|(of, slot)| *of == id && self.has_tasks_left(*slot))
+    }
+
+    /// Whether a slot that no live session has still has tasks. If it has another session by now, its count is of that
+    /// one's.
+    fn has_tasks_left(&self, slot: Slot) -> bool {
+        self.by_slot(slot).is_none() && self.enforcer.tasks_of(slot).is_ok_and(|n| n > 0)
+    }
+
     /// Whether something changed, so that [`Self::settle`] may find something to do.
     pub fn is_unsettled(&self) -> bool {
         self.is_unsettled
@@ -168,10 +179,8 @@ impl Registry {
         self.is_unsettled = false;
         self.save_unsaved();
         let lingering = std::mem::take(&mut self.lingering);
-        let (left, gone): (Vec<_>, Vec<_>) = lingering.into_iter().partition(|(_, slot)| {
-            // If the slot has another session by now, its count is of that one's processes.
-            self.by_slot(*slot).is_none() && self.enforcer.tasks_of(*slot).is_ok_and(|n| n > 0)
-        });
+        let (left, gone): (Vec<_>, Vec<_>) =
+            lingering.into_iter().partition(|(_, slot)| self.has_tasks_left(*slot));
         self.lingering = left;
         // All by one call, since each call reads the whole table.
         let gone: Vec<_> = gone.into_iter().map(|(id, _)| id.0).collect();

@@ -236,3 +236,15 @@ fn profile_has_the_limits_of_its_starts() {
     // They are no variables of the session's rules.
     assert!(profile.variables.is_empty());
 }
+
+#[test]
+fn environment_of_a_profile_needs_its_variables() {
+    let policy = accept(&body(
+        "[profile.p]\nenv = { TMPDIR = \"{tmp}/x\", B = \"{gitdir?}\" }\nenv_drop = [\"AWS_*\", \"X\"]\n",
+    ));
+    let profile = &policy.profiles["p"];
+    let names: Vec<_> = profile.environment.set.keys().collect();
+    assert_eq!(names, ["B", "TMPDIR"]);
+    assert_eq!(profile.environment.drop, ["AWS_*", "X"]);
+    assert!(profile.variables.iter().eq(["tmp"]));
+}

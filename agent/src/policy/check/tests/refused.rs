@@ -64,8 +64,18 @@ fn unknown_keys_are_refused_with_the_nearest() {
         (
             "[profile.p];ttl = 1",
             &["3:1 unknown-key [ttl] unknown key `ttl` in a profile | the keys here are: \
-          `description`, `limits`, `match`, `may_delegate`, `may_start`, `mode`, `recall`, `request`, \
+          `description`, `env`, `env_drop`, `limits`, `match`, `may_delegate`, `may_start`, `mode`, `recall`, `request`, \
           `session_ttl`, `tools`, `when`, `workdir`"],
+        ),
+        (
+            "[profile.p];env = { 1A = \"x\", B = \"{\" };env_drop = [\"A=B\"]",
+            &[
+                "3:9 name [1A] `1A` is not a name in an environment | letters, digits and `_`, as in \
+                 `TMPDIR`",
+                "3:23 env [\"{\"] a brace in `{` has no partner | variables are written `{name}`",
+                "4:13 name [\"A=B\"] `A=B` names nothing in an environment | a name with at most one `*`, \
+                 as in `AWS_*`",
+            ],
         ),
         (
             "[profile.p];workdir = [\"{home}/{task}\"]",
