@@ -15,6 +15,7 @@ pub mod clock;
 mod entry;
 pub mod error;
 pub mod folder;
+pub mod gitdir;
 pub mod id;
 pub mod kill;
 mod kill_users;

@@ -266,3 +266,125 @@ fn environment_is_what_the_profile_says() {
         assert!(given.stderr.contains(&format!("`{name}` can't be set")), "{given}");
     }
 }
+
+const GIT: &str = r#"
+[tool.git]
+files = [
+  { paths = ["{workdir}/**"], access = ["read", "write", "create", "delete"] },
+  { paths = ["{gitdir}/**"], access = ["read"] },
+  { paths = ["{gitdir}/objects/**", "{gitdir}/refs/**", "{gitdir}/logs/**",
+             "{gitdir}/packed-refs", "{gitdir}/packed-refs.lock",
+             "{gitdir}/worktrees/{worktree}/**"], access = ["read", "write", "create", "delete"] },
+]
+[profile.git]
+tools = ["system", "git"]
+[profile.maybe]
+tools = ["system"]
+may_start = { users = ["nobody"] }
+"#;
+
+/// Runs git as the operator.
+#[track_caller]
+fn git(folder: &Path, arguments: &[&str]) {
+    let mut command = Command::new("git");
+    command.args(["-c", "user.name=a", "-c", "user.email=a@b", "-c", "protocol.file.allow=always"]);
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null").current_dir(folder).args(arguments);
+    Outcome::of(&mut command, &[]).expect(0);
+}
+
+/// A session of git's in a folder.
+fn git_session(folder: &Path) -> Builder {
+    let session = bed().session("git").workdir(folder).folder(folder);
+    let session = session.environment("GIT_CONFIG_GLOBAL", "/dev/null");
+    ["AUTHOR", "COMMITTER"].into_iter().fold(session, |session, who| {
+        let session = session.environment(&format!("GIT_{who}_NAME"), "a");
+        session.environment(&format!("GIT_{who}_EMAIL"), "a@b")
+    })
+}
+
+const COMMIT: &str =
+    "echo x >> f && git add f && git commit -qm change && git log --oneline | wc -l";
+
+#[test]
+fn linked_worktree_reaches_its_repository_and_no_other_part() {
+    bed().policy(GIT);
+    let folder = bed().folder("private-git");
+    let (main, tree) = (folder.join("main"), folder.join("wt"));
+    fs::create_dir(&main).unwrap();
+    git(&main, &["init", "-q"]);
+    git(&main, &["commit", "-q", "--allow-empty", "-m", "first"]);
+    git(&main, &["worktree", "add", "-q", "../wt"]);
+    git(&main, &["worktree", "add", "-q", "../two"]);
+    let finished = git_session(&tree).script(COMMIT).expect(0);
+    assert_eq!(finished.outcome.stdout.trim(), "2");
+    finished.unhindered();
+    git(&main, &["rev-parse", "wt~1"]);
+
+    let dir = main.join(".git");
+    let mut session = git_session(&tree).interactive();
+    for closed in ["hooks/pre-commit", "config", "HEAD", "worktrees/two/HEAD"] {
+        let path = dir.join(closed);
+        assert_eq!(session.ask(words!["open-create", &path]).error(), "EACCES", "{closed}");
+    }
+    for open in ["objects/x", "refs/x", "worktrees/wt/x"] {
+        assert_eq!(session.ask(words!["open-create", dir.join(open)]).error(), "", "{open}");
+        fs::remove_file(dir.join(open)).unwrap();
+    }
+    let shown = bed().remit(["session", "show", &session.name, "--json"]).expect(0).json();
+    assert_eq!(shown["variables"]["gitdir"], dir.to_str().unwrap());
+    assert_eq!(shown["variables"]["worktree"], "wt");
+}
+
+#[test]
+fn session_can_t_have_another_repository_given_to_the_next() {
+    bed().policy(GIT);
+    let folder = bed().folder("private-git-other");
+    for name in ["main", "victim"] {
+        fs::create_dir(folder.join(name)).unwrap();
+        git(&folder.join(name), &["init", "-q"]);
+        git(&folder.join(name), &["commit", "-q", "--allow-empty", "-m", "first"]);
+    }
+    git(&folder.join("main"), &["worktree", "add", "-q", "../wt"]);
+    let tree = folder.join("wt");
+    let victim = folder.join("victim/.git");
+    let plant = format!("echo 'gitdir: {}' > .git", victim.display());
+    git_session(&tree).script(&plant).expect(0).unhindered();
+    let refused = git_session(&tree).run(["true"]).outcome.expect(1);
+    assert!(refused.stderr.contains("needs the work folder's repository"), "{refused}");
+    assert!(refused.stderr.contains("core.worktree"), "{refused}");
+    // Without a rule of its own that needs one, a session starts, and is told.
+    let told = bed().session("maybe").workdir(&tree).run(["true"]).expect(0);
+    assert!(told.outcome.stderr.contains("remit: no tool covers the work folder's repository"));
+    // Nobody gets the repository of another user.
+    let theirs = folder.join("theirs");
+    fs::create_dir(&theirs).unwrap();
+    std::os::unix::fs::chown(&theirs, Some(65534), Some(65534)).unwrap();
+    fs::write(theirs.join(".git"), format!("gitdir: {}\n", victim.display())).unwrap();
+    let told = as_nobody(bed().session("maybe").workdir(&theirs)).run(["true"]).expect(0);
+    assert!(told.outcome.stderr.contains("not a repository of your own"), "{}", told.outcome);
+}
+
+#[test]
+fn repository_apart_and_submodule_work() {
+    bed().policy(GIT);
+    let folder = bed().folder("private-git-apart");
+    let (main, apart) = (folder.join("main"), folder.join("apart"));
+    fs::create_dir(&main).unwrap();
+    git(&main, &["init", "-q"]);
+    git(&main, &["commit", "-q", "--allow-empty", "-m", "first"]);
+    git(&folder, &["clone", "-q", "--separate-git-dir=apart.git", "main", "apart"]);
+    git(&folder, &["init", "-q", "super"]);
+    git(&folder.join("super"), &["submodule", "--quiet", "add", "../main", "sub"]);
+    // Here the index and the branch's name are in the repository itself.
+    let policy = GIT
+        .replace("{gitdir}/objects/**", "{gitdir}/**")
+        .replace(",\n             \"{gitdir}/worktrees/{worktree}/**\"", "");
+    bed().policy(&policy);
+    for place in [apart, folder.join("super/sub")] {
+        for count in 2..4 {
+            let finished = git_session(&place).script(COMMIT).expect(0);
+            assert_eq!(finished.outcome.stdout.trim(), count.to_string());
+            finished.unhindered();
+        }
+    }
+}

@@ -85,7 +85,11 @@ fn failed(shown: &str, error: &io::Error) -> Problem {
 }
 
 /// Follows a path name by name.
-fn walk(given: &Path, starter: &Starter, workplaces: &[Workplace]) -> Result<PathBuf, Problem> {
+pub(super) fn walk(
+    given: &Path,
+    starter: &Starter,
+    workplaces: &[Workplace],
+) -> Result<PathBuf, Problem> {
     let shown = quoted(&given.to_string_lossy());
     let failed = |error: io::Error| failed(&shown, &error);
     let mut at = PathBuf::from("/");
@@ -161,7 +165,7 @@ fn trust(
 }
 
 /// Whether the thread's user may create files in a folder.
-fn may_write(folder: &Path) -> bool {
+pub(super) fn may_write(folder: &Path) -> bool {
     let Ok(path) = CString::new(folder.as_os_str().as_bytes()) else { return false };
     let mode = libc::W_OK | libc::X_OK;
     // SAFETY: the path is a C string that outlives the call; nothing is written.
@@ -172,7 +176,10 @@ fn may_write(folder: &Path) -> bool {
 }
 
 /// Runs a function in a thread with the user's file-system credentials.
-fn as_user<T: Send>(starter: &Starter, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub(super) fn as_user<T: Send>(
+    starter: &Starter,
+    work: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
     thread::scope(|scope| {
         let thread = scope.spawn(|| become_user(starter).map(|()| work()));
         thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))

@@ -18,7 +18,9 @@ use crate::{
     api::StartRequest,
     policy::{MayStart, pattern::PathPattern, value::duration},
     session::{
+        Session,
         folder::{self, Starter, Workplace},
+        gitdir,
         model::PassedFd,
         private::{PrivateFolders, Temporary},
         registry::Start,
@@ -48,6 +50,11 @@ struct Terms {
     /// Which folders of its own a session of the profile may need.
     needs_tmp: bool,
     needs_cache: bool,
+    /// Whether some rule has a path in the work folder's repository, and whether the profile's must have one.
+    uses_gitdir: bool,
+    needs_gitdir: bool,
+    /// Work folders of sessions, each with the repository that it had elsewhere.
+    repositories: Vec<(PathBuf, Option<PathBuf>)>,
 }
 
 /// The request, checked, as the registry takes it. Folders are looked at with the registry unlocked, since that may
@@ -84,6 +91,7 @@ pub(super) fn checked(
     let remark = (mounts(&call.peer, is_operator)?).then_some(OTHER_MOUNTS);
     let passed = request.passed_fds.into_iter().take(1024);
     let mut own = of_user(&starter, &terms.workplaces);
+    let notes = of_repository(&workdir, &starter, &terms, &mut own)?;
     let temporary = own_folders(&request.profile, &starter, &terms, &mut own)?;
     let start = Start {
         profile: request.profile,
@@ -97,7 +105,7 @@ pub(super) fn checked(
         most: (!is_operator).then_some(terms.may_start.sessions),
         remark,
     };
-    Ok(Checked { start, temporary, notes: Vec::new() })
+    Ok(Checked { start, temporary, notes })
 }
 
 /// The values of `{user}` and `{home}`, where there are any that a path can have. The home folder may not be there; if
@@ -119,6 +127,33 @@ fn of_user(starter: &Starter, workplaces: &[Workplace]) -> BTreeMap<String, Stri
     };
     own.extend(home.filter(|home| !home.contains('*')).map(|home| ("home".into(), home)));
     own
+}
+
+/// Finds the work folder's repository, if it lies elsewhere. Returns what the starter should know.
+fn of_repository(
+    workdir: &str,
+    starter: &Starter,
+    terms: &Terms,
+    own: &mut BTreeMap<String, String>,
+) -> Result<Vec<String>, ApiError> {
+    let workdir = Path::new(workdir);
+    let there = terms.repositories.iter().filter(|(place, _)| workdir.starts_with(place));
+    let former: Vec<Option<PathBuf>> = there.map(|(_, folder)| folder.clone()).collect();
+    match gitdir::find(workdir, starter, &terms.workplaces, &former) {
+        Ok(found) => {
+            let Some(repository) = found else { return Ok(Vec::new()) };
+            own.insert("gitdir".into(), repository.folder.to_string_lossy().into_owned());
+            own.extend(repository.worktree.map(|name| ("worktree".into(), name)));
+            Ok(Vec::new())
+        }
+        Err(why) if terms.needs_gitdir => {
+            Err(ApiError::bad("the profile needs the work folder's repository").help(why))
+        }
+        Err(why) if terms.uses_gitdir => {
+            Ok(vec![format!("no tool covers the work folder's repository: {why}")])
+        }
+        Err(_) => Ok(Vec::new()),
+    }
 }
 
 /// Whether a text is the name of a file, without what rules would take for more.
@@ -155,16 +190,24 @@ fn terms(server: &Server, profile: &str) -> Result<Terms, ApiError> {
         let set = &profile.environment.set;
         registry.compiled().uses(variable) || set.values().any(|value| value.uses(variable))
     };
-    let sessions = registry.live().chain(registry.ended());
+    let sessions = || registry.live().chain(registry.ended());
+    let repository = |session: &Session| {
+        let folder = session.variables.get("gitdir").map(PathBuf::from);
+        (PathBuf::from(&session.workdir), folder)
+    };
+    let git = ["gitdir", "worktree"];
     Ok(Terms {
         may_start: profile.may_start.clone(),
         workdir: profile.workdir.clone(),
-        workplaces: sessions
+        workplaces: sessions()
             .map(|session| (PathBuf::from(&session.workdir), session.name.clone()))
             .collect(),
         private: Arc::clone(registry.private()),
         needs_tmp: needs("tmp"),
         needs_cache: needs("cache"),
+        uses_gitdir: git.into_iter().any(needs),
+        needs_gitdir: git.into_iter().any(|name| profile.variables.contains(name)),
+        repositories: sessions().map(repository).collect(),
     })
 }
 
