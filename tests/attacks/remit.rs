@@ -102,10 +102,10 @@ fn socket() -> Vec<Attack> {
         ask("end another session", "http-done {socket} DELETE /v1/sessions/{bystander}").privileged(),
         ask("quarantine another session", "http-done {socket} POST /v1/sessions/{bystander}/quarantine")
             .privileged(),
-        ask("list the sessions", "http-done {socket} GET /v1/sessions").privileged(),
+        ask("list the sessions", "http-done {socket} GET /v1/sessions"),
         ask("read the policy", "http-done {socket} GET /v1/policy").privileged(),
         ask("have the policy read anew", "http-done {socket} POST /v1/policy/reload").privileged(),
-        ask("read the incidents", "http-done {socket} GET /v1/incidents").privileged(),
+        ask("read the log's hashes", "http-done {socket} GET /v1/incidents/verify").privileged(),
     ]
 }
 

@@ -32,6 +32,7 @@ mod scale;
 mod sessions;
 mod set_id;
 mod sockets;
+mod starter;
 mod stopping;
 mod swaps;
 mod tagging;

@@ -148,7 +148,7 @@ fn session_may_only_ask_the_daemon_about_itself() {
         ("POST", format!("/v1/sessions/{others}/quarantine"), ""),
         ("POST", "/v1/policy/reload".to_owned(), ""),
         ("GET", "/v1/policy".to_owned(), ""),
-        ("GET", "/v1/incidents".to_owned(), ""),
+        ("GET", "/v1/incidents/verify".to_owned(), ""),
     ] {
         let (status, body) = ask(method, &path, body);
         let code = body["error"]["code"].as_str().unwrap_or_default();

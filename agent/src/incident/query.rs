@@ -14,7 +14,7 @@ mod read;
 mod summary;
 mod verify;
 
-pub use filter::{Filter, FilterError, FilterText};
+pub use filter::{Filter, FilterError, FilterText, Scope};
 pub use follow::{Cursor, CursorError, Followed, end, follow};
 pub use read::Entry;
 pub use summary::{Count, Summary, summary};
@@ -84,13 +84,13 @@ pub fn find(dir: &Path, filter: &Filter) -> Result<Vec<Entry>, QueryError> {
     Ok(found.into())
 }
 
-/// The line with this id. Case does not matter.
+/// The line with this id, if it passes the filter. Case does not matter.
 ///
 /// # Errors
 /// When the log can't be read.
-pub fn by_id(dir: &Path, id: &str) -> Result<Option<Entry>, QueryError> {
+pub fn by_id(dir: &Path, filter: &Filter, id: &str) -> Result<Option<Entry>, QueryError> {
     let mut found = None;
-    for_each(dir, &Filter::default(), |entry| {
+    for_each(dir, filter, |entry| {
         if entry.record.id().eq_ignore_ascii_case(id) {
             found = Some(entry);
             return ControlFlow::Break(());

@@ -287,15 +287,21 @@ impl Registry {
     /// # Errors
     /// There is none.
     pub fn find(&self, word: &str) -> Result<&Session, Error> {
+        self.find_among(word, |_| true).ok_or_else(|| Error::NoSession {
+            name: word.to_owned(),
+            nearest: nearest(word, self.live.values().map(|session| session.name.as_str()))
+                .map(str::to_owned),
+        })
+    }
+
+    /// The same, among some sessions.
+    pub fn find_among(&self, word: &str, is_one: impl Fn(&Session) -> bool) -> Option<&Session> {
         let by_id = word.to_ascii_lowercase().parse().ok().and_then(|id| self.by_id(id));
+        let named = |session: &&Session| session.name == word && is_one(session);
         by_id
-            .or_else(|| self.live.values().find(|session| session.name == word))
-            .or_else(|| self.ended.values().rev().find(|session| session.name == word))
-            .ok_or_else(|| Error::NoSession {
-                name: word.to_owned(),
-                nearest: nearest(word, self.live.values().map(|session| session.name.as_str()))
-                    .map(str::to_owned),
-            })
+            .filter(|session| is_one(session))
+            .or_else(|| self.live.values().find(named))
+            .or_else(|| self.ended.values().rev().find(named))
     }
 
     /// The live session of that name or id.

@@ -28,8 +28,12 @@ pub enum Action {
     Health,
     /// Starts a session of this profile.
     Start(String),
-    /// Shows one session. [`allow_session`] decides which, once it was found.
+    /// Shows one session. [`may_see`] decides which, once it was found.
     Show,
+    /// Lists sessions: those that the peer may see.
+    List,
+    /// Reads the log: the lines that the peer may see.
+    Read,
     /// Anything else.
     Operate,
 }
@@ -92,11 +96,9 @@ fn may_start(profile: &Profile, uid: u32, groups: &[u32]) -> bool {
 /// The refusal.
 pub fn allow(standing: &Standing, action: &Action) -> Result<(), ApiError> {
     match (standing, action) {
-        (_, Action::WhoAmI) | (Standing::Operator, _) | (Standing::Confined(_), Action::Show) => {
-            Ok(())
-        }
+        (_, Action::WhoAmI | Action::Show | Action::Read) | (Standing::Operator, _) => Ok(()),
         (Standing::Confined(_), _) => Err(ApiError::confined()),
-        (Standing::User(_), Action::Health) => Ok(()),
+        (Standing::User(_), Action::Health | Action::List) => Ok(()),
         (Standing::User(profiles), Action::Start(profile)) => {
             if profiles.contains(profile) {
                 Ok(())
@@ -107,20 +109,27 @@ pub fn allow(standing: &Standing, action: &Action) -> Result<(), ApiError> {
                 .help("root, the operators' group, and those that its `may_start` names may"))
             }
         }
-        (Standing::User(_), Action::Show | Action::Operate) => {
+        (Standing::User(_), Action::Operate) => {
             Err(ApiError::forbidden("only root and the operators' group may do this"))
         }
     }
 }
 
-/// Whether a peer of this standing may see a session.
-///
-/// # Errors
-/// The refusal.
-pub fn allow_session(standing: &Standing, session: Option<SessionId>) -> Result<(), ApiError> {
+/// Whether a peer of this standing and user may see a session, which is given by its id and its starter's user.
+pub fn may_see(standing: &Standing, peer: u32, session: SessionId, starter: u32) -> bool {
     match standing {
-        Standing::Confined(tag) if session != Some(tag.session) => Err(ApiError::confined()),
-        _ => Ok(()),
+        Standing::Operator => true,
+        Standing::Confined(tag) => session == tag.session,
+        Standing::User(_) => peer == starter,
+    }
+}
+
+/// The answer to a peer that asked for a session that it may not see, or that is not there: it is not told which.
+pub fn unseen(standing: &Standing) -> ApiError {
+    match standing {
+        Standing::Confined(_) => ApiError::confined(),
+        _ => ApiError::forbidden("you started no such session")
+            .help("root and the operators' group see those of others"),
     }
 }
 
@@ -141,6 +150,8 @@ mod tests {
         let cases = [
             (&confined, Action::WhoAmI, None),
             (&confined, Action::Show, None),
+            (&confined, Action::Read, None),
+            (&confined, Action::List, Some("confined")),
             (&confined, Action::Health, Some("confined")),
             (&confined, start(), Some("confined")),
             (&confined, Action::Operate, Some("confined")),
@@ -153,7 +164,9 @@ mod tests {
             (&starter, Action::Health, None),
             (&starter, start(), None),
             (&starter, Action::Start("other".into()), Some("forbidden")),
-            (&starter, Action::Show, Some("forbidden")),
+            (&starter, Action::Show, None),
+            (&starter, Action::List, None),
+            (&nobody, Action::Read, None),
             (&starter, Action::Operate, Some("forbidden")),
             (&nobody, start(), Some("forbidden")),
             (&nobody, Action::WhoAmI, None),
@@ -166,12 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn confined_peer_sees_its_own_session_only() {
-        let confined = Standing::Confined(TAG);
-        assert!(allow_session(&confined, Some(SessionId(7))).is_ok());
-        assert!(allow_session(&confined, Some(SessionId(8))).is_err());
-        assert!(allow_session(&confined, None).is_err());
-        assert!(allow_session(&Standing::Operator, Some(SessionId(8))).is_ok());
+    fn peer_sees_its_own_sessions_only() {
+        let (confined, user) = (Standing::Confined(TAG), Standing::User(Vec::new()));
+        assert!(may_see(&confined, 1000, SessionId(7), 0));
+        assert!(!may_see(&confined, 1000, SessionId(8), 1000));
+        assert!(may_see(&user, 1000, SessionId(8), 1000));
+        assert!(!may_see(&user, 1000, SessionId(8), 1001));
+        assert!(may_see(&Standing::Operator, 0, SessionId(8), 1001));
     }
 
     #[test]

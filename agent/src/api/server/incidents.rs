@@ -21,12 +21,12 @@ use tokio::sync::mpsc;
 
 use super::{
     ApiError,
-    access::Action,
+    access::{Action, Standing},
     caller::Caller,
-    log::{Follower, LogError},
-    state::Server,
+    log::{Follower, LogError, Scope},
+    state::{Call, Server},
 };
-use crate::api::IncidentQuery;
+use crate::{api::IncidentQuery, session::Id};
 
 /// How often a follower looks for new lines.
 const LOOK: Duration = Duration::from_millis(200);
@@ -50,6 +50,23 @@ const NDJSON: &str = "application/x-ndjson";
 
 type Called = Extension<Arc<Caller>>;
 
+/// The lines that a caller may see. A follower goes on with the sessions of when it began.
+fn scope(server: &Server, call: &Call) -> Scope {
+    match &call.standing {
+        Standing::Operator => Scope::All,
+        Standing::Confined(tag) => Scope::Refusals(Id(tag.session).to_string()),
+        Standing::User(_) => {
+            let registry = server.sessions.lock();
+            let all = registry.live().chain(registry.ended());
+            Scope::Sessions(
+                all.filter(|session| call.sees(session))
+                    .map(|session| session.id.to_string())
+                    .collect(),
+            )
+        }
+    }
+}
+
 /// `GET /v1/incidents`.
 pub(super) async fn list(
     State(server): State<Server>,
@@ -58,22 +75,25 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     if query.follow {
         let follower = server
-            .call(caller, Action::Operate, move |server, _| Ok(server.log.follow(&query)?))
+            .call(caller, Action::Read, move |server, call| {
+                Ok(server.log.follow(&query, &scope(server, call))?)
+            })
             .await?;
         return Ok(stream(follower));
     }
     let lines = query.lines;
     if query.limit.is_none() {
-        let work = move |server: &Server, _: &_| {
-            let mut follower = server.log.all(&query)?;
+        let work = move |server: &Server, call: &Call| {
+            let mut follower = server.log.all(&query, &scope(server, call))?;
             let first = follower.next()?;
             Ok((follower, first))
         };
-        let (follower, first) = server.call(caller, Action::Operate, work).await?;
+        let (follower, first) = server.call(caller, Action::Read, work).await?;
         return Ok(all(follower, first, lines));
     }
-    let work = move |server: &Server, _: &_| Ok(server.log.list(&query)?);
-    let found = server.call(caller, Action::Operate, work).await?;
+    let work =
+        move |server: &Server, call: &Call| Ok(server.log.list(&query, &scope(server, call))?);
+    let found = server.call(caller, Action::Read, work).await?;
     // The log's lines are JSON, and are passed on without being parsed.
     Ok(if lines {
         let text: String = found.iter().map(|line| format!("{line}\n")).collect();
@@ -89,8 +109,10 @@ pub(super) async fn show(
     Extension(caller): Called,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let work = move |server: &Server, _: &_| Ok(typed(JSON, server.log.show(&id)?));
-    server.call(caller, Action::Operate, work).await
+    let work = move |server: &Server, call: &Call| {
+        Ok(typed(JSON, server.log.show(&id, &scope(server, call))?))
+    };
+    server.call(caller, Action::Read, work).await
 }
 
 /// `GET /v1/incidents/summary`.
@@ -100,7 +122,9 @@ pub(super) async fn summary(
     Query(query): Query<IncidentQuery>,
 ) -> Result<Json<Value>, ApiError> {
     server
-        .call(caller, Action::Operate, move |server, _| Ok(Json(server.log.summary(&query)?)))
+        .call(caller, Action::Read, move |server, call| {
+            Ok(Json(server.log.summary(&query, &scope(server, call))?))
+        })
         .await
 }
 

@@ -13,7 +13,7 @@ use agent_common::id::Tag;
 
 use super::{
     ApiError,
-    access::{Action, Standing, allow_session},
+    access::{Action, Standing, unseen},
     attempts::Attempt,
     caller::Caller,
     starting,
@@ -116,12 +116,13 @@ pub(super) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Answer<SessionList> {
     server
-        .call(caller, Action::Operate, move |server, _| {
+        .call(caller, Action::List, move |server, call| {
             let registry = server.sessions.lock();
             let ended = registry.ended().filter(|_| query.all);
-            let sessions =
-                ended.chain(registry.live()).map(|session| view::session(&registry, session));
-            let warnings = registry.troubles().list();
+            let seen = ended.chain(registry.live()).filter(|session| call.sees(session));
+            let sessions = seen.map(|session| view::session(&registry, session));
+            let is_operator = matches!(call.standing, Standing::Operator);
+            let warnings = if is_operator { registry.troubles().list() } else { Vec::new() };
             Ok(Json(SessionList { sessions: sessions.collect(), warnings }))
         })
         .await
@@ -136,9 +137,12 @@ pub(super) async fn show(
     server
         .call(caller, Action::Show, move |server, call| {
             let registry = server.sessions.lock();
-            let session = registry.find(&word);
-            allow_session(&call.standing, session.as_ref().ok().map(|session| session.id.0))?;
-            Ok(Json(view::session(&registry, session?)))
+            if matches!(call.standing, Standing::Operator) {
+                return Ok(Json(view::session(&registry, registry.find(&word)?)));
+            }
+            let session = registry.find_among(&word, |session| call.sees(session));
+            let session = session.ok_or_else(|| unseen(&call.standing))?;
+            Ok(Json(view::session(&registry, session)))
         })
         .await
 }

@@ -11,7 +11,7 @@ use super::{
     peer::Peer,
 };
 use crate::{
-    session::{Actor, Sessions, policy_dir::PolicyDir},
+    session::{Actor, Session, Sessions, policy_dir::PolicyDir},
     vitals::Vitals,
 };
 
@@ -47,6 +47,13 @@ pub(super) struct Call {
     pub(super) standing: Standing,
     /// The peer, as the log names it.
     pub(super) actor: Actor,
+}
+
+impl Call {
+    /// Whether the peer may see a session.
+    pub(super) fn sees(&self, session: &Session) -> bool {
+        access::may_see(&self.standing, self.peer.uid, session.id.0, session.owner.uid)
+    }
 }
 
 impl Server {

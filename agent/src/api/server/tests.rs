@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     connection::ACCOUNT_CONNECTIONS,
-    log::{Follower, Log, LogError},
+    log::{Follower, Log, LogError, Scope},
     *,
 };
 use crate::{
@@ -32,22 +32,27 @@ use crate::{
 struct TwoLines;
 
 impl Log for TwoLines {
-    fn list(&self, query: &IncidentQuery) -> Result<Vec<String>, LogError> {
+    fn list(&self, query: &IncidentQuery, scope: &Scope) -> Result<Vec<String>, LogError> {
         match query.session.as_deref() {
             Some("broken") => Err(LogError::Read("broken".into())),
+            _ if *scope != Scope::All => Ok(vec![format!("{:?}", format!("{scope:?}"))]),
             _ => Ok(vec![r#"{"z":1,"a":2}"#.into(), r#"{"n":2}"#.into()]),
         }
     }
 
-    fn all(&self, query: &IncidentQuery) -> Result<Box<dyn Follower>, LogError> {
-        Ok(Box::new(Parts(vec![Vec::new(), self.list(query)?, vec![r#"{"first":1}"#.into()]])))
+    fn all(&self, query: &IncidentQuery, scope: &Scope) -> Result<Box<dyn Follower>, LogError> {
+        Ok(Box::new(Parts(vec![
+            Vec::new(),
+            self.list(query, scope)?,
+            vec![r#"{"first":1}"#.into()],
+        ])))
     }
 
-    fn show(&self, id: &str) -> Result<String, LogError> {
+    fn show(&self, id: &str, _: &Scope) -> Result<String, LogError> {
         Err(LogError::Unknown(id.into()))
     }
 
-    fn summary(&self, _: &IncidentQuery) -> Result<Value, LogError> {
+    fn summary(&self, _: &IncidentQuery, _: &Scope) -> Result<Value, LogError> {
         Ok(json!({"refusals": 2}))
     }
 
@@ -55,7 +60,7 @@ impl Log for TwoLines {
         Ok(json!({"lines": 2}))
     }
 
-    fn follow(&self, _: &IncidentQuery) -> Result<Box<dyn Follower>, LogError> {
+    fn follow(&self, _: &IncidentQuery, _: &Scope) -> Result<Box<dyn Follower>, LogError> {
         Ok(Box::new(Once(true)))
     }
 }
@@ -191,8 +196,8 @@ fn tagged_peer_sees_only_itself() {
     assert_eq!(scene.client.get("/v1/whoami").unwrap()["session"]["name"], "coder-1");
     assert_eq!(scene.client.get("/v1/sessions/coder-1").unwrap()["profile"], "coder");
     let confined = (403, "confined".to_owned());
-    for path in ["/v1/sessions/other", "/v1/sessions", "/v1/health", "/v1/policy", "/v1/incidents"]
-    {
+    assert!(scene.client.get("/v1/incidents?limit=1").unwrap().to_string().contains("Refusals("));
+    for path in ["/v1/sessions/other", "/v1/sessions", "/v1/health", "/v1/policy"] {
         assert_eq!(refused(scene.client.get(path)), confined, "{path}");
     }
     let request = json!({"tool": "github", "ttl": "10m"});

@@ -12,7 +12,7 @@ use super::LogHandle;
 use crate::{
     api::{
         IncidentQuery,
-        server::log::{Follower, Log, LogError},
+        server::log::{Follower, Log, LogError, Scope},
     },
     incident::{
         Kind, Record, Time,
@@ -39,7 +39,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(query: &IncidentQuery) -> Result<Self, LogError> {
+    fn of(query: &IncidentQuery, scope: &Scope) -> Result<Self, LogError> {
         let text = FilterText {
             session: query.session.clone(),
             since: query.since.clone(),
@@ -51,7 +51,9 @@ impl Wanted {
             reference: query.reference.clone(),
             limit: query.limit,
         };
-        let filter = text.check(Time::now()).map_err(|error| LogError::Query(error.to_string()))?;
+        let mut filter =
+            text.check(Time::now()).map_err(|error| LogError::Query(error.to_string()))?;
+        filter.scope = scoped(scope);
         Ok(Self { all: query.all || filter.kind.is_some(), filter })
     }
 
@@ -67,8 +69,8 @@ impl Reader {
 }
 
 impl Log for Reader {
-    fn list(&self, query: &IncidentQuery) -> Result<Vec<String>, LogError> {
-        let wanted = Wanted::of(query)?;
+    fn list(&self, query: &IncidentQuery, scope: &Scope) -> Result<Vec<String>, LogError> {
+        let wanted = Wanted::of(query, scope)?;
         self.writer.flush();
         let limit = wanted.filter.limit.unwrap_or(usize::MAX);
         let mut found = VecDeque::new();
@@ -85,20 +87,21 @@ impl Log for Reader {
         Ok(found.into())
     }
 
-    fn all(&self, query: &IncidentQuery) -> Result<Box<dyn Follower>, LogError> {
-        let wanted = Wanted::of(query)?;
+    fn all(&self, query: &IncidentQuery, scope: &Scope) -> Result<Box<dyn Follower>, LogError> {
+        let wanted = Wanted::of(query, scope)?;
         self.writer.flush();
         Ok(Box::new(Follow { dir: self.dir.clone(), wanted, cursor: Cursor::default() }))
     }
 
-    fn show(&self, id: &str) -> Result<String, LogError> {
+    fn show(&self, id: &str, scope: &Scope) -> Result<String, LogError> {
         self.writer.flush();
-        let found = query::by_id(&self.dir, id).map_err(unreadable)?;
+        let filter = Filter { scope: scoped(scope), ..Filter::default() };
+        let found = query::by_id(&self.dir, &filter, id).map_err(unreadable)?;
         found.map(|entry| entry.text).ok_or_else(|| LogError::Unknown(id.to_owned()))
     }
 
-    fn summary(&self, query: &IncidentQuery) -> Result<Value, LogError> {
-        let wanted = Wanted::of(query)?;
+    fn summary(&self, query: &IncidentQuery, scope: &Scope) -> Result<Value, LogError> {
+        let wanted = Wanted::of(query, scope)?;
         self.writer.flush();
         let summary = query::summary(&self.dir, &wanted.filter, TOP).map_err(unreadable)?;
         serde_json::to_value(summary).map_err(|error| LogError::Read(error.to_string()))
@@ -110,8 +113,8 @@ impl Log for Reader {
         serde_json::to_value(report).map_err(|error| LogError::Read(error.to_string()))
     }
 
-    fn follow(&self, query: &IncidentQuery) -> Result<Box<dyn Follower>, LogError> {
-        let wanted = Wanted::of(query)?;
+    fn follow(&self, query: &IncidentQuery, scope: &Scope) -> Result<Box<dyn Follower>, LogError> {
+        let wanted = Wanted::of(query, scope)?;
         self.writer.flush();
         // Without `since`, only lines to come are shown; with it, the lines since then come first.
         let cursor = if wanted.filter.since.is_some() {
@@ -149,6 +152,16 @@ impl Follower for Follow {
             }
         }
     }
+}
+
+/// What a filter lets pass for a caller.
+fn scoped(scope: &Scope) -> Option<query::Scope> {
+    let (sessions, only_refusals) = match scope {
+        Scope::All => return None,
+        Scope::Sessions(sessions) => (sessions.clone(), false),
+        Scope::Refusals(session) => ([session.clone()].into(), true),
+    };
+    Some(query::Scope { sessions, only_refusals })
 }
 
 fn unreadable(error: QueryError) -> LogError {

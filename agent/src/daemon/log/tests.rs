@@ -6,7 +6,10 @@ use agent_common::id::Slot;
 
 use super::*;
 use crate::{
-    api::{IncidentQuery, server::log::Log as _},
+    api::{
+        IncidentQuery,
+        server::log::{Log as _, Scope},
+    },
     daemon::context::DaemonContext,
     incident::{EventSource, Journal, Options, Record},
     session::{
@@ -69,7 +72,7 @@ fn log_dir(world: &World) -> std::path::PathBuf {
 
 fn records(dir: &Path, log: &LogHandle, query: &IncidentQuery) -> Vec<Record> {
     let reader = Reader::new(dir, log.clone());
-    let lines = reader.list(query).unwrap();
+    let lines = reader.list(query, &Scope::All).unwrap();
     lines.iter().map(|line| Record::parse(line).unwrap()).collect()
 }
 
@@ -94,6 +97,13 @@ fn acts_and_losses_are_in_the_log_when_it_is_read() {
         .collect();
     assert_eq!(acts, ["daemon_start ", "start ", "revoke base", "revoke workspace"]);
 
+    // Only what the reader may see.
+    let id = sessions.lock().live().next().unwrap().id.to_string();
+    let scoped = |scope: Scope| Reader::new(&dir, log.clone()).list(&all, &scope).unwrap().len();
+    assert!(scoped(Scope::Sessions([id.clone()].into())) >= 3);
+    assert_eq!(scoped(Scope::Sessions(["00".to_owned()].into())), 0);
+    assert_eq!(scoped(Scope::Refusals(id)), 0);
+
     // Without `all`, refusals and losses only.
     let found = records(&dir, &log, &IncidentQuery::default());
     match found.as_slice() {
@@ -103,7 +113,7 @@ fn acts_and_losses_are_in_the_log_when_it_is_read() {
         other => panic!("{other:?}"),
     }
     let wrong = IncidentQuery { reason: Some("bad".into()), ..IncidentQuery::default() };
-    assert!(Reader::new(&dir, log.clone()).list(&wrong).is_err());
+    assert!(Reader::new(&dir, log.clone()).list(&wrong, &Scope::All).is_err());
     log.stop();
     thread.join().unwrap();
     let report = crate::incident::query::verify(&dir).unwrap();
@@ -117,7 +127,7 @@ fn follower_gets_what_comes() {
     let (sessions, thread) = daemon(&world, &log, inbox);
     let reader = Reader::new(&log_dir(&world), log.clone());
     let all = IncidentQuery { all: true, ..IncidentQuery::default() };
-    let mut follower = reader.follow(&all).unwrap();
+    let mut follower = reader.follow(&all, &Scope::All).unwrap();
     assert!(follower.next().unwrap().is_empty());
     let process = me();
     let start = request("coder");

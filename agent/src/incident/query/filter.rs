@@ -1,5 +1,7 @@
 //! Filters of lines.
 
+use std::collections::BTreeSet;
+
 use agent_common::{decision::Reason, event::Operation};
 use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
@@ -36,6 +38,24 @@ pub struct Filter {
     pub reference: Option<String>,
     /// At most so many lines, the latest.
     pub limit: Option<usize>,
+    /// What the reader may see; `None` for everything.
+    pub scope: Option<Scope>,
+}
+
+/// Lines about some sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// The sessions' ids.
+    pub sessions: BTreeSet<String>,
+    /// Only incidents.
+    pub only_refusals: bool,
+}
+
+impl Scope {
+    fn has(&self, record: &Record) -> bool {
+        (!self.only_refusals || record.kind() == Kind::Incident)
+            && record.session().is_some_and(|found| self.sessions.contains(&found.id))
+    }
 }
 
 /// The conditions as a user writes them: the query of a request, the flags of a command.
@@ -113,6 +133,7 @@ impl FilterText {
             kind: kind.and_then(|name| Kind::ALL.iter().copied().find(|kind| kind.name() == name)),
             reference: self.reference.clone(),
             limit: self.limit,
+            scope: None,
         })
     }
 }
@@ -173,6 +194,7 @@ impl Filter {
             record.session().is_some_and(|found| found.id == *wanted || found.name == *wanted)
         });
         session
+            && self.scope.as_ref().is_none_or(|scope| scope.has(record))
             && self.since.is_none_or(|since| record.time() >= since)
             && self.until.is_none_or(|until| record.time() < until)
             && self.kind.is_none_or(|kind| record.kind() == kind)

@@ -114,9 +114,9 @@ fn line_is_found_by_id_and_another_is_not() {
     let (dir, _journal) = log();
     let all = find(dir.path(), &Filter::default()).unwrap();
     let wanted = &all[3];
-    let found = by_id(dir.path(), &wanted.record.id().to_lowercase()).unwrap();
+    let found = by_id(dir.path(), &Filter::default(), &wanted.record.id().to_lowercase()).unwrap();
     assert_eq!(found.as_ref(), Some(wanted));
-    assert_eq!(by_id(dir.path(), "01J").unwrap(), None);
+    assert_eq!(by_id(dir.path(), &Filter::default(), "01J").unwrap(), None);
 }
 
 #[test]
