@@ -12,6 +12,7 @@ mod policy;
 mod run;
 mod session;
 mod show;
+mod signals;
 mod teardown;
 mod whoami;
 

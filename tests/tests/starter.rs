@@ -103,3 +103,18 @@ fn session_reads_its_own_refusals() {
         assert!(finished.outcome.stderr.contains(part), "{}", finished.outcome);
     }
 }
+
+#[test]
+fn command_handles_signals_as_its_starter_did() {
+    bed().policy(POLICY);
+    let ignored = |before: &str| {
+        let through = ["sh", "-c", before, "sh"];
+        let script = "while read name set; do case $name in SigIgn:) echo $set;; esac; done < /proc/self/status";
+        let finished = bed().session("coder").through(through).run(["/bin/bash", "-c", script]);
+        let set = u64::from_str_radix(finished.expect(0).outcome.stdout.trim(), 16).unwrap();
+        [libc::SIGPIPE, libc::SIGHUP].map(|signal| set & 1 << (signal - 1) != 0)
+    };
+    assert_eq!(ignored("exec \"$@\""), [false, false]);
+    assert_eq!(ignored("trap '' PIPE; exec \"$@\""), [true, false]);
+    assert_eq!(ignored("trap '' HUP; exec \"$@\""), [false, true]);
+}

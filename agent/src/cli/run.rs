@@ -19,7 +19,10 @@ use std::{
 
 use rustix::fs::{Access, access};
 
-use super::context::{CliError, Context, Exit};
+use super::{
+    context::{CliError, Context, Exit},
+    signals,
+};
 use crate::{
     api::{self, PassedFd, StartRequest, client::typed},
     incident::render::printable,
@@ -226,7 +229,7 @@ fn become_it(
     if let Err(error) = close_others(keep) {
         return CliError::failed(format!("can't close descriptors: {error}"));
     }
-    restore_signals();
+    signals::restore();
     let error = execute(&path, &arguments, &environment);
     let failed = CliError::failed(match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => {
@@ -307,12 +310,6 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
     let done =
         unsafe { libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Undoes a change that Rust makes at start-up: it ignores SIGPIPE, and the command would inherit that.
-fn restore_signals() {
-    // SAFETY: the default action runs no code in this process.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
 /// `execve(2)`; returns only if it failed.
