@@ -270,7 +270,7 @@ fn named_user_may_start_a_profile_and_nothing_more() {
     let shown = bed().remit(["session", "show", &finished.name, "--json"]).expect(0).json();
     assert_eq!(shown["owner"]["user"], "nobody");
     let other = as_nobody(bed().session("other")).run(["true"]).outcome.expect(1);
-    says(&other, &["you may not start a session of profile `other`", "may_start"]);
+    says(&other, &["there is no profile `other` that you may start", "may_start"]);
 
     let mut running = bed().session("p").interactive();
     let name = running.name.clone();

@@ -105,6 +105,29 @@ fn session_reads_its_own_refusals() {
 }
 
 #[test]
+fn user_is_not_misled() {
+    bed().policy(POLICY);
+    let start = |profile: &str| {
+        remit_as("nobody", &["run", "-p", profile, "-w", layout::WORK, "--", "true"])
+    };
+    let misspelt = start("codr").expect(1);
+    assert!(
+        misspelt.stderr.contains("there is no profile `codr` that you may start"),
+        "{misspelt}"
+    );
+    assert!(misspelt.stderr.contains("did you mean `coder`?"), "{misspelt}");
+    let secret = start("secret").expect(1);
+    assert!(secret.stderr.contains("no profile `secret` that you may start"), "{secret}");
+    let operator = bed().remit(["run", "-p", "secrt", "--", "true"]).expect(1);
+    assert!(operator.stderr.contains("did you mean `secret`?"), "{operator}");
+
+    let doctor = remit_as("nobody", &["doctor", "--config", layout::SETTINGS]).expect(1);
+    assert!(!doctor.stdout.contains("start the daemon"), "{doctor}");
+    assert!(doctor.stdout.contains("run it as root"), "{doctor}");
+    assert!(doctor.stdout.contains("✓ daemon"), "{doctor}");
+}
+
+#[test]
 fn command_handles_signals_as_its_starter_did() {
     bed().policy(POLICY);
     let ignored = |before: &str| {

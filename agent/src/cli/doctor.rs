@@ -1,6 +1,6 @@
 //! `remit doctor`.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use serde_json::json;
 
@@ -87,9 +87,16 @@ fn daemon(client: &Client) -> Vec<Check> {
     };
     let check = |name, ok, found: String| Check { name, ok, found, advice: String::new() };
     let mut checks = vec![check("control groups", true, printable(&health.control_groups))];
-    if health.warnings.is_empty() {
-        let found = "policy, state and log are as they must be".into();
-        checks.push(check("daemon", true, found));
+    match health.status.as_str() {
+        "ok" => {
+            let found = "policy, state and log are as they must be".into();
+            checks.push(check("daemon", true, found));
+        }
+        // Only operators get the warnings.
+        _ if health.warnings.is_empty() => {
+            checks.push(check("daemon", false, "it runs, with troubles that operators see".into()));
+        }
+        _ => {}
     }
     let warnings = health.warnings.iter().map(|warning| printable(warning));
     checks.extend(warnings.map(|warning| check("daemon", false, warning)));
@@ -106,11 +113,16 @@ fn canary(answer: &Result<Canary, ClientError>) -> Check {
     };
     let canary = match answer {
         Ok(canary) => canary,
-        Err(error @ ClientError::Unreachable { .. }) => {
+        Err(error @ ClientError::Unreachable { source, .. })
+            if source.kind() != io::ErrorKind::PermissionDenied =>
+        {
             let advice = "start the daemon: without it nothing looks whether enforcement holds";
             return check(false, error.to_string(), advice);
         }
-        Err(error) => return check(false, error.to_string(), "run it as root"),
+        Err(error) => {
+            let advice = "run it as root, or as a member of the operators' group";
+            return check(false, error.to_string(), advice);
+        }
     };
     let message = canary.message.as_deref().unwrap_or("no run as yet");
     let age = canary.age_seconds.map_or(String::new(), |age| format!(", {age:.0} s ago"));
@@ -165,8 +177,12 @@ mod tests {
         let behind = of("behind", Some("the log is behind"));
         assert!(behind.ok && behind.found.contains("log is behind"), "{behind:?}");
         let socket = "/nowhere".into();
-        let source = std::io::ErrorKind::NotFound.into();
+        let source = io::ErrorKind::NotFound.into();
         let gone = canary(&Err(ClientError::Unreachable { socket, source }));
         assert!(!gone.ok && gone.advice.contains("start the daemon"), "{gone:?}");
+        let socket = "/closed".into();
+        let source = io::ErrorKind::PermissionDenied.into();
+        let closed = canary(&Err(ClientError::Unreachable { socket, source }));
+        assert!(!closed.ok && !closed.advice.contains("start the daemon"), "{closed:?}");
     }
 }

@@ -191,6 +191,8 @@ impl fmt::Display for Object {
             Self::Command { command } => write!(out, "command {command}"),
             Self::Call { call } => write!(out, "call {call}"),
             Self::Option { option } => write!(out, "option {option}"),
+            // The operation has no object.
+            Self::Number { number: 0 } => Ok(()),
             Self::Number { number } => write!(out, "{number}"),
         }
     }

@@ -5,7 +5,7 @@ use agent_common::id::{SessionId, Tag};
 use super::{ApiError, peer::Peer, users};
 use crate::{
     bpf::Confinement,
-    policy::{Policy, Profile},
+    policy::{Policy, Profile, diagnostic::nearest},
 };
 
 /// The standing of a peer: what it may do follows from it alone.
@@ -103,16 +103,24 @@ pub fn allow(standing: &Standing, action: &Action) -> Result<(), ApiError> {
             if profiles.contains(profile) {
                 Ok(())
             } else {
-                Err(ApiError::forbidden(format!(
-                    "you may not start a session of profile `{profile}`"
-                ))
-                .help("root, the operators' group, and those that its `may_start` names may"))
+                let message = format!("there is no profile `{profile}` that you may start");
+                Err(ApiError::forbidden(message).help(startable(profile, profiles)))
             }
         }
         (Standing::User(_), Action::Operate) => {
             Err(ApiError::forbidden("only root and the operators' group may do this"))
         }
     }
+}
+
+/// What a user may start instead. It says nothing of other profiles, of which the user need not know.
+fn startable(asked: &str, profiles: &[String]) -> String {
+    if let Some(meant) = nearest(asked, profiles.iter().map(String::as_str)) {
+        return format!("did you mean `{meant}`?");
+    }
+    let names: Vec<String> = profiles.iter().map(|name| format!("`{name}`")).collect();
+    let may = "whom a profile's `may_start` names may start it, and operators every one";
+    if names.is_empty() { may.into() } else { format!("you may start {}; {may}", names.join(", ")) }
 }
 
 /// Whether a peer of this standing and user may see a session, which is given by its id and its starter's user.
@@ -176,6 +184,18 @@ mod tests {
             let code = answer.as_ref().err().map(|error| error.body.code.as_str());
             assert_eq!(code, refusal, "{standing:?}: {action:?}");
         }
+    }
+
+    #[test]
+    fn user_who_misspells_a_profile_is_told_the_nearest_that_they_may_start() {
+        let help = |asked: &str| {
+            let user = Standing::User(vec!["coder".into()]);
+            let error = allow(&user, &Action::Start(asked.into())).unwrap_err();
+            assert!(error.body.message.contains(&format!("no profile `{asked}` that you may")));
+            error.body.help.unwrap()
+        };
+        assert_eq!(help("codr"), "did you mean `coder`?");
+        assert!(help("auditor").starts_with("you may start `coder`;"));
     }
 
     #[test]

@@ -94,7 +94,10 @@ impl Tallies {
         self.session.add(name, *count);
         self.operation.add(&incident.operation, *count);
         self.reason.add(&incident.reason, *count);
-        self.object.add(incident.object.to_string(), *count);
+        let object = incident.object.to_string();
+        if !object.is_empty() {
+            self.object.add(object, *count);
+        }
         for tool in &incident.would_allow {
             self.tool.add(tool, *count);
         }

@@ -70,7 +70,11 @@ fn incident(incident: &Incident, page: &mut Page) {
     let session = &incident.session;
     let known = !session.name.is_empty();
     let name = if known { &session.name } else { &session.id };
-    let about = format!(", profile {}, task \"{}\"", session.profile, session.task);
+    let task = match session.task.as_str() {
+        "" => String::new(),
+        task => format!(", task \"{task}\""),
+    };
+    let about = format!(", profile {}{task}", session.profile);
     page.line("session", &printable(&format!("{name}{}", if known { &about } else { "" })));
     page.line("when", &format!("{} on {}", incident.time, printable(&incident.host)));
     let advice = advice(incident);
@@ -165,6 +169,7 @@ fn attempt(incident: &Incident) -> String {
         ("process.ipc", _) => format!("use the System V object {object} of others"),
         ("process.key", _) => format!("use the key {object} of others"),
         ("process.fork", _) => "make a process or a thread".to_owned(),
+        (operation, _) if object.is_empty() => format!("do {operation}"),
         (operation, _) => format!("do {operation} ({object})"),
     };
     let times = match incident.count {

@@ -103,6 +103,18 @@ fn detail_in_audit_mode_states_that_it_passed() {
 }
 
 #[test]
+fn what_is_not_there_is_not_shown() {
+    let bare = Event { operation: Operation::PrivUserns, object: Object::Number(0), ..event(1) };
+    let Record::Incident(mut incident) = record(bare) else { panic!() };
+    incident.session.task.clear();
+    let bare = Record::Incident(incident);
+    let shown = detail(&bare, Colour::Never);
+    assert!(shown.contains("  what  curl tried to do priv.userns\n"), "{shown}");
+    assert!(shown.contains("session  fix-42, profile coder\n"), "{shown}");
+    assert!(!list([&bare], Colour::Never).contains(" 0 "));
+}
+
+#[test]
 fn detail_of_a_control_act_names_actor_and_end() {
     assert_eq!(
         detail(&control(), Colour::Never),
