@@ -21,9 +21,9 @@ impl Flags {
     pub(crate) const MAY_BE_UNHASHED: Self = Self(1);
     /// A folder moves with everything below it: refused where rules name something below.
     pub(crate) const MOVES_SUBTREE: Self = Self(2);
-    /// Allow objects in a mount that only the kernel has. Either a pipe is opened again by its descriptor, or a memory
-    /// file is changed by it: whoever can name the descriptor holds it. Or overlayfs opens something in one of its
-    /// layers while it works for an operation that was decided.
+    /// Allow objects in a mount that only the kernel has. Either a memory file is changed by its descriptor: whoever can
+    /// name that holds it. Or overlayfs opens something in one of its layers while it works for an operation that was
+    /// decided.
     pub(crate) const ALLOW_INTERNAL_MOUNT: Self = Self(4);
     /// The place is the destination of a rename or link; the second place is its source.
     pub(crate) const IS_DESTINATION: Self = Self(8);
@@ -40,6 +40,10 @@ impl Flags {
     pub(crate) const COMPARES_LABELS: Self = Self(128);
     /// No session may do it, whatever it holds.
     pub(crate) const FORBIDDEN: Self = Self(256);
+    /// The file may be one that the session holds, named by its descriptor (`/proc/self/fd/N`). If it lost its name, the
+    /// last name counts. What the session was given at its start is opened again as it was given; so are pipes and
+    /// memory files, and as one likes if the session made them.
+    pub(crate) const MAY_BE_HELD: Self = Self(512);
 
     /// These flags and others.
     #[inline(always)]

@@ -26,6 +26,7 @@ mod paths;
 mod policies;
 mod private;
 mod programs;
+mod reopening;
 mod resolution;
 mod restart;
 mod scale;

@@ -407,3 +407,59 @@ fn program_of_a_package_manager_s_kind_is_not_run_from_a_temporary_folder() {
     let incident = finished.incident();
     assert_eq!((incident.operation.as_str(), incident.path()), ("file.exec", "/tmp/copy"));
 }
+
+#[test]
+fn own_processes_are_listed_and_a_look_at_all_others_is_one_line() {
+    let (_, session) = coder("processes");
+    let missing: Vec<_> =
+        ["ps", "top", "lsof", "lscpu"].into_iter().filter(|it| !is_there(it)).collect();
+    if !missing.is_empty() {
+        skip!("the machine has no {missing:?}");
+    }
+    let script = "
+        sleep 1000 & sleep=$!
+        ps -e -o comm= > listed; sort -u listed
+        pgrep -x sleep | grep -cx $sleep
+        top -b -n 1 | grep -cw sleep
+        lsof -p $sleep 2> /dev/null | grep -cw cwd
+        lscpu | grep -c ^Architecture
+        pkill -x sleep; wait $sleep; echo $?";
+    let finished = session.environment("TERM", "dumb").script(script).expect(0);
+    let incidents = finished.incidents();
+    let list = tests::incident::list(&incidents);
+    assert_eq!(finished.outcome.stdout, "ps\nsh\nsleep\n1\n1\n1\n1\n143\n", "{list}");
+    for program in ["ps", "pgrep", "top", "pkill"] {
+        let mut own = incidents.iter().filter(|incident| incident.process.comm == program);
+        let (Some(scan), None) = (own.next(), own.next()) else {
+            panic!("`{program}` has not one line:\n{list}");
+        };
+        assert_eq!((scan.operation.as_str(), scan.path()), ("file.open", "/proc/*/stat"), "{list}");
+        assert!(scan.count > 10, "{list}");
+    }
+    let looks = incidents.iter().filter(|it| it.process.comm == "lsof" && it.count > 10);
+    assert_eq!(looks.count(), 1, "{list}");
+}
+
+#[test]
+fn what_is_open_is_opened_again_by_its_name() {
+    let given = bed().folder("given");
+    let (_, session) = coder("names");
+    let err = given.join("err").display().to_string();
+    let session = session.through(["sh", "-c", "exec \"$@\" 2> $0", &err]);
+    let script = "
+        echo given > /dev/stderr
+        cat /dev/stdin <<< text
+        long=$(head -c 200000 /dev/zero | tr '\\0' x)
+        cat /dev/stdin <<< \"$long\" | wc -c
+        cat /dev/fd/3 3<<< more
+        tee /dev/stderr <<< again > /dev/null
+        cat <(echo pipe)
+        python3 -c '
+import subprocess, tempfile
+with tempfile.TemporaryFile() as out:
+    subprocess.run(\"echo child > /dev/stdout\", shell=True, stdout=out)
+    out.seek(0); print(out.read())'";
+    let finished = session.run(["bash", "-c", script]).expect(0).unhindered();
+    assert_eq!(finished.outcome.stdout, "text\n200001\nmore\npipe\nb'child\\n'\n");
+    assert_eq!(fs::read_to_string(err).unwrap(), "again\n");
+}

@@ -31,6 +31,9 @@ use crate::{
 /// Magic number of pidfs (`PID_FS_MAGIC`, include/uapi/linux/magic.h), the file system of what `pidfd_open` opens.
 /// What a session may do by such a descriptor is decided when it is used.
 const PIDFS: u64 = 0x5049_4446;
+/// Magic numbers of the file systems of pipes and memory files (`PIPEFS_MAGIC`, `TMPFS_MAGIC`, `HUGETLBFS_MAGIC`, in
+/// the same file). Whoever can name the descriptor of one is of the session that holds it: procfs asks.
+const OWN_DATA: [u64; 3] = [0x5049_5045, 0x0102_1994, 0x9584_58f6];
 
 /// Decides an operation on an existing file: by the cache, else by what is cached of its folder, else by a walk.
 /// `to` is the second place of a rename or link, for the report, or null.
@@ -101,7 +104,26 @@ fn walk_and_cache(
     if reason == 0 && !request.flags.has(Flags::ALLOW_INTERNAL_MOUNT) && request.place.parent != 0 {
         cache::store_file(inode, &request.place, verdict.allowed(request.rights), tag, basis);
     }
+    // Only now: most files that are opened are not held already.
+    if reason != 0
+        && request.flags.has(Flags::MAY_BE_HELD)
+        && is_held(tag, inode, request.place, request.rights)
+    {
+        scratch::release(area);
+        return 0;
+    }
     report_and_release(tag, area, request, Outcome::new(basis.generation, reason), to)
+}
+
+/// Whether the session holds a file with these rights by a descriptor, as far as its name tells nothing: what it was
+/// given at its start; or a pipe or memory file that it has made, of which it has every end and mode. With another end
+/// of a given pipe, it would read what others write into it, or write in their place.
+#[inline(always)]
+fn is_held(tag: &Tag, inode: *const c_void, place: Place, rights: Rights) -> bool {
+    given::allows(tag, inode, rights)
+        || (kernel::is_internal(place.mount)
+            && OWN_DATA.contains(&kernel::file_system_magic(place.dentry))
+            && !given::was_given(tag, inode))
 }
 
 /// Decides an operation on a name that has no inode yet, or whose decision is not to be cached: by what is cached of
@@ -207,11 +229,7 @@ extern "C" fn shared_decide_by_walk(
     let s = area.get();
     s.table = generation % POLICY_SLOTS as u32;
     s.slot = tag.slot.0;
-    walk::find_and_match(
-        area,
-        &request.place,
-        u64::from(request.flags.among(Flags::MAY_BE_UNHASHED.with(Flags::ON_DESCRIPTOR))),
-    );
+    walk::find_and_match(area, &request.place, u64::from(request.flags.among(MAY_LACK_NAME)));
     let allows_internal = request.flags.has(Flags::ALLOW_INTERNAL_MOUNT)
         || kernel::file_system_magic(request.place.dentry) == PIDFS;
     if s.status == walk::INTERNAL && allows_internal {
@@ -236,6 +254,10 @@ extern "C" fn shared_decide_by_walk(
     }
     verdict.0
 }
+
+/// Flags of requests on files whose dentry may not be in its parent's list of names.
+const MAY_LACK_NAME: Flags =
+    Flags::MAY_BE_UNHASHED.with(Flags::ON_DESCRIPTOR).with(Flags::MAY_BE_HELD);
 
 /// In place of a reason's number: allowed, but not to be cached, since opening the file would be refused.
 const ALLOWED_UNCACHED: u64 = 255;

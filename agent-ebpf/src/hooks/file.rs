@@ -10,13 +10,12 @@ use agent_common::{
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
-    check, given,
+    check,
     kernel::{
-        self, FMODE_EXEC, FMODE_READ, FMODE_WRITE, O_TMPFILE, Place, S_IFIFO, S_IFMT,
-        has_set_id_bits, is_backing, parent_and_name,
+        self, FMODE_EXEC, FMODE_READ, FMODE_WRITE, O_TMPFILE, Place, has_set_id_bits, is_backing,
     },
     member,
-    request::{FileRequest, Flags},
+    request::{FileRequest, Flags, place_of_open},
     subject, untrusted,
 };
 
@@ -71,32 +70,22 @@ fn open(file: *const c_void) -> i32 {
         return open_unnamed(tag, file, mode);
     }
     let inode: *const c_void = member!(file, file_inode);
-    let (operation, mut rights) = if flags & FMODE_EXEC != 0 {
-        (Operation::FileExec, Rights::of(Right::Exec))
+    let (operation, mut rights, mut flags) = if flags & FMODE_EXEC != 0 {
+        (Operation::FileExec, Rights::of(Right::Exec), Flags::NONE)
     } else {
-        (Operation::FileOpen, wanted(mode, flags))
+        (Operation::FileOpen, wanted(mode, flags), Flags::MAY_BE_HELD)
     };
     // Access mode 3 neither reads nor writes, but controls. The kernel itself asks for both permissions then
     // (`ACC_MODE`, include/linux/fs.h).
     if rights.is_empty() {
         rights = Rights::of(Right::Read).with(Right::Write);
     }
-    let place = Place::of_file(file);
-    let mut request = FileRequest::new(operation, place, rights);
-    if member!(u16, inode, inode_mode) & S_IFMT == S_IFIFO && !is_other_end(tag, inode, rights) {
-        request.flags = Flags::ALLOW_INTERNAL_MOUNT;
-    }
     if kernel::has_borrowed_credentials() {
-        request.flags = Flags::ALLOW_INTERNAL_MOUNT;
+        flags = Flags::ALLOW_INTERNAL_MOUNT;
     }
+    let mut request = FileRequest::new(operation, Place::of_file(file), rights);
+    request.flags = flags;
     check::file(tag, inode, &request, ptr::null())
-}
-
-/// Whether a pipe is one of which the session was given only the other end: with this end, it would read what others
-/// write into the pipe, or write in their place. Of a pipe that a session makes, it has both ends.
-#[inline(always)]
-fn is_other_end(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
-    given::was_given(tag, inode) && !given::allows(tag, inode, rights)
 }
 
 /// Decides the opening of a file without a name (`O_TMPFILE`), as one that is made in its folder. Not by the
@@ -104,14 +93,11 @@ fn is_other_end(tag: &Tag, inode: *const c_void, rights: Rights) -> bool {
 #[inline(always)]
 fn open_unnamed(tag: &Tag, file: *const c_void, mode: u32) -> i32 {
     let file = untrusted!(file at file);
-    let unnamed = Place::of_file(file);
-    let (folder, ..) = parent_and_name(unnamed.dentry);
     let mut rights = Rights::of(Right::Create).with(Right::Write);
     if mode & FMODE_READ != 0 {
         rights = rights.with(Right::Read);
     }
-    let place = Place::at(unnamed.mount, folder);
-    let mut request = FileRequest::new(Operation::FileCreate, place, rights);
+    let mut request = FileRequest::new(Operation::FileCreate, place_of_open(file), rights);
     // It may be given a name later, and has its mode already.
     let inode: *const c_void = member!(file, file_inode);
     if has_set_id_bits(member!(inode, inode_mode)) {

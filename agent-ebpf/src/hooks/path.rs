@@ -11,7 +11,8 @@ use aya_ebpf::{macros::lsm, programs::LsmContext};
 
 use crate::{
     check,
-    kernel::{Place, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, has_set_id_bits},
+    kernel::{Place, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, file_system_magic, has_set_id_bits},
+    matching::PROCFS,
     member,
     request::{FileRequest, Flags},
     subject, untrusted,
@@ -51,6 +52,10 @@ fn is_unnamed(dentry: *const c_void) -> bool {
 fn create(context: &LsmContext, mode: u16) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let place = new_place(context.arg(0), context.arg(1));
+    // Nothing can be made in procfs. The kernel asks all the same, before it looks whether the name exists.
+    if file_system_magic(place.parent) == PROCFS {
+        return 0;
+    }
     let mut request = FileRequest::new(Operation::FileCreate, place, Rights::of(Right::Create));
     request.flags = if has_set_id_bits(mode) {
         Flags::MAY_BE_UNHASHED.with(Flags::FORBIDDEN)
@@ -73,7 +78,7 @@ fn delete(context: &LsmContext) -> i32 {
 /// Decides changing a file by a typed `struct path`. A file without a name (a removed temporary file, a memory file)
 /// can be changed by whoever holds it open: by a descriptor (`fchmod`, and `ftruncate` on 6.1).
 #[inline(always)]
-fn change(context: &LsmContext) -> i32 {
+fn change(context: &LsmContext, flags: Flags) -> i32 {
     let Some(tag) = &subject::current() else { return 0 };
     let path = untrusted!(path at context.arg(0));
     let dentry: *const c_void = member!(path, path_dentry);
@@ -82,7 +87,7 @@ fn change(context: &LsmContext) -> i32 {
     }
     let mut request =
         FileRequest::new(Operation::FileSetattr, below(path, dentry), Rights::of(Right::Write));
-    request.flags = Flags::ALLOW_INTERNAL_MOUNT;
+    request.flags = Flags::ALLOW_INTERNAL_MOUNT.with(flags);
     existing(tag, dentry, &request, ptr::null())
 }
 
@@ -148,7 +153,7 @@ pub(crate) fn path_rmdir(context: LsmContext) -> i32 {
 /// `int path_truncate(const struct path *path)`.
 #[lsm(hook = "path_truncate")]
 pub(crate) fn path_truncate(context: LsmContext) -> i32 {
-    change(&context)
+    change(&context, Flags::MAY_BE_HELD)
 }
 
 /// `int path_chmod(const struct path *path, umode_t mode)`: no file gets set-id bits. On a folder, these bits give
@@ -156,13 +161,13 @@ pub(crate) fn path_truncate(context: LsmContext) -> i32 {
 #[lsm(hook = "path_chmod")]
 pub(crate) fn path_chmod(context: LsmContext) -> i32 {
     if !has_set_id_bits(context.arg(1)) {
-        return change(&context);
+        return change(&context, Flags::NONE);
     }
     let Some(tag) = &subject::current() else { return 0 };
     let path = untrusted!(path at context.arg(0));
     let dentry: *const c_void = member!(path, path_dentry);
     if is_folder(dentry) {
-        return change(&context);
+        return change(&context, Flags::NONE);
     }
     let place = below(path, dentry);
     let mut request = FileRequest::new(Operation::FileSetattr, place, Rights::of(Right::Write));
@@ -173,7 +178,7 @@ pub(crate) fn path_chmod(context: LsmContext) -> i32 {
 /// `int path_chown(const struct path *path, kuid_t uid, kgid_t gid)`.
 #[lsm(hook = "path_chown")]
 pub(crate) fn path_chown(context: LsmContext) -> i32 {
-    change(&context)
+    change(&context, Flags::NONE)
 }
 
 /// `int path_notify(const struct path *path, u64 mask, unsigned int obj_type)`: a watch tells what others do with a
