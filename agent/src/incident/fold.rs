@@ -1,4 +1,5 @@
-//! Folds repeats of one refusal into one record with a count. Pure: a function of a batch.
+//! Folds repeats of one refusal into one record with a count, and what one process is refused when it looks at all
+//! others in procfs. Pure: a function of a batch.
 //!
 //! A batch is what one drain of the ring buffer found, so repeats are folded within about a second. The sequence
 //! numbers of all folded events are kept: after a crash they show which events the log has already.
@@ -6,7 +7,7 @@
 use std::{collections::HashMap, hash::Hash};
 
 use agent_common::{
-    access::Rights,
+    access::{Right, Rights},
     decision::Reason,
     event::Operation,
     id::{SessionId, Slot},
@@ -44,6 +45,17 @@ impl Folded {
         self.sequences.len() == 1
     }
 
+    /// Adds an event with the same key. False if that would need too many ranges.
+    fn join(&mut self, event: &Event) -> bool {
+        if !self.extend(event.sequence) {
+            return false;
+        }
+        if self.event.object != event.object {
+            self.event.object = Object::Path(common(&self.event.object, &event.object));
+        }
+        true
+    }
+
     /// Adds a number. False if that would need too many ranges.
     fn extend(&mut self, sequence: u64) -> bool {
         let full = self.sequences.len() >= RANGES;
@@ -54,6 +66,47 @@ impl Folded {
         }
         self.count += 1;
         true
+    }
+}
+
+/// The procfs folders of all processes.
+const OTHERS: &[u8] = b"/proc/*";
+/// What `signal` is of a [`Object::Process`] that would only have been looked at, not controlled.
+const LOOKED_AT: u32 = 1;
+
+/// Whether a process was refused to look at another one in procfs. `ps` looks at all there are.
+pub fn is_look(event: &Event) -> bool {
+    match &event.object {
+        Object::Path(path) => {
+            event.operation == Operation::FileOpen
+                && event.rights == Rights::of(Right::Read)
+                && below_process(path).is_some()
+        }
+        Object::Process { signal, .. } => {
+            event.operation == Operation::ProcessTrace && *signal == LOOKED_AT
+        }
+        _ => false,
+    }
+}
+
+/// What follows the procfs folder of a process, or of all, in a path.
+fn below_process(path: &[u8]) -> Option<&[u8]> {
+    let rest = path.strip_prefix(b"/proc/")?;
+    let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+    let (process, below) = rest.split_at(end);
+    let is_process = !process.is_empty() && process.iter().all(u8::is_ascii_digit);
+    (is_process || process == b"*").then_some(below)
+}
+
+/// The path that stands for two objects of looks: of the same file in the folders of all processes, or of the folders.
+fn common(one: &Object, other: &Object) -> Vec<u8> {
+    let below = |object: &Object| match object {
+        Object::Path(path) => below_process(path).map(<[u8]>::to_vec),
+        _ => None,
+    };
+    match (below(one), below(other)) {
+        (Some(one), Some(other)) if one == other => [OTHERS, &one].concat(),
+        _ => OTHERS.to_vec(),
     }
 }
 
@@ -76,7 +129,11 @@ impl Key {
         Self {
             session: (event.slot, event.session),
             operation: event.operation,
-            object: event.object.clone(),
+            object: if is_look(event) {
+                Object::Path(OTHERS.to_vec())
+            } else {
+                event.object.clone()
+            },
             to: event.to.clone(),
             rights: event.rights,
             verdict: event.verdict,
@@ -102,7 +159,7 @@ impl Folder {
     pub fn add(&mut self, event: Event) {
         let key = Key::of(&event);
         if let Some(place) = self.places.get(&key)
-            && self.folded[*place].extend(event.sequence)
+            && self.folded[*place].join(&event)
         {
             self.last = *place;
             return;
@@ -187,6 +244,48 @@ mod tests {
         let folded = folder.finish();
         assert_eq!(folded[0].sequences, [(1, 1), (3, 4)]);
         assert_eq!(folded[1].sequences, [(2, 2)]);
+    }
+
+    #[test]
+    fn looks_at_all_processes_are_one_record() {
+        let stat =
+            |sequence, pid: u32| file_event(sequence, &format!("/proc/{pid}/stat"), Reason::NoTool);
+        let look = |sequence, pid, signal| Event {
+            operation: Operation::ProcessTrace,
+            object: Object::Process { pid, signal },
+            ..event(sequence)
+        };
+        let events = [
+            stat(1, 1),
+            stat(2, 70),
+            // Not of a process, and no look.
+            file_event(3, "/proc/kcore", Reason::NoTool),
+            file_event(4, "/proc/7x/stat", Reason::NoTool),
+            stat(5, 71),
+            look(6, 1, LOOKED_AT),
+            look(7, 1, 0),
+            look(8, 2, LOOKED_AT),
+            look(9, 2, 0),
+        ];
+        let path = |path: &str| Object::Path(path.into());
+        let folded = fold(events.clone());
+        let found: Vec<_> = folded.iter().map(|one| (&one.event.object, one.count)).collect();
+        assert_eq!(
+            found,
+            [
+                (&path("/proc/*/stat"), 3),
+                (&path("/proc/kcore"), 1),
+                (&path("/proc/7x/stat"), 1),
+                (&path("/proc/*"), 2),
+                (&Object::Process { pid: 1, signal: 0 }, 1),
+                (&Object::Process { pid: 2, signal: 0 }, 1),
+            ]
+        );
+        let other = file_event(6, "/proc/9/maps", Reason::NoTool);
+        let folded = fold(events.into_iter().take(2).chain([other]));
+        assert_eq!(folded[0].event.object, path("/proc/*"));
+        // One alone stays as it is.
+        assert_eq!(fold([stat(1, 70)])[0].event.object, path("/proc/70/stat"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     decode::{Event, decode},
     enrich::{Context, enrich},
-    fold::{Folded, Folder},
+    fold::{Folded, Folder, is_look},
     journal::{Journal, JournalError},
     record::{Canary, Control, Lost, Outcome, Record, new_id},
     time::Time,
@@ -120,6 +120,8 @@ pub struct Pipeline<S, C> {
     dropped: u64,
     /// When the ring was read last; losses that are noticed now happened after that.
     since: Time,
+    /// The number of the event that [`Self::is_scanned`] saw last.
+    scanned: u64,
 }
 
 impl<S: EventSource, C: Context> Pipeline<S, C> {
@@ -134,6 +136,7 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
             waiting: VecDeque::new(),
             dropped: 0,
             since,
+            scanned: 0,
         }
     }
 
@@ -154,6 +157,20 @@ impl<S: EventSource, C: Context> Pipeline<S, C> {
             }
         }
         Ok(lines)
+    }
+
+    /// Whether a scan of all processes goes on: the ring's last event belongs to one, and came since this was asked
+    /// last.
+    pub fn is_scanned(&mut self) -> bool {
+        let mut last = Vec::new();
+        self.source.peek(&mut |record| {
+            last.clear();
+            last.extend_from_slice(record);
+        });
+        let Ok(event) = decode(&last) else { return false };
+        let is_new = self.scanned != event.sequence;
+        self.scanned = event.sequence;
+        is_new && is_look(&event)
     }
 
     /// Writes one batch of the ring.

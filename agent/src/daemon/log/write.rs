@@ -126,12 +126,22 @@ impl Writer {
             }
         }
         if self.pending && self.pause().is_zero() {
-            self.drain();
+            if !self.waits_for_scan() {
+                self.drain();
+            }
         } else if self.failed.is_some_and(|failed| failed.elapsed() >= RETRY) {
             let written = self.pipeline.write_waiting().and_then(|()| self.pipeline.ready());
             self.note(written);
         }
         true
+    }
+
+    /// Whether the next drain waits for the rest of a scan.
+    fn waits_for_scan(&mut self) -> bool {
+        let (now, fill) = (Instant::now(), self.pipeline.source().fill());
+        self.failed.is_none()
+            && self.pipeline.is_scanned()
+            && self.schedule.wait_for_scan(now, fill)
     }
 
     /// How long the ring's content may wait: for repeats, or for the next try after a failure.

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, fs, path::Path};
 
-use agent_common::id::{BootNanos, SessionId};
+use agent_common::{
+    decision::Reason,
+    id::{BootNanos, SessionId},
+};
 
 use super::*;
 use crate::incident::{
@@ -10,7 +13,7 @@ use crate::incident::{
     journal::{Options, files},
     query::{Filter, find, verify},
     record::{Incident, Session},
-    testing::{TestContext, encode, event},
+    testing::{TestContext, encode, event, file_event},
 };
 
 /// A ring in memory.
@@ -140,6 +143,22 @@ fn drained_events_are_logged_and_leave_the_ring() {
     assert_eq!((incidents.len(), incidents[0].count), (1, 3));
     let metrics = Metrics { drains: 1, events: 3, lines: 1, ..Metrics::default() };
     assert_eq!(pipeline.metrics(), metrics);
+}
+
+#[test]
+fn scan_goes_on_while_the_last_event_is_a_new_look_at_a_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let look = |number| file_event(number, "/proc/1/stat", Reason::NoTool);
+    let mut pipeline = pipeline(dir.path(), ring([event(1), look(2)]));
+    assert!(pipeline.is_scanned());
+    assert!(!pipeline.is_scanned(), "nothing came");
+    pipeline.source.records.push_back(encode(&look(3)));
+    assert!(pipeline.is_scanned());
+    pipeline.source.records.push_back(encode(&event(4)));
+    assert!(!pipeline.is_scanned());
+    pipeline.drain().unwrap();
+    let found: Vec<_> = incidents(dir.path()).iter().map(|it| it.count).collect();
+    assert_eq!(found, [2, 2]);
 }
 
 #[test]
