@@ -401,6 +401,52 @@ fn port_of_the_kernels_choice_gives_no_server() {
 }
 
 #[test]
+fn socket_listens_on_whichever_port_if_a_rule_covers_all_that_may_be_chosen() {
+    bed().policy(
+        r#"
+        [tool.most]
+        network = [{ cidrs = ["0.0.0.0/0", "::/0"], ports = ["1024-65534"], direction = "listen" }]
+        [tool.all]
+        network = [{ cidrs = ["0.0.0.0/0", "::/0"], ports = ["1024-65535"], direction = "listen" }]
+        [tool.local]
+        network = [{ cidrs = ["127.0.0.0/8"], ports = ["1-65535"], direction = "listen" }]
+        [tool.clients]
+        network = [{ cidrs = ["127.0.0.0/8", "::1/128"] }]
+        [profile.most]
+        tools = ["system", "clients", "most", "local"]
+        [profile.all]
+        tools = ["system", "clients", "all"]
+        "#,
+    );
+    // `IP_BIND_ADDRESS_NO_PORT` is 24: the address is bound, and the port left to `listen`.
+    let script = "
+import errno, socket
+def listen(family, protocol=0, address=None):
+    with socket.socket(family, socket.SOCK_STREAM, protocol) as found:
+        if address: found.setsockopt(socket.IPPROTO_IP, 24, 1); found.bind((address, 0))
+        try: found.listen()
+        except OSError as error: return errno.errorcode[error.errno]
+        port = found.getsockname()[1]
+        host = '127.0.0.1' if family == socket.AF_INET else '::1'
+        with socket.socket(family) as client: client.connect((host, port))
+        found.accept()[0].close()
+        return 'done'
+print(listen(socket.AF_INET), listen(socket.AF_INET6), listen(socket.AF_INET, 262), listen(socket.AF_INET, 0, '127.0.0.1'))";
+    let listens = |profile: &str| bed().session(profile).run(["python3", "-c", script]).expect(0);
+    let finished = listens("most");
+    assert_eq!(finished.outcome.stdout, "EACCES EACCES EACCES done\n");
+    for incident in finished.incidents() {
+        let found = (incident.operation.as_str(), incident.reason.as_str());
+        assert_eq!(found, ("net.listen", "no_tool"));
+        assert_eq!(
+            (&incident.object["port"], &*incident.would_allow),
+            (&0.into(), &["all".to_owned()][..])
+        );
+    }
+    assert_eq!(listens("all").unhindered().outcome.stdout, "done done done done\n");
+}
+
+#[test]
 fn packets_are_not_sent_by_another_way() {
     bed().policy("[profile.p]\ntools = [\"system\"]");
     let set = |socket: &str, option: &str| -> Vec<std::ffi::OsString> {

@@ -105,6 +105,20 @@ pub struct NetworkRule {
     pub direction: Direction,
 }
 
+/// The first port that the kernel chooses from: its range (`net.ipv4.ip_local_port_range`) begins after the privileged
+/// ports.
+const FIRST_CHOSEN: u16 = 1024;
+
+impl NetworkRule {
+    /// Whether the rule is on a port. Zero is the port of a socket that listens without being bound: whichever the
+    /// kernel chooses.
+    pub fn is_on(&self, port: u16) -> bool {
+        let has = |port| self.ports.iter().any(|range| range.contains(port));
+        let listens = self.direction == Direction::Listen;
+        has(port) || (port == 0 && listens && (FIRST_CHOSEN..=u16::MAX).all(has))
+    }
+}
+
 /// An address range and its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cidr {

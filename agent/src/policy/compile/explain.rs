@@ -169,9 +169,7 @@ impl Compiled {
         let mut rules = Vec::new();
         for endpoint in &self.endpoints {
             let rule = &endpoint.rule;
-            if flow_of(rule.protocol, rule.direction) != flow
-                || !rule.ports.iter().any(|range| range.contains(port))
-            {
+            if flow_of(rule.protocol, rule.direction) != flow || !rule.is_on(port) {
                 continue;
             }
             for cidr in rule.cidrs.iter().filter(|cidr| cidr.net.contains(&address)) {

@@ -94,10 +94,12 @@ pub(super) fn compile<'r>(
         };
         let mix = mixer.of(Effect::Grant(tool, Rights::of(right)));
         let flow = flow(rule.protocol, rule.direction);
+        let prefixes = || rule.ports.iter().flat_map(|range| decompose(*range));
+        let chosen = rule.is_on(0).then_some((0, 16));
         named += rule.cidrs.len() * rule.ports.len();
         for cidr in &rule.cidrs {
             let ports = own.entry(prefix(cidr.net)).or_default();
-            for (first, bits) in rule.ports.iter().flat_map(|range| decompose(*range)) {
+            for (first, bits) in prefixes().chain(chosen) {
                 let entry = ports.entry((flow, first, bits)).or_default();
                 *entry = mixer.join(*entry, mix);
             }

@@ -32,6 +32,9 @@ fn endpoints_by_rule_are_covered_or_not() {
         "cidrs = [\"::ffff:10.20.0.0/112\"], ports = [53], protocol = \"udp\"",
         "cidrs = [\"0.0.0.0/0\"], ports = [8080], direction = \"listen\"",
         "cidrs = [\"fd00::/8\"], ports = [\"1-65535\"]",
+        "cidrs = [\"::/0\"], ports = [\"1024-40000\", \"40001-65535\"], direction = \"listen\"",
+        "cidrs = [\"::/0\"], ports = [\"1024-65534\"], direction = \"listen\"",
+        "cidrs = [\"::1/128\"], direction = \"listen\"",
     ]);
     let cases: &[(&str, u16, u16, &[u16])] = &[
         ("10.1.1.1", 1, FLOW_TCP_CONNECT, &[0]),
@@ -48,7 +51,12 @@ fn endpoints_by_rule_are_covered_or_not() {
         ("fd00::1", 65535, FLOW_TCP_CONNECT, &[5]),
         ("fd00::1", 0, FLOW_TCP_CONNECT, &[]),
         ("0.0.0.0", 8080, FLOW_TCP_LISTEN, &[4]),
-        ("::", 8080, FLOW_TCP_LISTEN, &[]),
+        ("::", 8080, FLOW_TCP_LISTEN, &[6, 7]),
+        // Whichever port the kernel chooses.
+        ("::", 0, FLOW_TCP_LISTEN, &[6]),
+        ("::1", 0, FLOW_TCP_LISTEN, &[6, 8]),
+        ("::", 1023, FLOW_TCP_LISTEN, &[]),
+        ("0.0.0.0", 0, FLOW_TCP_LISTEN, &[]),
         ("10.20.1.1", 8100, FLOW_TCP_CONNECT, &[0]),
     ];
     for (address, port, flow, expected) in cases {
