@@ -69,7 +69,7 @@ fn families_beyond_a_libcs_needs_are_refused() {
     ];
     for ([family, kind, protocol], object) in closed() {
         let words = socket(family, kind, protocol);
-        cases.push(refused("net.socket", "no_tool", words).object(object).would_allow(&[]));
+        cases.push(refused("net.socket", "guard", words).object(object).would_allow(&[]));
     }
     let incidents = judge(bed().session("p"), &cases);
     assert_eq!(incidents.len(), closed().len());

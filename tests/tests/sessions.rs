@@ -244,7 +244,7 @@ fn audited_session_is_refused_nothing_and_all_is_written_down() {
         [
             ("file.open", "would_deny", "no_tool"),
             ("net.connect", "would_deny", "no_tool"),
-            ("net.socket", "would_deny", "no_tool"),
+            ("net.socket", "would_deny", "guard"),
         ]
     );
     assert_eq!(

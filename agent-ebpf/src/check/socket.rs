@@ -306,7 +306,7 @@ fn report(tag: &Tag, sock: *const c_void, refused: Finding) -> i32 {
         return 0;
     }
     if refused == Finding::KIND {
-        return refuse(tag, &act_on_socket(sk, Operation::NetUse), Reason::NoTool, EACCES);
+        return refuse(tag, &act_on_socket(sk, Operation::NetUse), Reason::Guard, EACCES);
     }
     if refused == Finding::NO_STANDING {
         return refuse_without_standing(tag, &act_on_socket(sk, Operation::NetUse), EACCES);

@@ -51,7 +51,7 @@ pub(crate) fn socket_create(context: LsmContext) -> i32 {
     if check::may_have_kind(family as u16, kind as u16, protocol) {
         return 0;
     }
-    check::refuse(tag, &act, Reason::NoTool, EACCES)
+    check::refuse(tag, &act, Reason::Guard, EACCES)
 }
 
 /// `int socket_post_create(struct socket *sock, int family, int type, int protocol, int kern)`: records the session
@@ -215,7 +215,7 @@ pub(crate) fn socket_listen(context: LsmContext) -> i32 {
         _ => check::refuse(
             tag,
             &check::act_on_socket(sk, Operation::NetListen),
-            Reason::NoTool,
+            Reason::Guard,
             EACCES,
         ),
     }
