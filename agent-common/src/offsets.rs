@@ -250,11 +250,11 @@ offsets! {
     cork_v6_address = "inet_sock"."cork.fl.u.ip6.daddr";
     cork_v6_port = "inet_sock"."cork.fl.u.ip6.uli.ports.dport";
     task_signal = "task_struct"."signal";
-    signal_pids = "signal_struct"."pids";
     signal_tty = "signal_struct"."tty";
     tty_foreground = "tty_struct"."ctrl.pgrp";
     file_owner = "file"."f_owner";
     fown_pid = "fown_struct"."pid";
+    fown_kind = "fown_struct"."pid_type";
     uring_cmd_file = "io_uring_cmd"."file";
     uring_cmd_op = "io_uring_cmd"."cmd_op";
     dentry_flags = "dentry"."d_flags";

@@ -15,15 +15,16 @@ use crate::{
 /// How many members of a process group without a leader are looked at.
 const MEMBERS: usize = 8;
 
-/// Whether a descriptor that starts to signal (`O_ASYNC`) signals only the running process. A terminal without an
+/// Whether a descriptor that starts to signal (`O_ASYNC`) signals only a process of the session. A terminal without an
 /// owner makes its foreground process group the owner (`__tty_fasync`, drivers/tty/tty_io.c); other descriptors
 /// without an owner signal nobody.
 #[inline(always)]
-pub(crate) fn signals_own_process_only(file: *const c_void) -> bool {
+pub(crate) fn signals_own_session_only(tag: &Tag, file: *const c_void) -> bool {
     match kernel::signal_owner(file) {
-        SignalOwner::Own => true,
+        SignalOwner::Task(0) => true,
+        SignalOwner::Task(task) => subject::is_in_session(task, tag),
         SignalOwner::Nobody => !is_character_device(file),
-        SignalOwner::Other => false,
+        SignalOwner::Group => false,
     }
 }
 

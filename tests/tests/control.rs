@@ -267,3 +267,61 @@ print(errno('/dev/stdout', os.O_WRONLY | os.O_APPEND))
     assert!(incidents.iter().all(|found| found.operation == "file.open"), "{incidents:?}");
     assert_eq!(incidents.iter().map(|found| found.count).sum::<u64>(), 4);
 }
+
+#[test]
+fn descriptor_signals_the_own_session_alone() {
+    let prepare = "
+import fcntl, os, socket, sys
+kept, _ = socket.socketpair()
+fcntl.fcntl(kept, fcntl.F_SETOWN, os.getppid())
+os.dup2(kept.fileno(), 7)
+os.execvp(sys.argv[1], sys.argv[1:])";
+    let script = "
+import fcntl, os, signal, socket, struct, threading
+SETSIG, SETOWN_EX, FIOSETOWN, SIOCSPGRP = 10, 15, 0x8901, 0x8902
+def error(act, *arguments):
+    try: return act(*arguments) and 0
+    except OSError as error: return error.errno
+def asynchronous(fd): fcntl.fcntl(fd, fcntl.F_SETFL, os.O_ASYNC); fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+here, there = socket.socketpair()
+def change(fd): return [error(fcntl.fcntl, fd, SETSIG, signal.SIGUSR1) or 0, error(asynchronous, fd) or 0]
+def child():
+    found = os.fork()
+    if found == 0: os._exit(change(here) != [0, 0])
+    return os.waitpid(found, 0)[1]
+def own(number): return error(fcntl.fcntl, here, fcntl.F_SETOWN, number) or 0
+said = [change(here), own(os.getpid()), change(here), child()]
+threading.Thread(target=lambda: said.append(own(threading.get_native_id()))).start()
+own(os.getpid())
+heard = []
+signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+fcntl.fcntl(here, SETSIG, signal.SIGUSR1); fcntl.fcntl(here, fcntl.F_SETFL, os.O_ASYNC); there.send(b'x')
+said += [heard, change(7), own(1)]
+said.append(error(fcntl.fcntl, here, SETOWN_EX, struct.pack('ii', 1, 1)))
+said += [error(fcntl.ioctl, here, number, struct.pack('i', 1)) for number in (FIOSETOWN, SIOCSPGRP)]
+print(said)";
+    let builder = session().option("--pass-fd", "7").through(["python3", "-c", prepare]);
+    let finished = builder.run(["python3", "-c", script]).expect(0);
+    assert_eq!(
+        finished.outcome.stdout,
+        "[[0, 0], 0, [0, 0], 0, 0, [1], [1, 1], 1, 1, 1, 1]\n",
+        "{}",
+        tests::incident::list(&finished.incidents())
+    );
+    let incidents = finished.incidents();
+    let found: Vec<_> =
+        incidents.iter().map(|it| (it.operation.as_str(), it.object.to_string())).collect();
+    let command = |operation, name| (operation, format!(r#"{{"command":"{name}"}}"#));
+    assert_eq!(
+        found,
+        [
+            command("process.signal", "f_setsig"),
+            command("process.signal", "f_setfl"),
+            ("process.signal", r#"{"pid":1,"signal":"IO"}"#.to_owned()),
+            command("process.signal", "f_setown_ex"),
+            command("file.ioctl", "fiosetown"),
+            command("file.ioctl", "siocspgrp"),
+        ]
+    );
+    assert!(incidents.iter().all(|found| found.reason == "guard"));
+}

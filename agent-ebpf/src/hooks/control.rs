@@ -158,7 +158,7 @@ fn restricted(file: *const c_void, command: u32) -> i32 {
     let Some(tag) = &subject::look_up() else { return 0 };
     let is_harmless = match command {
         TIOCSPGRP => terminal::may_change_foreground(tag),
-        FIOASYNC => terminal::signals_own_process_only(file),
+        FIOASYNC => terminal::signals_own_session_only(tag, file),
         _ => false,
     };
     if is_harmless { 0 } else { forbid(tag, command) }

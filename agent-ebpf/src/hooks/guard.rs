@@ -122,7 +122,7 @@ const F_SETDELEG: u32 = 1040;
 const F_UNLCK: u32 = 2;
 
 /// `int file_fcntl(struct file *file, unsigned int cmd, unsigned long arg)`: the kernel sends a descriptor's signals
-/// in nobody's name, so their receiver is decided when it is set. Only the own process is allowed.
+/// in nobody's name, so their receiver is decided when it is set. Only the own process is allowed, and the own thread.
 #[lsm(hook = "file_fcntl")]
 pub(crate) fn file_fcntl(context: LsmContext) -> i32 {
     let command: u32 = context.arg(1);
@@ -138,9 +138,9 @@ pub(crate) fn file_fcntl(context: LsmContext) -> i32 {
         F_SETOWN => {}
         _ => return 0,
     }
-    let own: u32 = member!(kernel::current().0, task_tgid);
+    let own = kernel::current().0;
     let to = argument;
-    if to == own {
+    if to == member!(u32, own, task_tgid) || to == member!(u32, own, task_pid) {
         return 0;
     }
     // A terminal without an owner gets one outside when it starts to signal, which may be at this moment.
@@ -156,19 +156,15 @@ pub(crate) fn file_fcntl(context: LsmContext) -> i32 {
     check::refuse(tag, &act, Reason::Guard, EPERM)
 }
 
-/// Decides whether a descriptor may start to signal, or get another signal: only if the own process receives it.
+/// Decides whether a descriptor may start to signal, or get another signal: only if the own session receives it.
 #[inline(always)]
 fn signal_by(file: *const c_void, command: u32) -> i32 {
-    if subject::is_surely_untagged() {
-        return 0;
-    }
+    let Some(tag) = &subject::current() else { return 0 };
     let is_fine = match command {
-        F_SETSIG => kernel::signal_owner(file) != SignalOwner::Other,
+        F_SETSIG if kernel::signal_owner(file) == SignalOwner::Nobody => true,
         // The flag changes nothing if the descriptor signals already.
-        _ => {
-            member!(u32, file, file_flags) & O_ASYNC != 0
-                || terminal::signals_own_process_only(file)
-        }
+        F_SETFL if member!(u32, file, file_flags) & O_ASYNC != 0 => true,
+        _ => terminal::signals_own_session_only(tag, file),
     };
     if is_fine { 0 } else { forbid(Operation::ProcessSignal, command) }
 }

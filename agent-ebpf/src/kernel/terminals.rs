@@ -4,11 +4,11 @@ use core::ffi::c_void;
 
 use super::{access::peek, task::current};
 
-/// Indices of the process and the process group in `struct pid` and `struct signal_struct` (`enum pid_type`,
+/// Indices of the process (after those of a thread, zero) and the process group in `struct pid` (`enum pid_type`,
 /// include/linux/pid_types.h).
-const PROCESS: u64 = 1;
+const PROCESS: u32 = 1;
 const GROUP: u64 = 2;
-/// Bytes of a `hlist_head`, and of a pointer.
+/// Bytes of a `hlist_head`.
 const HEAD: u64 = 8;
 /// Bytes of a `hlist_node`.
 const NODE: u64 = 16;
@@ -18,10 +18,10 @@ const NODE: u64 = 16;
 pub(crate) enum SignalOwner {
     /// Nobody.
     Nobody,
-    /// The running process.
-    Own,
-    /// Another process, or a group of them.
-    Other,
+    /// The process or thread at an address, which is zero if it is gone.
+    Task(u64),
+    /// A group of processes.
+    Group,
 }
 
 /// Who receives the signals of a file that the verifier has typed (`struct fown_struct`, include/linux/fs.h).
@@ -35,10 +35,10 @@ pub(crate) fn signal_owner(file: *const c_void) -> SignalOwner {
     let pid: u64 = if owner == 0 { 0 } else { peek(owner + offset!(fown_pid)) };
     if pid == 0 {
         SignalOwner::Nobody
-    } else if pid == peek(signal() + offset!(signal_pids) + HEAD * PROCESS) {
-        SignalOwner::Own
+    } else if peek::<u32>(owner + offset!(fown_kind)) > PROCESS {
+        SignalOwner::Group
     } else {
-        SignalOwner::Other
+        SignalOwner::Task(group_leader(pid))
     }
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn foreground_group() -> u64 {
     if terminal == 0 { 0 } else { peek(terminal + offset!(tty_foreground)) }
 }
 
-/// Address of the task that leads a process group; zero if it is gone.
+/// Address of the task that has an id, as the one that leads a process group; zero if it is gone.
 #[inline(always)]
 pub(crate) fn group_leader(group: u64) -> u64 {
     let link: u64 = peek(group + offset!(pid_tasks));

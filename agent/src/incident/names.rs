@@ -108,6 +108,24 @@ pub fn bpf_command(number: u32) -> Option<&'static str> {
     at(BPF_COMMANDS, number)
 }
 
+/// A command on a descriptor (`fcntl`, `ioctl`) that is refused to every session; in lower case. The numbers of both
+/// calls differ.
+pub fn file_command(number: u32) -> Option<&'static str> {
+    Some(match number {
+        4 => "f_setfl",
+        8 => "f_setown",
+        10 => "f_setsig",
+        15 => "f_setown_ex",
+        0x5410 => "tiocspgrp",
+        0x5412 => "tiocsti",
+        0x541c => "tioclinux",
+        0x5452 => "fioasync",
+        0x8901 => "fiosetown",
+        0x8902 => "siocspgrp",
+        _ => return None,
+    })
+}
+
 /// The name of a refused mount call, by the kernel programs' own numbers.
 pub fn mount_call(number: u32) -> Option<&'static str> {
     at(&["mount", "umount", "pivot_root", "move_mount"], number)

@@ -96,9 +96,9 @@ pub enum Object {
         /// Its name without `CAP_`.
         capability: Named,
     },
-    /// A command of the `bpf` system call.
+    /// A command of a system call.
     Command {
-        /// Its name without `BPF_`.
+        /// Its name; of the `bpf` system call, without `BPF_`.
         command: Named,
     },
     /// A system call, or a group of calls that one hook stands for.
@@ -149,6 +149,9 @@ impl Object {
                 }
                 Operation::PrivBpf => {
                     Self::Command { command: Named::new(names::bpf_command(*number), *number) }
+                }
+                Operation::ProcessSignal | Operation::FileIoctl => {
+                    Self::Command { command: Named::new(names::file_command(*number), *number) }
                 }
                 Operation::PrivMount => {
                     Self::Call { call: Named::new(names::mount_call(*number), *number) }
@@ -261,6 +264,9 @@ mod tests {
             ),
             (Operation::PrivBpf, decode::Object::Number(5), r#"{"command":"prog_load"}"#),
             (Operation::PrivBpf, decode::Object::Number(999), r#"{"command":999}"#),
+            (Operation::ProcessSignal, decode::Object::Number(15), r#"{"command":"f_setown_ex"}"#),
+            (Operation::FileIoctl, decode::Object::Number(0x5412), r#"{"command":"tiocsti"}"#),
+            (Operation::FileIoctl, decode::Object::Number(0x660f), r#"{"command":26127}"#),
             (Operation::PrivMount, decode::Object::Number(1), r#"{"call":"umount"}"#),
             (Operation::NetOption, decode::Object::Number(4), r#"{"option":"ip_options"}"#),
             (Operation::ProcessIpc, decode::Object::Number(4), r#"{"number":4}"#),

@@ -153,6 +153,7 @@ fn attempt(incident: &Incident) -> String {
         }
         ("file.link", Object::Path { path, to: Some(to), .. }) => format!("link {path} as {to}"),
         ("file.setattr", _) => format!("change the metadata of {object}"),
+        ("file.ioctl", Object::Command { .. }) => format!("give a descriptor the {object}"),
         ("file.ioctl", _) => format!("control the device {object}"),
         ("file.receive", _) => format!("receive a descriptor of {object}"),
         ("file.use", _) => format!("use its descriptor of {object}"),
@@ -163,6 +164,9 @@ fn attempt(incident: &Incident) -> String {
         ("net.send", _) => format!("send to {object}"),
         ("net.use", _) => format!("use its connection to {object}"),
         ("process.trace", _) => format!("trace or read the memory of {object}"),
+        ("process.signal", Object::Command { .. }) => {
+            format!("have a descriptor signal others ({object})")
+        }
         ("process.signal", _) => format!("send a signal to {object}"),
         ("process.control", _) => format!("change limits or priority of {object}"),
         ("net.option", _) => format!("set the socket {object}"),
