@@ -178,7 +178,8 @@ fn run(config: Option<&Path>) -> Result<(), DaemonError> {
         )),
     };
     let mut registry = Registry::take_over(parts, &settings.state_dir)?;
-    policy::put_in_force(&mut registry, &settings.policy_dir, &troubles)?;
+    let dirs = (&*settings.policy_dir, &*settings.shipped_dir);
+    policy::put_in_force(&mut registry, dirs, &troubles)?;
     registry.settle();
     let sessions = Sessions::new(registry);
     sessions.lock().use_groups(groups);
@@ -235,7 +236,7 @@ fn serve(
     let served = runtime.block_on(async {
         let note = |socket: BorrowedFd<'_>| sessions.lock().note_control_socket(socket);
         let listener = server::bind(&settings.socket, note)?;
-        let policy = PolicyDir::new(&settings.policy_dir, sessions.clone());
+        let policy = PolicyDir::new(&settings.policy_dir, &settings.shipped_dir, sessions.clone());
         let server = Server {
             sessions: sessions.clone(),
             policy: policy.clone(),

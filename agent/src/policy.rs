@@ -1,6 +1,6 @@
 //! The policy: from TOML files to the contents of the kernel's maps.
 //!
-//! One direction: files ([`source`]) → TOML with places (`syntax`) → all checks, with all errors ([`mod@check`]) →
+//! One direction: files ([`source`], [`shipped`]) → TOML with places (`syntax`) → all checks, with all errors ([`mod@check`]) →
 //! [`Policy`] → tables ([`compile`], [`tables`]), with a bit for each tool ([`tools`]). Everything but reading the
 //! files is a pure function. Nothing here knows the registry, maps, or how a policy is put in force.
 
@@ -12,6 +12,7 @@ pub mod limit;
 pub mod model;
 pub mod pattern;
 pub mod place;
+pub mod shipped;
 pub mod source;
 mod syntax;
 pub mod tables;
@@ -19,7 +20,7 @@ pub mod tools;
 pub mod value;
 
 pub use self::{
-    check::check,
+    check::{check, check_files},
     compile::{
         Builtin, Compiled, EndpointExplanation, InstantiateError, PathExplanation, RuleOwner,
         RuleRef,
@@ -32,6 +33,7 @@ pub use self::{
         OnRevoke, Policy, Profile, Protocol, Recall, Request, Tool, When,
     },
     place::Place,
+    shipped::{Files, Shelf, with_shipped},
     source::{ReadError, Source, read},
     tables::{Rules, Tables},
     tools::ToolBits,

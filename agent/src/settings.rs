@@ -24,6 +24,8 @@ pub const DEFAULT_SOCKET: &str = "/run/remit/control.sock";
 pub struct Settings {
     /// The folder of the policy's files.
     pub policy_dir: PathBuf,
+    /// The folder of what ships, which a policy takes by `use`.
+    pub shipped_dir: PathBuf,
     /// The folder of the daemon's own state: sessions, tools, lock.
     pub state_dir: PathBuf,
     /// The folder of `incidents.jsonl`.
@@ -62,6 +64,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             policy_dir: "/etc/remit/policy.d".into(),
+            shipped_dir: "/usr/share/remit/policy".into(),
             state_dir: "/var/lib/remit".into(),
             log_dir: "/var/log/remit".into(),
             socket: DEFAULT_SOCKET.into(),
@@ -77,8 +80,9 @@ impl Default for Settings {
 }
 
 /// The keys, as an error names them.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "policy_dir",
+    "shipped_dir",
     "state_dir",
     "log_dir",
     "socket",
@@ -167,6 +171,7 @@ impl Settings {
             let name = key.get_ref().as_ref();
             let target = match name {
                 "policy_dir" => Some(&mut settings.policy_dir),
+                "shipped_dir" => Some(&mut settings.shipped_dir),
                 "state_dir" => Some(&mut settings.state_dir),
                 "log_dir" => Some(&mut settings.log_dir),
                 "socket" => Some(&mut settings.socket),
@@ -276,7 +281,7 @@ mod tests {
     #[test]
     fn each_key_replaces_its_default() {
         let text = "policy_dir='/a'\nstate_dir='/b/'\nlog_dir='/c'\nsocket='/d'\npin_dir='/e'\n\
-                    group='f'\ntmp_dir='/t'\ncache_dir='/k'";
+                    group='f'\nshipped_dir='/g/'\ntmp_dir='/t'\ncache_dir='/k'";
         let settings = Settings::parse(Path::new("s"), text).unwrap();
         assert_eq!(settings.policy_dir, Path::new("/a"));
         assert_eq!(settings.state_dir, Path::new("/b"));
@@ -284,6 +289,7 @@ mod tests {
         assert_eq!(settings.socket, Path::new("/d"));
         assert_eq!(settings.pin_dir, Path::new("/e"));
         assert_eq!(settings.group, "f");
+        assert_eq!(settings.shipped_dir, Path::new("/g"));
         assert_eq!((settings.tmp_dir, settings.cache_dir), ("/t".into(), "/k".into()));
     }
 

@@ -52,7 +52,7 @@ impl Args {
         let mut checks = doctor::checks(&settings.pin_dir);
         checks.push(canary(&answer));
         checks.extend(daemon(client));
-        checks.extend(policy::denials_by_name(&settings.policy_dir));
+        checks.extend(policy::denials_by_name(&settings.policy_dir, &settings.shipped_dir));
         let fit = checks.iter().all(|check| check.ok);
         let out = &context.out;
         if self.json {

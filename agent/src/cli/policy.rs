@@ -4,6 +4,7 @@ mod case;
 mod check;
 mod explain;
 mod files;
+mod ships;
 
 use std::path::{Path, PathBuf};
 
@@ -89,9 +90,9 @@ impl Command {
 }
 
 /// The check on denials by name where names are not compared exactly; `None` if there are no such denials.
-pub(super) fn denials_by_name(folder: &Path) -> Option<Check> {
-    let sources = policy::read(folder).ok()?;
-    let remarks = case::remarks(&policy::check(&sources).ok()?, &sources).len();
+pub(super) fn denials_by_name(folder: &Path, shipped: &Path) -> Option<Check> {
+    let files = policy::with_shipped(policy::read(folder).ok()?, shipped).ok()?;
+    let remarks = case::remarks(&policy::check_files(&files).ok()?, &files).len();
     let found =
         format!("{remarks} on file systems that may ignore case: `remit policy check` says which");
     let name = "denials by name";

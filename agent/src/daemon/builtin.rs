@@ -21,6 +21,7 @@ pub(super) fn of(settings: &Settings, config: Option<&Path>, groups: Option<&Pat
     deny.extend(groups.map(|mount| (below(mount), CHANGE)));
     deny.push((below(Path::new("/etc/remit")), CHANGE));
     deny.push((below(&settings.policy_dir), CHANGE));
+    deny.push((below(&settings.shipped_dir), CHANGE));
     if let Some(config) = config.and_then(|config| config.canonicalize().ok()) {
         deny.push((text(&config), CHANGE));
     }
@@ -75,7 +76,12 @@ mod tests {
             assert!(denied(path, Right::Read), "{path}");
             assert!(denied(path, Right::Delete), "{path}");
         }
-        for path in ["/etc/remit/policy.d/a.toml", "/run/remit/control.sock", "/run/remit"] {
+        for path in [
+            "/etc/remit/policy.d/a.toml",
+            "/usr/share/remit/policy/a.toml",
+            "/run/remit/control.sock",
+            "/run/remit",
+        ] {
             assert!(!denied(path, Right::Read), "{path}");
             assert!(denied(path, Right::Write), "{path}");
             assert!(denied(path, Right::Delete), "{path}");

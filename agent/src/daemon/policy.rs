@@ -14,19 +14,19 @@ use crate::{
     troubles::{Trouble, Troubles},
 };
 
-/// Puts a policy in force at the daemon's start.
+/// Puts a policy in force at the daemon's start: of the policy's folder and the folder of what ships.
 ///
 /// # Errors
 /// The kernel refused even a policy that allows nothing.
 pub(super) fn put_in_force(
     registry: &mut Registry,
-    dir: &Path,
+    (dir, shipped): (&Path, &Path),
     troubles: &Troubles,
 ) -> Result<(), Error> {
     if let Err(error) = finish_push(dir) {
         tracing::error!("can't end a push that was interrupted, in `{}`: {error}", dir.display());
     }
-    let Err(wrong) = install_from_folder(registry, dir) else { return Ok(()) };
+    let Err(wrong) = install_from_folder(registry, dir, shipped) else { return Ok(()) };
     let help = mend(dir);
     match install_last_good(registry) {
         Ok(true) => troubles
@@ -45,23 +45,23 @@ pub(super) fn put_in_force(
 }
 
 /// Puts the folder's policy in force, and prints everything that is wrong with it.
-fn install_from_folder(registry: &mut Registry, dir: &Path) -> Result<(), Error> {
-    let sources = policy::read(dir)?;
-    let policy = checked(&sources).inspect_err(|error| {
+fn install_from_folder(registry: &mut Registry, dir: &Path, shipped: &Path) -> Result<(), Error> {
+    let files = policy::with_shipped(policy::read(dir)?, shipped)?;
+    let policy = checked(&files).inspect_err(|error| {
         if let Error::Policy(diagnostics) = error {
             print(diagnostics);
         }
     })?;
     print(&policy.warnings);
     install(registry, policy)?;
-    registry.keep_policy(&sources);
+    registry.keep_policy(&files);
     Ok(())
 }
 
-/// Puts the last good policy in force; returns whether there is one.
+/// Puts the last good policy in force, with what it took by `use` then; returns whether there is one.
 fn install_last_good(registry: &mut Registry) -> Result<bool, Error> {
-    let Some(sources) = registry.last_policy()? else { return Ok(false) };
-    install(registry, checked(&sources)?)?;
+    let Some(files) = registry.last_policy()? else { return Ok(false) };
+    install(registry, checked(&files)?)?;
     Ok(true)
 }
 
@@ -87,7 +87,8 @@ mod tests {
         let troubles = Arc::clone(&world.troubles);
         troubles.end(Trouble::Policy);
         let mut registry = world.take_over();
-        put_in_force(&mut registry, dir, &troubles).unwrap();
+        let shipped = world.dir.path().join("shipped");
+        put_in_force(&mut registry, (dir, &shipped), &troubles).unwrap();
         (registry.policy().profiles.keys().cloned().collect(), troubles.list())
     }
 
@@ -113,6 +114,23 @@ mod tests {
         assert!(said[0].contains("last good policy") && said[0].contains("1 error"), "{said:?}");
         fs::remove_dir_all(&dir).unwrap();
         assert_eq!(begin(&world, &dir).0, good);
+        // What it took is kept with it: what ships may have changed or gone since.
+        let shipped = world.dir.path().join("shipped");
+        fs::create_dir_all(&dir).unwrap();
+        fs::create_dir(&shipped).unwrap();
+        fs::write(dir.join("a.toml"), "schema = 1\nuse = [\"kit\"]\n").unwrap();
+        fs::write(shipped.join("kit.toml"), "schema = 1\n[profile.kit]\n").unwrap();
+        let kit = vec!["kit".to_owned()];
+        assert_eq!(begin(&world, &dir), (kit.clone(), Vec::new()));
+        for text in [Some("schema = 1\n[profile.other]\nx = 1\n"), None] {
+            match text {
+                Some(text) => fs::write(shipped.join("kit.toml"), text).unwrap(),
+                None => fs::remove_dir_all(&shipped).unwrap(),
+            }
+            let (profiles, said) = begin(&world, &dir);
+            assert_eq!(profiles, kit);
+            assert!(said[0].contains("last good policy"), "{said:?}");
+        }
         // The last good one damaged.
         fs::write(world.dir.path().join("policy.json"), "{").unwrap();
         let (profiles, said) = begin(&world, &dir);

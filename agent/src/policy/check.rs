@@ -14,19 +14,41 @@ use std::collections::BTreeMap;
 use super::{
     diagnostic::{Diagnostic, Severity},
     model::Policy,
+    shipped::{Files, Shelf, stem},
     source::{self, Source},
     syntax::File,
 };
 
-/// Checks all files of a policy.
+/// Checks a policy that takes nothing of what ships.
 ///
 /// # Errors
 /// Everything that is wrong, in the order of the files.
 pub fn check(sources: &[Source]) -> Result<Policy, Vec<Diagnostic>> {
+    check_parts(&[], sources, &Shelf::default())
+}
+
+/// Checks all files of a policy.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the files; those that ship come first.
+pub fn check_files(files: &Files) -> Result<Policy, Vec<Diagnostic>> {
+    check_parts(&files.shipped, &files.own, &files.shelf)
+}
+
+fn check_parts(
+    shipped: &[Source],
+    own: &[Source],
+    shelf: &Shelf,
+) -> Result<Policy, Vec<Diagnostic>> {
     let mut out = Vec::new();
-    let files: Vec<_> =
-        sources.iter().enumerate().map(|(number, source)| File::new(number, source)).collect();
-    let mut draft = document::Draft::default();
+    let files: Vec<_> = shipped
+        .iter()
+        .chain(own)
+        .enumerate()
+        .map(|(number, source)| File::new(number, source))
+        .collect();
+    let mut draft =
+        document::Draft { shipped: shipped.iter().map(stem).collect(), ..Default::default() };
     let mut malformed = false;
     for file in &files {
         // One document at a time, since it needs more memory than its result.
@@ -36,7 +58,7 @@ pub fn check(sources: &[Source]) -> Result<Policy, Vec<Diagnostic>> {
         }
     }
     if !malformed {
-        reference::resolve(&draft, &files, &mut out);
+        reference::resolve(&draft, &files, shelf, &mut out);
     }
     out.sort_by_key(|(file, diagnostic)| (*file, diagnostic.span.start, diagnostic.span.end));
     let (errors, warnings): (Vec<_>, Vec<_>) = out
@@ -46,7 +68,7 @@ pub fn check(sources: &[Source]) -> Result<Policy, Vec<Diagnostic>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(finish(draft, warnings, source::digest(sources)))
+    Ok(finish(draft, warnings, source::digest(shipped.iter().chain(own))))
 }
 
 /// Makes the policy, with the values that need all files.

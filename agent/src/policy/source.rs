@@ -115,7 +115,7 @@ pub fn decode(path: PathBuf, bytes: Vec<u8>) -> Result<Source, ReadError> {
 }
 
 /// SHA-256 of names and texts, in hexadecimal.
-pub fn digest(sources: &[Source]) -> String {
+pub fn digest<'a>(sources: impl IntoIterator<Item = &'a Source>) -> String {
     let mut hash = Sha256::new();
     for source in sources {
         let name = source.path.file_name().unwrap_or_default().as_encoded_bytes();

@@ -97,6 +97,21 @@ impl<'a> File<'a> {
     }
 }
 
+/// The names in a file's `use`, as far as they can be read: what is wrong with them, the check says. Only the text before
+/// the first table is parsed, since the rest may be long.
+pub(super) fn uses(text: &str) -> Vec<String> {
+    let mut lines = text.split_inclusive('\n');
+    let before: usize =
+        lines.by_ref().take_while(|line| !line.trim_start().starts_with('[')).map(str::len).sum();
+    let (mut table, errors) = DeTable::parse_recoverable(text.get(..before).unwrap_or(text));
+    if !errors.is_empty() {
+        (table, _) = DeTable::parse_recoverable(text);
+    }
+    let names = table.get_ref().iter().find(|(key, _)| key.get_ref() == "use");
+    let names = names.and_then(|(_, value)| value.get_ref().as_array()).into_iter().flatten();
+    names.filter_map(|name| name.get_ref().as_str().map(str::to_owned)).collect()
+}
+
 /// Reads values of one file, and collects what is wrong with them.
 pub(super) struct Reader<'r, 'a> {
     pub(super) file: &'r File<'a>,

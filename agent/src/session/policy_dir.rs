@@ -14,7 +14,7 @@ use super::{
     store::{self, replace, sync_folder, temporary_name},
 };
 use crate::{
-    policy::{self, Policy, Source},
+    policy::{self, Files, Policy},
     troubles::Trouble,
 };
 
@@ -31,14 +31,16 @@ pub struct Pushed {
 #[derive(Clone)]
 pub struct PolicyDir {
     dir: Arc<PathBuf>,
+    shipped: Arc<PathBuf>,
     sessions: Sessions,
     changing: Arc<Mutex<()>>,
 }
 
 impl PolicyDir {
-    /// The folder of a registry's policy.
-    pub fn new(dir: &Path, sessions: Sessions) -> Self {
-        Self { dir: Arc::new(dir.to_owned()), sessions, changing: Arc::new(Mutex::new(())) }
+    /// The folder of a registry's policy, and the one that `use` takes from.
+    pub fn new(dir: &Path, shipped: &Path, sessions: Sessions) -> Self {
+        let (dir, shipped) = (Arc::new(dir.to_owned()), Arc::new(shipped.to_owned()));
+        Self { dir, shipped, sessions, changing: Arc::new(Mutex::new(())) }
     }
 
     /// Waits for its turn to change the folder. After a panic in the middle of a change the folder may be half changed:
@@ -63,9 +65,9 @@ impl PolicyDir {
     /// The policy can't be read, has errors or does not fit. Nothing was changed then.
     pub fn reload(&self, dry_run: bool, by: &Actor) -> Result<(Installed, Policy), Error> {
         let _changing = self.lock();
-        let reloaded = policy::read(&self.dir).map_err(Error::from).and_then(|sources| {
-            let policy = checked(&sources)?;
-            self.install(policy, &sources, dry_run, Act::Reload, by)
+        let reloaded = self.merged(&[]).and_then(|files| {
+            let policy = checked(&files)?;
+            self.install(policy, &files, dry_run, Act::Reload, by)
         });
         if let (Err(error), false) = (&reloaded, dry_run)
             && is_in_the_files(error)
@@ -92,10 +94,10 @@ impl PolicyDir {
         by: &Actor,
     ) -> Result<(Installed, Policy), Error> {
         let _changing = self.lock();
-        let sources = self.merged(files)?;
-        let policy = checked(&sources)?;
+        let all = self.merged(files)?;
+        let policy = checked(&all)?;
         if dry_run {
-            return self.install(policy, &sources, true, Act::Push, by);
+            return self.install(policy, &all, true, Act::Push, by);
         }
         self.sessions.lock().try_install(&policy, by)?;
         let mut before = Vec::new();
@@ -108,7 +110,7 @@ impl PolicyDir {
             path,
             source,
         });
-        let done = pushed.and_then(|()| self.install(policy, &sources, false, Act::Push, by));
+        let done = pushed.and_then(|()| self.install(policy, &all, false, Act::Push, by));
         if done.is_err() {
             for (path, text) in before {
                 let restored = match text {
@@ -125,11 +127,11 @@ impl PolicyDir {
         done
     }
 
-    /// The folder's files with some of them replaced or added, in name order.
+    /// The folder's files with some of them replaced or added, in name order, and what they take by `use`.
     ///
     /// # Errors
-    /// A name is not allowed, or the folder can't be read.
-    pub fn merged(&self, files: &[Pushed]) -> Result<Vec<Source>, Error> {
+    /// A name is not allowed, or something can't be read.
+    pub fn merged(&self, files: &[Pushed]) -> Result<Files, Error> {
         let mut sources = policy::read(&self.dir)?;
         for file in files {
             if !is_file_name(&file.name) {
@@ -137,16 +139,16 @@ impl PolicyDir {
             }
             let path = self.dir.join(&file.name);
             sources.retain(|source| source.path != path);
-            sources.push(Source { path, text: file.text.clone() });
+            sources.push(policy::Source { path, text: file.text.clone() });
         }
         sources.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(sources)
+        Ok(policy::with_shipped(sources, &self.shipped)?)
     }
 
     fn install(
         &self,
         policy: Policy,
-        sources: &[Source],
+        files: &Files,
         dry_run: bool,
         act: Act,
         by: &Actor,
@@ -156,7 +158,7 @@ impl PolicyDir {
             registry.try_install(&policy, by)?
         } else {
             let installed = registry.install(policy.clone(), act, by)?;
-            registry.keep_policy(sources);
+            registry.keep_policy(files);
             installed
         };
         drop(registry);
@@ -229,8 +231,8 @@ pub fn mend(dir: &Path) -> String {
 ///
 /// # Errors
 /// Everything that is wrong with them.
-pub fn checked(sources: &[Source]) -> Result<Policy, Error> {
-    policy::check(sources).map_err(Error::Policy)
+pub fn checked(files: &Files) -> Result<Policy, Error> {
+    policy::check_files(files).map_err(Error::Policy)
 }
 
 fn content(path: &Path) -> Result<Option<Vec<u8>>, Error> {

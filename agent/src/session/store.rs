@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Error, Id, Session};
-use crate::policy::{self, Source, tools::ToolBits};
+use crate::policy::{self, Files, Source, tools::ToolBits};
 
 /// The numbers that outlive a reload and a restart.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ struct KeptPolicy {
     /// SHA-256 of the names and texts.
     digest: String,
     files: Vec<KeptFile>,
+    /// What they took by `use`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shipped: Vec<KeptFile>,
 }
 
 /// One of its files.
@@ -102,23 +105,25 @@ impl Store {
     ///
     /// # Errors
     /// It can't be read, or its hash is wrong.
-    pub(super) fn policy(&self) -> Result<Option<Vec<Source>>, Error> {
+    pub(super) fn policy(&self) -> Result<Option<Files>, Error> {
         let path = self.dir.join(POLICY);
-        let Some(KeptPolicy { digest, files }) = read::<KeptPolicy>(&path)? else {
+        let Some(KeptPolicy { digest, files, shipped }) = read::<KeptPolicy>(&path)? else {
             return Ok(None);
         };
-        let sources: Vec<Source> = files.into_iter().map(Source::from).collect();
-        if policy::source::digest(&sources) != digest {
+        let sources = |files: Vec<KeptFile>| files.into_iter().map(Source::from).collect();
+        let files = Files { shipped: sources(shipped), ..Files::from(sources(files)) };
+        if policy::source::digest(files.iter()) != digest {
             return Err(failed("read", &path, io::Error::other("its checksum is another")));
         }
-        Ok(Some(sources))
+        Ok(Some(files))
     }
 
     /// Stores a policy that is in force.
-    pub(super) fn write_policy(&self, sources: &[Source]) -> Result<bool, Error> {
-        let digest = policy::source::digest(sources);
-        let files = sources.iter().cloned().map(KeptFile::from).collect();
-        write(&self.dir.join(POLICY), &KeptPolicy { digest, files }, Lasting::PowerCuts)
+    pub(super) fn write_policy(&self, files: &Files) -> Result<bool, Error> {
+        let digest = policy::source::digest(files.iter());
+        let kept = |sources: &[Source]| sources.iter().cloned().map(KeptFile::from).collect();
+        let policy = KeptPolicy { digest, files: kept(&files.own), shipped: kept(&files.shipped) };
+        write(&self.dir.join(POLICY), &policy, Lasting::PowerCuts)
     }
 
     /// Reads all sessions. A file that can't be parsed is left alone and logged: its session is then ended by the
@@ -265,9 +270,11 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         assert_eq!(store.policy().unwrap(), None);
         let source = |name: &str, text: &str| Source { path: name.into(), text: text.into() };
-        let sources = vec![source("/p/a.toml", "schema = 1\n"), source("/p/b.toml", "[[deny]]\n")];
-        store.write_policy(&sources).unwrap();
-        assert_eq!(store.policy().unwrap(), Some(sources));
+        let own = vec![source("/p/a.toml", "schema = 1\n"), source("/p/b.toml", "[[deny]]\n")];
+        let shipped = vec![source("/s/git.toml", "schema = 1\n")];
+        let files = Files { shipped, ..Files::from(own) };
+        store.write_policy(&files).unwrap();
+        assert_eq!(store.policy().unwrap(), Some(files));
         let path = dir.path().join(POLICY);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("[[deny]]", "")).unwrap();

@@ -109,7 +109,11 @@ impl Scene {
         let socket = world.dir.path().join("run/control.sock");
         let mut server = Server {
             sessions: sessions.clone(),
-            policy: PolicyDir::new(&policy_dir, sessions.clone()),
+            policy: PolicyDir::new(
+                &policy_dir,
+                &world.dir.path().join("shipped"),
+                sessions.clone(),
+            ),
             log: Arc::new(TwoLines),
             group: rustix::process::getegid().as_raw().to_string().into(),
             // This test process has many threads.

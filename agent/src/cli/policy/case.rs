@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::policy::{Diagnostic, Policy, Severity, Source, pattern::PathPattern};
+use crate::policy::{Diagnostic, Files, Policy, Severity, pattern::PathPattern};
 
 /// File systems, by their magic numbers (include/uapi/linux/magic.h, fs/hfs/hfs.h, fs/hfsplus/hfsplus_raw.h,
 /// fs/smb/client/cifsfs.h): those that take names for one that differ in case alone.
@@ -20,9 +20,9 @@ const FOLDING: [(u64, &str); 7] = [
 const SERVED: [(u64, &str); 2] = [(0x6573_5546, "fuse"), (0x0102_1997, "9p")];
 
 /// The warnings on a policy's denials on this host.
-pub(super) fn remarks(policy: &Policy, sources: &[Source]) -> Vec<Diagnostic> {
+pub(super) fn remarks(policy: &Policy, files: &Files) -> Vec<Diagnostic> {
     let paths = policy.denials.iter().flat_map(|denial| denial.paths.iter());
-    paths.filter_map(|path| Some(remark(path, sources, &problem(path.text())?))).collect()
+    paths.filter_map(|path| Some(remark(path, files, &problem(path.text())?))).collect()
 }
 
 /// What is wrong with a denial's path, if anything.
@@ -57,9 +57,9 @@ fn existing(text: &str) -> Option<PathBuf> {
     last.ancestors().find(|folder| folder.is_dir()).map(Path::to_owned)
 }
 
-fn remark(path: &PathPattern, sources: &[Source], message: &str) -> Diagnostic {
+fn remark(path: &PathPattern, files: &Files, message: &str) -> Diagnostic {
     let place = path.place();
-    let text = sources.iter().find(|source| source.path == **place.file).map(|source| &source.text);
+    let text = files.iter().find(|source| source.path == **place.file).map(|source| &source.text);
     let line = text.and_then(|text| text.lines().nth((place.line as usize).saturating_sub(1)));
     Diagnostic {
         code: "policy::path-remark".to_owned(),

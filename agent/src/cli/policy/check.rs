@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{
     case,
     files::{size, sources, warn},
+    ships,
 };
 use crate::{
     api::PolicySize,
@@ -40,20 +41,18 @@ pub(in crate::cli) struct Args {
 
 impl Args {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let dir = match self.dir {
-            Some(dir) => dir,
-            None => {
-                Settings::load(self.config.as_deref())
-                    .map_err(|error| CliError::failed(error.to_string()).status(2))?
-                    .policy_dir
-            }
-        };
-        let sources = sources(&dir)?;
-        match policy::check(&sources) {
+        let wrong = |message: String| CliError::failed(message).status(2);
+        let settings = Settings::load(self.config.as_deref());
+        let Settings { policy_dir, shipped_dir, .. } =
+            settings.map_err(|error| wrong(error.to_string()))?;
+        let own = sources(&self.dir.unwrap_or(policy_dir))?;
+        let files = policy::with_shipped(own, &shipped_dir).map_err(|e| wrong(e.to_string()))?;
+        match policy::check_files(&files) {
             Ok(mut policy) => {
                 fits(&policy)?;
-                let remarks = case::remarks(&policy, &sources);
+                let remarks = case::remarks(&policy, &files);
                 policy.warnings.extend(remarks);
+                policy.warnings.extend(ships::remarks(&policy, &files, &shipped_dir));
                 show(&policy, self.json, context)
             }
             Err(diagnostics) if self.json => {
@@ -91,8 +90,10 @@ fn show(policy: &Policy, json: bool, context: &Context) -> Result<Exit, CliError
     }
     warn(&policy.warnings);
     context.out.line(format!("policy ok: {}", size(policy_size)))?;
-    if !policy.warnings.is_empty() {
-        let parts = count(policy.warnings.len(), "part");
+    let later = policy.warnings.iter().filter(|warning| warning.code == "policy::not-in-force");
+    let later = later.count();
+    if later > 0 {
+        let parts = count(later, "part");
         context.out.line(format!("not in force yet: {parts}, see above"))?;
     }
     Ok(Exit::Done)

@@ -15,6 +15,7 @@ pub(super) enum Kind {
     Tool,
     Profile,
     Sensitivity,
+    Shipped,
 }
 
 /// The use of a name, which has to be defined somewhere.
@@ -37,6 +38,8 @@ pub(super) struct Entry<T> {
 /// The policy as read so far.
 #[derive(Default)]
 pub(super) struct Draft {
+    /// The names of the first files: those that ship.
+    pub(super) shipped: Vec<String>,
     pub(super) tools: BTreeMap<String, Entry<Tool>>,
     pub(super) profiles: BTreeMap<String, Entry<Profile>>,
     pub(super) denials: Vec<Denial>,
@@ -45,7 +48,7 @@ pub(super) struct Draft {
     pub(super) references: Vec<Reference>,
 }
 
-const TOP: &[&str] = &["schema", "tool", "profile", "deny", "data", "conflict"];
+const TOP: &[&str] = &["schema", "use", "tool", "profile", "deny", "data", "conflict"];
 const DENY: &[&str] = &["paths", "access", "unless"];
 const DATA: &[&str] = &["paths", "sensitivity"];
 const CONFLICT: &[&str] = &["tools"];
@@ -63,20 +66,45 @@ impl Draft {
         for (key, value) in table.iter() {
             match key.text() {
                 "schema" => {}
+                "use" => self.uses(&mut reader, value),
                 "tool" => self.named(&mut reader, value, "tool", |draft, reader, key, table| {
                     let item = draft.tool(reader, key, table);
-                    define(&mut draft.tools, reader, key, item, "tool");
+                    define(&mut draft.tools, reader, key, item, "tool", draft.shipped.len());
                 }),
                 "profile" => {
                     self.named(&mut reader, value, "profile", |draft, reader, key, table| {
                         let item = draft.profile(reader, key, table);
-                        define(&mut draft.profiles, reader, key, item, "profile");
+                        define(
+                            &mut draft.profiles,
+                            reader,
+                            key,
+                            item,
+                            "profile",
+                            draft.shipped.len(),
+                        );
                     })
                 }
                 "deny" => self.denials(&mut reader, value),
                 "data" => self.data(&mut reader, value),
                 "conflict" => self.conflicts(&mut reader, value),
                 _ => reader.unknown_key(key, TOP, "a policy file"),
+            }
+        }
+    }
+
+    /// Reads the names of shipped files. One that stands twice is taken once, as if two files named it.
+    fn uses<'r>(&mut self, reader: &mut Reader<'r, '_>, value: &'r Value<'_>) {
+        let Some(array) = value.as_array() else {
+            reader.wrong_type(value, "use", "an array of strings");
+            return;
+        };
+        for entry in array.iter() {
+            let Some(text) = entry.as_str() else {
+                reader.wrong_type(entry, "use", "an array of strings, each of its entries");
+                continue;
+            };
+            if reader.accept("policy::name", entry.span(), value::name(text)).is_some() {
+                self.refer(reader, Kind::Shipped, text, entry.span());
             }
         }
     }
@@ -223,13 +251,14 @@ impl Draft {
     }
 }
 
-/// Adds a definition, if its name is new.
+/// Adds a definition, if its name is new. The first `shipped` files are those that ship.
 fn define<T>(
     defined: &mut BTreeMap<String, Entry<T>>,
     reader: &mut Reader<'_, '_>,
     key: &Key<'_>,
     item: T,
     kind: &str,
+    shipped: usize,
 ) where
     T: Placed,
 {
@@ -237,8 +266,17 @@ fn define<T>(
     if let Some(first) = defined.get(name) {
         let place = first.item.place();
         let (file, line, column) = (place.file.display(), place.line, place.column);
-        let problem = Problem::new(format!("{kind} {} is defined twice", quote(name)))
-            .help(format!("the first is at {file}:{line}:{column}; every name is unique"));
+        let is_redefined = first.file < shipped && reader.file.number >= shipped;
+        let problem = if is_redefined {
+            let message =
+                format!("{kind} {} is taken by `use` and can't be defined here", quote(name));
+            Problem::new(message).help(format!(
+                "it is at {file}:{line}:{column}; choose another name, or leave out that `use`"
+            ))
+        } else {
+            Problem::new(format!("{kind} {} is defined twice", quote(name)))
+                .help(format!("the first is at {file}:{line}:{column}; every name is unique"))
+        };
         reader.error("policy::duplicate", key.span(), problem);
         return;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Registry, unsaved::unwritable};
 use crate::{
-    policy::Source,
+    policy::Files,
     session::{Error, Session, store::Numbers},
     troubles::{Trouble, Troubles},
 };
@@ -74,13 +74,13 @@ impl Registry {
     ///
     /// # Errors
     /// It can't be read, or is not whole.
-    pub fn last_policy(&self) -> Result<Option<Vec<Source>>, Error> {
+    pub fn last_policy(&self) -> Result<Option<Files>, Error> {
         self.store.policy()
     }
 
     /// Keeps the policy that is in force, of these files, for a start that finds no good one.
-    pub fn keep_policy(&mut self, sources: &[Source]) {
-        let written = self.store.write_policy(sources);
+    pub fn keep_policy(&mut self, files: &Files) {
+        let written = self.store.write_policy(files);
         if let Err(error) = self.note_written(written) {
             tracing::error!("{error}; it is in force all the same");
         }
