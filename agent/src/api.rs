@@ -254,6 +254,9 @@ pub struct WhoAmI {
     pub operator: bool,
     /// The profiles that it may start.
     pub may_start: Vec<String>,
+    /// The programs that some of them are for: names and paths.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub programs: BTreeMap<String, Vec<String>>,
 }
 
 /// `GET /v1/health`.

@@ -4,6 +4,7 @@
 mod completions;
 mod context;
 mod doctor;
+mod for_program;
 mod grant;
 mod incidents;
 mod later;
@@ -45,11 +46,11 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  remit run --profile coder --task 'fix #42' --workdir . -- claude
+  remit run --task 'fix #42' --workdir . -- claude
   remit session list
-  remit grant coder-1 github --ttl 10m --reason 'push the fix'
-  remit revoke coder-1 github
-  remit incidents --session coder-1 --since 1h
+  remit grant claude-1 github --ttl 10m --reason 'push the fix'
+  remit revoke claude-1 github
+  remit incidents --session claude-1 --since 1h
 
 Exit status: 0 done, 1 refused or failed, 2 bad usage or bad policy, 3 daemon not reachable;
 `remit run` exits with the command's.";

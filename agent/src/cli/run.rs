@@ -21,7 +21,7 @@ use rustix::fs::{Access, access};
 
 use super::{
     context::{CliError, Context, Exit},
-    signals,
+    for_program, signals,
 };
 use crate::{
     api::{self, PassedFd, StartRequest, client::typed},
@@ -36,15 +36,15 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  remit run --profile coder --task 'fix #42' --workdir . -- claude
+  remit run --task 'fix #42' --workdir . -- claude
   remit run --profile coder --ttl 1h --name fix-42 -- sh -c 'make test'
   remit run --profile report --var quarter=q3 --pass-fd 3 -- ./report 3<data.csv
 
 Exits with the command's status; 127 if there is no such command, 126 if it can't be run.")]
 pub(super) struct Args {
-    /// The profile: the tools from the start, and the limits
+    /// The profile: the tools from the start, and the limits [default: the one whose `program` it is]
     #[arg(long, short)]
-    profile: String,
+    profile: Option<String>,
     /// What the session is for
     #[arg(long, short)]
     task: Option<String>,
@@ -89,10 +89,15 @@ impl Args {
             crate::policy::value::duration(ttl)?;
         }
         let passed = passed(&self.pass_fds)?;
+        let workdir = workdir(&self.workdir)?;
+        let profile = match self.profile {
+            Some(profile) => profile,
+            None => for_program::profile(context, &name, &program)?,
+        };
         let request = StartRequest {
-            profile: self.profile,
+            profile,
             task: self.task,
-            workdir: workdir(&self.workdir)?,
+            workdir,
             ttl: self.ttl,
             name: self.name,
             variables: unique(self.variables)?,

@@ -61,7 +61,6 @@ fn command_with_wrong_usage_is_refused() {
     for words in [
         "remit",
         "remit rnu",
-        "remit run -- ls",
         "remit run --profile p",
         "remit run --profile p --var novalue -- ls",
         "remit revoke s",

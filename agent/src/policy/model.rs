@@ -203,6 +203,8 @@ pub struct Profile {
     pub workdir: Vec<PathPattern>,
     /// The program that starts a session when it is started. Not in force yet.
     pub match_exe: Option<String>,
+    /// Names and paths of programs by which `remit run` finds the profile.
+    pub programs: Vec<String>,
     /// What follows from what a session has done. Not in force yet.
     pub when: Vec<When>,
     /// Changes to the environment of the session's command.

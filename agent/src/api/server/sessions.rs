@@ -79,6 +79,7 @@ pub(super) async fn whoami(
                 session: session.map(|session| view::session(&registry, session)),
                 peer: view::actor(&call.actor),
                 operator,
+                programs: view::programs(&registry, &may_start),
                 may_start,
             }))
         })

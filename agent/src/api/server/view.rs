@@ -1,5 +1,7 @@
 //! Turns the registry's types into those of the interface.
 
+use std::collections::BTreeMap;
+
 use agent_common::access::Rights;
 use jiff::{Timestamp, Unit};
 
@@ -13,6 +15,16 @@ use crate::{
         registry::{Installed, Verdict},
     },
 };
+
+/// The programs that some of these profiles are for.
+pub(super) fn programs(registry: &Registry, profiles: &[String]) -> BTreeMap<String, Vec<String>> {
+    let programs = |name: &String| {
+        let profile = registry.policy().profiles.get(name)?;
+        let all: Vec<_> = profile.programs.iter().chain(&profile.match_exe).cloned().collect();
+        (!all.is_empty()).then(|| (name.clone(), all))
+    };
+    profiles.iter().filter_map(programs).collect()
+}
 
 /// A session as clients see it.
 pub(super) fn session(registry: &Registry, session: &Session) -> api::Session {

@@ -10,10 +10,11 @@ use agent_common::{authority::Mode, limits::SESSIONS};
 
 use super::document::{Draft, Kind};
 use crate::policy::{
+    diagnostic::quote,
     environment::{self, EnvValue, Environment},
     model::{Approval, Limits, MayStart, Profile, Request, When},
     pattern::PathPattern,
-    syntax::{Item, Key, Reader, Table, Value},
+    syntax::{Item, Key, Reader, Table, Text, Value},
     value::{self, Problem},
 };
 
@@ -26,6 +27,7 @@ const PROFILE: &[&str] = &[
     "may_delegate",
     "may_start",
     "mode",
+    "program",
     "recall",
     "request",
     "session_ttl",
@@ -61,6 +63,7 @@ impl Draft {
             may_start: MayStart::default(),
             workdir: Vec::new(),
             match_exe: None,
+            programs: Vec::new(),
             when: Vec::new(),
             environment: Environment::default(),
             variables: BTreeSet::new(),
@@ -85,6 +88,7 @@ impl Draft {
                 "match" => profile.match_exe = match_exe(reader, key, value),
                 "env" => profile.environment.set = env(reader, value),
                 "env_drop" => profile.environment.drop = env_drop(reader, value),
+                "program" => profile.programs = programs(reader, value),
                 "limits" => profile.limits = limits(reader, value),
                 "may_start" => profile.may_start = may_start(reader, value),
                 "workdir" => profile.workdir = workdir(reader, value),
@@ -292,10 +296,7 @@ fn accounts<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>, key: &str) ->
     let mut names = Vec::new();
     for text in reader.strings(value, key, 0) {
         if text.text.is_empty() || text.text.contains([':', '\0', '\n', '/']) {
-            let message = format!(
-                "{} can't be a name in `{key}`",
-                crate::policy::diagnostic::quote(text.text)
-            );
+            let message = format!("{} can't be a name in `{key}`", quote(text.text));
             reader.error("policy::name", text.span, Problem::new(message));
         } else {
             names.push(text.text.to_owned());
@@ -309,7 +310,7 @@ fn match_exe<'r>(
     key: &Key<'_>,
     value: &'r Value<'_>,
 ) -> Option<String> {
-    let instead = "sessions start by `remit run`";
+    let instead = "sessions start by `remit run`, which finds the profile by it";
     reader.not_in_force(key.span(), "`match`", instead);
     let table = reader.table(value, "match")?;
     let mut exe = None;
@@ -326,6 +327,32 @@ fn match_exe<'r>(
     let span: Range<usize> = key.span();
     reader.need(&given, &span, "exe", "`match`", "exe = \"/usr/bin/claude\"");
     exe
+}
+
+/// Programs by which `remit run` finds the profile: one, or an array of them, each a file's name or a path.
+fn programs<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<String> {
+    let texts = match value.as_str() {
+        Some(text) => vec![Text { text, span: value.span() }],
+        None if value.as_array().is_some() => reader.strings(value, "program", 1),
+        None => {
+            reader.wrong_type(value, "program", "a string or an array of strings");
+            return Vec::new();
+        }
+    };
+    let mut programs = Vec::new();
+    for Text { text, span } in texts {
+        let is_name = !text.is_empty() && !text.contains(['/', '\0']);
+        let is_path = text.starts_with('/') && !text.contains(['*', '{', '\0']);
+        if is_name || is_path {
+            programs.push(text.to_owned());
+        } else {
+            let message = format!("{} is no program", quote(text));
+            let help =
+                "a file's name such as `claude`, or an absolute path without `*` and variables";
+            reader.error("policy::path", span, Problem::new(message).help(help));
+        }
+    }
+    programs
 }
 
 /// One program's path.

@@ -74,7 +74,7 @@ fn sample_of_the_design_warns_of_what_is_not_in_force() {
         "40:9 not-in-force [customers] `request.customers` is checked, but not in force yet | an \
          operator can `remit grant` the tool",
         "41:1 not-in-force [match] `match` is checked, but not in force yet | sessions start by \
-         `remit run`",
+         `remit run`, which finds the profile by it",
         "44:1 not-in-force [[[profile.coder.when]]] `when` is checked, but not in force yet | what a \
          session has touched does not change what it holds",
     ];

@@ -64,8 +64,8 @@ fn unknown_keys_are_refused_with_the_nearest() {
         (
             "[profile.p];ttl = 1",
             &["3:1 unknown-key [ttl] unknown key `ttl` in a profile | the keys here are: \
-          `description`, `env`, `env_drop`, `limits`, `match`, `may_delegate`, `may_start`, `mode`, `recall`, `request`, \
-          `session_ttl`, `tools`, `when`, `workdir`"],
+          `description`, `env`, `env_drop`, `limits`, `match`, `may_delegate`, `may_start`, `mode`, `program`, \
+          `recall`, `request`, `session_ttl`, `tools`, `when`, `workdir`"],
         ),
         (
             "[profile.p];env = { 1A = \"x\", B = \"{\" };env_drop = [\"A=B\"]",
@@ -133,6 +133,21 @@ fn wrong_types_are_refused() {
         (
             "[profile.p];session_ttl = 8",
             &["3:15 wrong-type [8] `session_ttl` must be a string, not an integer | -"],
+        ),
+        (
+            "[profile.p];program = 8",
+            &[
+                "3:11 wrong-type [8] `program` must be a string or an array of strings, not an integer | -",
+            ],
+        ),
+        (
+            "[profile.p];program = [\"a\", \"bin/a\", \"/usr/bin/*\"]",
+            &[
+                "3:17 path [\"bin/a\"] `bin/a` is no program | a file's name such as `claude`, or an \
+                 absolute path without `*` and variables",
+                "3:26 path [\"/usr/bin/*\"] `/usr/bin/*` is no program | a file's name such as `claude`, \
+                 or an absolute path without `*` and variables",
+            ],
         ),
     ]);
 }
