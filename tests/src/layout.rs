@@ -16,6 +16,8 @@ pub const SOCKET: &str = "/run/remit-test/socket/control.sock";
 pub const SETTINGS: &str = "/run/remit-test/remitd.toml";
 /// The policy's folder.
 pub const POLICY: &str = "/run/remit-test/policy.d";
+/// What ships, for `use`.
+pub const SHIPPED: &str = "/run/remit-test/shipped";
 /// The daemon's state.
 pub const STATE: &str = "/run/remit-test/state";
 /// Where sessions' caches are kept.
@@ -74,17 +76,34 @@ pub fn make() {
     fs::create_dir_all(PROGRAMS).expect("the programs' folder can be made");
     fs::create_dir_all("/run/remit-test/socket").expect("the socket's folder can be made");
     let settings = format!(
-        "policy_dir = \"{POLICY}\"\nstate_dir = \"{STATE}\"\nlog_dir = \"{LOG}\"\n\
+        "policy_dir = \"{POLICY}\"\nshipped_dir = \"{SHIPPED}\"\nstate_dir = \"{STATE}\"\nlog_dir = \"{LOG}\"\n\
          socket = \"{SOCKET}\"\npin_dir = \"{PINS}\"\ncache_dir = \"{CACHE}\"\n\
          detach_after = \"1h\"\n"
     );
     fs::write(SETTINGS, settings).expect("the settings can be written");
+    ship();
     let built = built("probe");
     // What another executable's tests left running still has the former one open.
     if probe().exists() {
         fs::remove_file(probe()).expect("the former probe can be removed");
     }
     fs::copy(&built, probe()).unwrap_or_else(|error| panic!("copy `{}`: {error}", built.display()));
+}
+
+/// Lays out what ships, as it is installed.
+///
+/// # Panics
+/// When it can't be read or written.
+pub fn ship() {
+    empty(Path::new(SHIPPED));
+    let sources = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/policy"));
+    for entry in fs::read_dir(sources).unwrap_or_else(|e| panic!("{}: {e}", sources.display())) {
+        let name = entry.expect("the folder can be listed").file_name();
+        if name != "default.toml" {
+            fs::copy(sources.join(&name), Path::new(SHIPPED).join(&name))
+                .expect("it can be copied");
+        }
+    }
 }
 
 /// An executable of this crate: it lies one folder above the tests', and beside the others.

@@ -32,6 +32,7 @@ mod restart;
 mod scale;
 mod sessions;
 mod set_id;
+mod shipped;
 mod sockets;
 mod starter;
 mod stopping;

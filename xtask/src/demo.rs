@@ -50,7 +50,7 @@ impl Demo {
         }
         let mut command =
             ["sh", "-c", include_str!("demo.sh"), "demo"].map(OsString::from).to_vec();
-        command.push(root().join("agent/policy/default.toml").into());
+        command.push(root().join("agent/policy").into());
         let mut guest = Guest::new(&build.folder(), command)?;
         if self.svg.is_some() || in_colour() {
             guest.environment.push(("REMIT_DEMO_COLOUR".into(), "1".into()));

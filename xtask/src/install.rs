@@ -20,6 +20,9 @@ use crate::{
 /// The programs that are installed.
 const PROGRAMS: [&str; 2] = ["remitd", "remit"];
 
+/// The policy for a new host, beside what ships.
+const DEFAULT: &str = "default.toml";
+
 /// Those who may grant and revoke, beside root.
 const GROUP: &str = "remit";
 
@@ -96,22 +99,36 @@ impl Install {
         put(&folder.join("remitd.service"), unit.as_bytes(), 0o644)
     }
 
-    /// The policy folder, and the default policy where there is none.
+    /// What ships, of this version alone; the policy folder, and the default policy where there is none.
     fn policy(&self) -> Result<()> {
+        let source = root().join("agent/policy");
+        let read = |path: &Path| {
+            fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
+        };
+        let shipped = self.place(Path::new("/usr/share/remit/policy"));
+        make_folder(&shipped)?;
+        let mut left = policies(&shipped)?;
+        for name in policies(&source)?.into_iter().filter(|name| name != DEFAULT) {
+            put(&shipped.join(&name), &read(&source.join(&name))?, 0o644)?;
+            left.retain(|other| *other != name);
+        }
+        for name in left {
+            let path = shipped.join(name);
+            fs::remove_file(&path)
+                .with_context(|| format!("cannot remove `{}`", path.display()))?;
+            say::step(format!("removed {}, which ships no more", path.display()));
+        }
         let folder = self.place(Path::new("/etc/remit/policy.d"));
         make_folder(&folder)?;
-        let source = root().join("agent/policy/default.toml");
-        let to = folder.join("default.toml");
-        if !source.exists() {
-            return Ok(());
+        // `default.toml` is the name of former versions, whose file defines by itself what ships now.
+        for name in ["10-default.toml", DEFAULT] {
+            let to = folder.join(name);
+            if to.exists() {
+                say::step(format!("kept {}", to.display()));
+                return Ok(());
+            }
         }
-        if to.exists() {
-            say::step(format!("kept {}", to.display()));
-            return Ok(());
-        }
-        let content =
-            fs::read(&source).with_context(|| format!("cannot read `{}`", source.display()))?;
-        put(&to, &content, 0o644)
+        put(&folder.join("10-default.toml"), &read(&source.join(DEFAULT))?, 0o644)
     }
 
     /// A path of the target system as it is to be written here.
@@ -133,6 +150,18 @@ fn put(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     written.with_context(|| format!("cannot write `{}`", path.display()))?;
     say::step(format!("wrote {}", path.display()));
     Ok(())
+}
+
+/// The names of the policy files in a folder, sorted.
+fn policies(folder: &Path) -> Result<Vec<String>> {
+    let shown = folder.display();
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list `{shown}`"))? {
+        let name = entry?.file_name().into_string().ok();
+        names.extend(name.filter(|name| name.ends_with(".toml")));
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn make_group() -> Result<()> {

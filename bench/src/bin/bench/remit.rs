@@ -21,6 +21,8 @@ use crate::{
 const PINS: &str = "/sys/fs/bpf/remit-bench";
 /// The longest that a start may take, on an emulated processor.
 const START: Duration = Duration::from_secs(120);
+/// What ships.
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/policy");
 /// How long the daemon gets to be at rest.
 const REST: Duration = Duration::from_secs(5);
 
@@ -39,7 +41,7 @@ impl Remit {
     pub(crate) fn start(policy: &str) -> Result<Self> {
         layout::write(&policy_file(), policy.as_bytes())?;
         let settings = format!(
-            "policy_dir = \"{HOME}/policy.d\"\nstate_dir = \"{HOME}/state\"\n\
+            "policy_dir = \"{HOME}/policy.d\"\nshipped_dir = \"{SHIPPED}\"\nstate_dir = \"{HOME}/state\"\n\
              log_dir = \"{HOME}/log\"\nsocket = \"{}\"\npin_dir = \"{PINS}\"\n\
              canary_interval = \"off\"\n",
             socket()

@@ -1,6 +1,6 @@
 //! Policies that are right, and what is read in them.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use agent_common::{
     access::{Right, Rights},
@@ -11,6 +11,7 @@ use super::*;
 use crate::policy::{
     Approval, Builtin, Compiled, Direction, Limits, OnRevoke, Protocol, Recall, ToolBits,
     value::{Host, PortRange},
+    with_shipped,
 };
 
 /// The policy that the design document shows.
@@ -81,16 +82,55 @@ fn sample_of_the_design_warns_of_what_is_not_in_force() {
     assert_eq!(warned, expected);
 }
 
+/// The policy for a new host, with what ships.
+fn default_policy() -> Policy {
+    let shipped = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/policy"));
+    let own = Source {
+        path: "/etc/remit/policy.d/10-default.toml".into(),
+        text: include_str!("../../../../policy/default.toml").into(),
+    };
+    let files = with_shipped(vec![own], shipped).unwrap();
+    check_files(&files).unwrap_or_else(|errors| {
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        panic!("{}", errors.join("\n"))
+    })
+}
+
+#[test]
+fn all_that_ships_is_accepted_without_a_warning() {
+    let shipped = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/policy"));
+    let mut sources = crate::policy::read(shipped).unwrap();
+    sources.retain(|source| !source.path.ends_with("default.toml"));
+    // Each by itself: it takes what it names.
+    for source in &sources {
+        let name = source.path.file_stem().unwrap().to_str().unwrap();
+        let text = format!("schema = 1\nuse = [\"{name}\"]\n");
+        let files = with_shipped(one(&text), shipped).unwrap();
+        let policy = check_files(&files).unwrap_or_else(|errors| panic!("{name}: {}", errors[0]));
+        assert!(policy.warnings.is_empty(), "{name}: {}", policy.warnings[0]);
+    }
+    assert!(default_policy().warnings.is_empty());
+    // What the documents take and name as their own does not clash.
+    let text = "schema = 1\nuse = [\"base\", \"git\", \"npm\", \"anthropic\"]\n\
+                [tool.workspace]\n[tool.github]\n[tool.database]\n[profile.coder]\n";
+    check_files(&with_shipped(one(text), shipped).unwrap()).unwrap();
+}
+
+#[test]
+fn profiles_that_ship_name_different_programs() {
+    let policy = default_policy();
+    let programs = policy.profiles.values().flat_map(|profile| &profile.programs);
+    let programs: Vec<_> = programs.map(String::as_str).collect();
+    let expected = ["claude", "codex", "gemini", "mini", "mini-swe-agent", "opencode"];
+    assert_eq!(programs, expected);
+}
+
 #[test]
 fn default_policy_is_accepted_and_fits() {
-    let text = include_str!("../../../../policy/default.toml");
-    let policy = accept(&one(text));
+    let policy = default_policy();
     assert_eq!(policy.profiles["coder"].mode, Mode::Enforce);
     assert_eq!(policy.profiles["auditor"].mode, Mode::Audit);
     assert!(policy.profiles["coder"].variables.iter().eq(["workdir"]));
-    for warning in &policy.warnings {
-        assert!(warning.message.starts_with("`request."), "{warning}");
-    }
     let mut bits = ToolBits::new();
     bits.assign(policy.tools.keys(), &ToolSet::EMPTY).unwrap();
     let compiled = Compiled::new(&policy, &bits, &Builtin::default()).unwrap();
@@ -100,8 +140,12 @@ fn default_policy_is_accepted_and_fits() {
     assert_eq!(rows("/usr/bin/python3.11", Right::Exec), base);
     assert_eq!(rows("/usr/bin/python3.11", Right::Write), ToolSet::EMPTY);
     assert_eq!(rows("/etc/python3.11/sitecustomize.py", Right::Read), base);
-    for path in ["/etc/shadow", "/home/u/.ssh/id_ed25519", "/root/.ssh", "/run/docker.sock"] {
+    for path in ["/etc/shadow", "/home/u/.ssh/id_ed25519", "/root/.ssh/x_rsa", "/run/docker.sock"] {
         assert!(explain(path, Right::Read).denial.is_some(), "{path}");
+    }
+    for path in ["/root/.ssh/authorized_keys", "/home/u/.bashrc", "/home/u/.ssh"] {
+        assert_eq!(explain(path, Right::Read).denial, None, "{path}");
+        assert!(explain(path, Right::Write).denial.is_some(), "{path}");
     }
     assert_eq!(explain("/etc/passwd", Right::Read).denial, None);
 }
