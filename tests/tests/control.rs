@@ -291,7 +291,8 @@ def child():
     return os.waitpid(found, 0)[1]
 def own(number): return error(fcntl.fcntl, here, fcntl.F_SETOWN, number) or 0
 said = [change(here), own(os.getpid()), change(here), child()]
-threading.Thread(target=lambda: said.append(own(threading.get_native_id()))).start()
+thread = threading.Thread(target=lambda: said.append(own(threading.get_native_id())))
+thread.start(); thread.join()
 own(os.getpid())
 heard = []
 signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))

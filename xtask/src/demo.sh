@@ -97,14 +97,14 @@ until_works() {
 run=/run/demo
 shop=/home/demo/shop
 remit=$(readlink -f "$(command -v remit)") || fail 'there is no `remit` in PATH'
-mkdir -p $run $shop /srv/orders /etc/remit/policy.d /usr/share/remit/policy || fail 'the scene could not be set'
+mkdir -p $run $shop /srv/orders /etc/remit/policy.d || fail 'the scene could not be set'
 
 echo 'order,customer,total
 1001,Ada,42.00' > /srv/orders/today.csv
 echo 'all 3 parcels are on their way' > $run/status.txt
 
-cp "$1"/*.toml /usr/share/remit/policy &&
-    mv /usr/share/remit/policy/default.toml /etc/remit/policy.d/10-default.toml || fail 'there is no default policy'
+cp "$1/default.toml" /etc/remit/policy.d/10-default.toml &&
+    echo "shipped_dir = '$1'" > /etc/remit/remitd.toml || fail 'there is no default policy'
 cat > /etc/remit/policy.d/50-demo.toml << END
 schema = 1
 

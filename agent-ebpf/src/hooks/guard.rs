@@ -43,13 +43,8 @@ fn forbid_outside(operation: Operation, other: Task, number: u32) -> i32 {
 /// and files of procfs that need the same permission.
 #[lsm(hook = "ptrace_access_check")]
 pub(crate) fn ptrace_access_check(context: LsmContext) -> i32 {
-    // The number tells the log's reader whether the child would only be looked at.
-    let mode: u32 = context.arg(1);
-    forbid_outside(Operation::ProcessTrace, Task(context.arg(0)), mode & PTRACE_MODE_READ)
+    forbid_outside(Operation::ProcessTrace, Task(context.arg(0)), 0)
 }
-
-/// `PTRACE_MODE_READ` (include/linux/ptrace.h): asked for by files and links of procfs.
-const PTRACE_MODE_READ: u32 = 1;
 
 /// `int ptrace_traceme(struct task_struct *parent)`: makes the parent the tracer, which is told of each stop of this
 /// task, and without which nobody can end it.

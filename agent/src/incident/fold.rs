@@ -1,5 +1,5 @@
-//! Folds repeats of one refusal into one record with a count, and what one process is refused when it looks at all
-//! others in procfs. Pure: a function of a batch.
+//! Folds repeats of one refusal into one record with a count, also those to read the same file of all processes. Pure: a
+//! function of a batch.
 //!
 //! A batch is what one drain of the ring buffer found, so repeats are folded within about a second. The sequence
 //! numbers of all folded events are kept: after a crash they show which events the log has already.
@@ -50,8 +50,10 @@ impl Folded {
         if !self.extend(event.sequence) {
             return false;
         }
-        if self.event.object != event.object {
-            self.event.object = Object::Path(common(&self.event.object, &event.object));
+        if self.event.object != event.object
+            && let Some(object) = of_all_processes(event)
+        {
+            self.event.object = object;
         }
         true
     }
@@ -69,45 +71,22 @@ impl Folded {
     }
 }
 
-/// The procfs folders of all processes.
-const OTHERS: &[u8] = b"/proc/*";
-/// What `signal` is of a [`Object::Process`] that would only have been looked at, not controlled.
-const LOOKED_AT: u32 = 1;
-
-/// Whether a process was refused to look at another one in procfs. `ps` looks at all there are.
+/// Whether a process was refused to read about another one in procfs. `ps` tries it for all there are.
 pub fn is_look(event: &Event) -> bool {
-    match &event.object {
-        Object::Path(path) => {
-            event.operation == Operation::FileOpen
-                && event.rights == Rights::of(Right::Read)
-                && below_process(path).is_some()
-        }
-        Object::Process { signal, .. } => {
-            event.operation == Operation::ProcessTrace && *signal == LOOKED_AT
-        }
-        _ => false,
-    }
+    of_all_processes(event).is_some()
 }
 
-/// What follows the procfs folder of a process, or of all, in a path.
-fn below_process(path: &[u8]) -> Option<&[u8]> {
+/// The object that stands for the same file of all processes, if an event is a look at one.
+fn of_all_processes(event: &Event) -> Option<Object> {
+    let Object::Path(path) = &event.object else { return None };
+    if event.operation != Operation::FileOpen || event.rights != Rights::of(Right::Read) {
+        return None;
+    }
     let rest = path.strip_prefix(b"/proc/")?;
     let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
-    let (process, below) = rest.split_at(end);
+    let (process, below) = rest.split_at_checked(end)?;
     let is_process = !process.is_empty() && process.iter().all(u8::is_ascii_digit);
-    (is_process || process == b"*").then_some(below)
-}
-
-/// The path that stands for two objects of looks: of the same file in the folders of all processes, or of the folders.
-fn common(one: &Object, other: &Object) -> Vec<u8> {
-    let below = |object: &Object| match object {
-        Object::Path(path) => below_process(path).map(<[u8]>::to_vec),
-        _ => None,
-    };
-    match (below(one), below(other)) {
-        (Some(one), Some(other)) if one == other => [OTHERS, &one].concat(),
-        _ => OTHERS.to_vec(),
-    }
+    is_process.then(|| Object::Path([b"/proc/*", below].concat()))
 }
 
 /// The fields that are equal in two events of the same refusal.
@@ -129,11 +108,7 @@ impl Key {
         Self {
             session: (event.slot, event.session),
             operation: event.operation,
-            object: if is_look(event) {
-                Object::Path(OTHERS.to_vec())
-            } else {
-                event.object.clone()
-            },
+            object: of_all_processes(event).unwrap_or_else(|| event.object.clone()),
             to: event.to.clone(),
             rights: event.rights,
             verdict: event.verdict,
@@ -250,40 +225,27 @@ mod tests {
     fn looks_at_all_processes_are_one_record() {
         let stat =
             |sequence, pid: u32| file_event(sequence, &format!("/proc/{pid}/stat"), Reason::NoTool);
-        let look = |sequence, pid, signal| Event {
-            operation: Operation::ProcessTrace,
-            object: Object::Process { pid, signal },
-            ..event(sequence)
-        };
         let events = [
             stat(1, 1),
             stat(2, 70),
-            // Not of a process, and no look.
-            file_event(3, "/proc/kcore", Reason::NoTool),
+            // Another file, not of a process, and no look.
+            file_event(3, "/proc/70/maps", Reason::NoTool),
             file_event(4, "/proc/7x/stat", Reason::NoTool),
-            stat(5, 71),
-            look(6, 1, LOOKED_AT),
-            look(7, 1, 0),
-            look(8, 2, LOOKED_AT),
-            look(9, 2, 0),
+            Event { rights: Rights::of(Right::Write), ..stat(5, 71) },
+            stat(6, 71),
         ];
-        let path = |path: &str| Object::Path(path.into());
         let folded = fold(events.clone());
+        let path = |path: &str| Object::Path(path.into());
         let found: Vec<_> = folded.iter().map(|one| (&one.event.object, one.count)).collect();
         assert_eq!(
             found,
             [
                 (&path("/proc/*/stat"), 3),
-                (&path("/proc/kcore"), 1),
+                (&path("/proc/70/maps"), 1),
                 (&path("/proc/7x/stat"), 1),
-                (&path("/proc/*"), 2),
-                (&Object::Process { pid: 1, signal: 0 }, 1),
-                (&Object::Process { pid: 2, signal: 0 }, 1),
+                (&path("/proc/71/stat"), 1),
             ]
         );
-        let other = file_event(6, "/proc/9/maps", Reason::NoTool);
-        let folded = fold(events.into_iter().take(2).chain([other]));
-        assert_eq!(folded[0].event.object, path("/proc/*"));
         // One alone stays as it is.
         assert_eq!(fold([stat(1, 70)])[0].event.object, path("/proc/70/stat"));
     }
