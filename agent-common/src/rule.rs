@@ -5,7 +5,8 @@
 //! found gives the next state, and the labels of the path that ends there and of everything below. A
 //! name of more than [`CHUNK_BYTES`] bytes takes several edges, so that names are always compared
 //! whole. Where no literal edge leads on and the state has patterns, the longest matching prefix and
-//! the longest matching suffix are looked up ([`AffixKey`]) and the pair leads to the next state. When
+//! the longest matching suffix are looked up ([`AffixKey`]) and the pair leads to the next state; a lone `*` is one edge
+//! ([`EDGE_ANY`]), and below a `**` in the middle of a pattern a state leads to itself ([`NODE_LOOPS`]). When
 //! nothing leads on, the label is the last state's `below`. Names that a denial has are there a second time, in small
 //! letters, for file systems to which `KEY` and `key` are one name.
 //!
@@ -71,6 +72,8 @@ pub const EDGE_ROOT: u8 = 4;
 pub const EDGE_FOLDED: u8 = 5;
 /// [`EdgeKey::kind`]: as [`EDGE_CHUNK`], in small letters.
 pub const EDGE_FOLDED_CHUNK: u8 = 6;
+/// [`EdgeKey::kind`]: every name that no other edge is for. Only for nodes with [`NODE_ANY`].
+pub const EDGE_ANY: u8 = 7;
 
 /// A step of the path trie.
 #[repr(C)]
@@ -100,6 +103,11 @@ impl EdgeKey {
     pub const fn own_process(node: u32) -> Self {
         Self { node, kind: EDGE_OWN_PROCESS, len: 0, reserved: [0; 2], bytes: [0; CHUNK_BYTES] }
     }
+
+    /// The key of the step by every name that no other edge is for.
+    pub const fn any(node: u32) -> Self {
+        Self { node, kind: EDGE_ANY, len: 0, reserved: [0; 2], bytes: [0; CHUNK_BYTES] }
+    }
 }
 
 /// [`Edge::flags`]: the node has patterns: prefixes and suffixes to look up when no literal edge fits.
@@ -111,6 +119,10 @@ pub const NODE_OWN_PROCESS: u32 = 2;
 pub const NODE_DENIED_NAMES: u32 = 4;
 /// [`Edge::flags`]: something is denied at or below a pattern of the node.
 pub const NODE_DENIED_PATTERNS: u32 = 8;
+/// [`Edge::flags`]: the node has an [`EDGE_ANY`] edge, and no prefixes and suffixes.
+pub const NODE_ANY: u32 = 16;
+/// [`Edge::flags`]: a name that no edge is for leads to the node itself, with the label of what is below.
+pub const NODE_LOOPS: u32 = 32;
 
 /// Where a step leads.
 #[repr(C)]

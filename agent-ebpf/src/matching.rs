@@ -4,10 +4,10 @@
 use agent_common::{
     limits::{AFFIX_BYTES, CHUNK_BYTES, COMPONENTS, NAME_BYTES},
     rule::{
-        AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, EDGE_AFFIXES, EDGE_CHUNK, EDGE_FOLDED,
-        EDGE_FOLDED_CHUNK, EDGE_LAST, EDGE_OWN_PROCESS, EDGE_ROOT, Edge, NO_NODE,
-        NODE_DENIED_NAMES, NODE_DENIED_PATTERNS, NODE_OWN_PROCESS, NODE_PATTERNS, Position,
-        SESSION_ROOT, SHARED_ROOT,
+        AFFIX_HEAD_BITS, AFFIX_PREFIX, AFFIX_SUFFIX, EDGE_AFFIXES, EDGE_ANY, EDGE_CHUNK,
+        EDGE_FOLDED, EDGE_FOLDED_CHUNK, EDGE_LAST, EDGE_OWN_PROCESS, EDGE_ROOT, Edge, NO_NODE,
+        NODE_ANY, NODE_DENIED_NAMES, NODE_DENIED_PATTERNS, NODE_LOOPS, NODE_OWN_PROCESS,
+        NODE_PATTERNS, Position, SESSION_ROOT, SHARED_ROOT,
     },
 };
 
@@ -99,7 +99,11 @@ extern "C" fn follow_component(index: u64, context: Context<Area>) -> i64 {
     let component = s.components[which as usize];
     s.positions[side] = match find_edge(s, &component, &position) {
         Some(edge) => position_after(edge),
-        None => Position { alive: 0, here: position.below, ..position },
+        None => Position {
+            alive: u64::from(position.flags & NODE_LOOPS),
+            here: position.below,
+            ..position
+        },
     };
     0
 }
@@ -131,8 +135,12 @@ fn find_edge(s: &mut Scratch, component: &Component, from: &Position) -> Option<
     if let Some(edge) = edge_of_name(s, component, from.node) {
         return Some(edge);
     }
-    if from.flags & NODE_PATTERNS == 0 {
+    if from.flags & (NODE_PATTERNS | NODE_ANY) == 0 {
         return None;
+    }
+    if from.flags & NODE_ANY != 0 {
+        s.set_key(from.node, EDGE_ANY, 0);
+        return look_up_edge(s);
     }
     let prefix = affix(s, component, from.node, AFFIX_PREFIX)?;
     let suffix = affix(s, component, from.node, AFFIX_SUFFIX)?;
@@ -273,8 +281,16 @@ fn affix(s: &mut Scratch, component: &Component, node: u32, kind: u32) -> Option
     found.checked_sub(1).map(|number| number as u32)
 }
 
-/// Whether a rule names something below the path that was matched: then the folder can't be moved as a whole.
+/// Whether a rule names something below the path that was matched.
 #[inline(always)]
 pub(crate) fn has_rules_below(s: &Scratch) -> bool {
     s.positions[0].leads_on() || s.positions[1].leads_on()
+}
+
+/// The nodes from which rules name something below the path that was matched, of both automata; zero for none.
+#[inline(always)]
+pub(crate) fn nodes_below(s: &Scratch) -> u64 {
+    let [shared, own] = &s.positions;
+    let node = |position: &Position| if position.leads_on() { u64::from(position.node) } else { 0 };
+    node(shared) << 32 | node(own)
 }

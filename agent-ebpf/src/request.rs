@@ -19,7 +19,7 @@ impl Flags {
     pub(crate) const NONE: Self = Self(0);
     /// The object does not exist yet or was only just made, so its dentry may not be in its parent's list of names.
     pub(crate) const MAY_BE_UNHASHED: Self = Self(1);
-    /// A folder moves with everything below it: refused where rules name something below.
+    /// A folder moves with everything below it.
     pub(crate) const MOVES_SUBTREE: Self = Self(2);
     /// Allow objects in a mount that only the kernel has. Either a memory file is changed by its descriptor: whoever can
     /// name that holds it. Or overlayfs opens something in one of its layers while it works for an operation that was

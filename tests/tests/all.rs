@@ -8,6 +8,7 @@ mod canary;
 mod case;
 mod connections;
 mod control;
+mod depth;
 mod exec;
 mod families;
 mod faults;

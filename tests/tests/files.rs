@@ -262,7 +262,7 @@ fn folder_with_rules_below_is_not_moved_from_under_them() {
         session(),
         "rename @rw/folder @rw/elsewhere = ok
          rename @rw/secret @rw/open = file.rename explicit_deny @rw/secret @rw/open
-         rename @rw @other = file.rename guard @rw @other",
+         rename @rw @other = file.rename no_tool @rw @other",
     );
     // The rules below are more than the folder's own: `inner/key` is denied, `inner` is not.
     let root = bed().folder("files-below");

@@ -103,8 +103,8 @@ fn control_socket_can_not_be_replaced_nor_its_folder_moved() {
             denied("file.delete", words!["unlink", SOCKET], SOCKET),
             denied("file.rename", words!["rename", SOCKET, "/run/stolen"], SOCKET),
             refused("file.rename", "explicit_deny", words!["rename", spare, SOCKET]),
-            // The folders above it: what is below is named by rules.
-            refused("file.rename", "guard", words!["rename", place, aside])
+            // The folders above it: its own may not be changed, and below the next one is what rules name.
+            refused("file.rename", "explicit_deny", words!["rename", place, aside])
                 .at(place.to_string_lossy()),
             refused("file.rename", "guard", words!["rename", HOME, "/run/elsewhere"]).at(HOME),
             allowed(words!["unlink", spare]),

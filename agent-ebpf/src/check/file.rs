@@ -238,8 +238,7 @@ extern "C" fn shared_decide_by_walk(
     if s.status != walk::FOUND || s.is_incomparable != 0 {
         return Reason::Unresolved as u64;
     }
-    let names_below = request.flags.has(Flags::MOVES_SUBTREE) && matching::has_rules_below(s);
-    if names_below || request.flags.has(Flags::FORBIDDEN) {
+    if request.flags.has(Flags::FORBIDDEN) {
         return Reason::Guard as u64;
     }
     store_folder(tag, area, &request.place, generation);

@@ -155,18 +155,24 @@ fn labels_by_step(tag: &Tag, request: &FileRequest, generation: u32, folder: Fol
     s.components[0] = Component { name, dentry: place.dentry, len };
     matching::follow_components(area);
     let s = area.get();
-    let is_for_a_walk = (request.flags.has(Flags::MOVES_SUBTREE) && matching::has_rules_below(s))
-        || s.is_incomparable != 0;
+    let is_for_a_walk =
+        (takes_along(request) && matching::has_rules_below(s)) || s.is_incomparable != 0;
     let labels = labels_of(s, request);
     scratch::release(area);
     if is_for_a_walk { UNKNOWN } else { labels.0 }
+}
+
+/// Whether what is below a place counts for a request too, since it moves along.
+#[inline(always)]
+fn takes_along(request: &FileRequest) -> bool {
+    request.flags.has(Flags::COMPARES_LABELS) && request.flags.has(Flags::MOVES_SUBTREE)
 }
 
 /// The labels that count for a request, once the path of its place was matched.
 #[inline(always)]
 pub(super) fn labels_of(s: &Scratch, request: &FileRequest) -> Labels {
     let [shared, own] = &s.positions;
-    if request.flags.has(Flags::COMPARES_LABELS) && request.flags.has(Flags::MOVES_SUBTREE) {
+    if takes_along(request) {
         Labels::new(LabelId(shared.below), LabelId(own.below))
     } else {
         Labels::new(LabelId(shared.here), LabelId(own.here))

@@ -13,7 +13,7 @@ use super::{
     judge::{Labels, judge},
 };
 use crate::{
-    kernel,
+    kernel, matching,
     request::{FileRequest, Flags},
     scratch,
     standing::basis,
@@ -55,12 +55,19 @@ extern "C" fn decide_gain(
     let Some(area) = scratch::acquire() else { return refuse_without_scratch(tag) as u32 };
     let mut reason = judge_by_walk(tag, area, arriving, generation).reason();
     let to = labels_of(area.get(), arriving);
+    let leads_to = matching::nodes_below(area.get());
     if reason == 0 {
         reason = judge_by_walk(tag, area, leaving, generation).reason();
     }
     if reason == 0 {
-        let from = labels_of(area.get(), leaving);
-        reason = judge_move(tag, generation, from, to, is_folder);
+        let s = area.get();
+        let (from, leads_from) = (labels_of(s, leaving), matching::nodes_below(s));
+        reason = if is_folder && leads_from | leads_to != 0 {
+            // Rules name something below. What is there keeps its labels if they are the same rules at both places.
+            if leads_from == leads_to && from.0 == to.0 { 0 } else { Reason::Guard as u32 }
+        } else {
+            judge_move(tag, generation, from, to, is_folder)
+        };
     }
     report_and_release(
         tag,

@@ -74,19 +74,21 @@ fn check_parts(
 /// Makes the policy, with the values that need all files.
 fn finish(draft: document::Draft, warnings: Vec<Diagnostic>, digest: String) -> Policy {
     let document::Draft { tools, mut profiles, denials, data, conflicts, .. } = draft;
-    let always = denials.iter().flat_map(|denial| &*denial.paths);
-    let always: Vec<_> = always.chain(data.iter().flat_map(|data| &*data.paths)).collect();
+    let always = denials.iter().flat_map(|denial| denial.paths.iter().chain(&*denial.except));
+    let of_data = data.iter().flat_map(|data| data.paths.iter().chain(&*data.except));
+    let always: Vec<_> = always.chain(of_data).collect();
     let tools: BTreeMap<_, _> = tools.into_iter().map(|(name, entry)| (name, entry.item)).collect();
     let paths_of = |tool: &String| {
-        tools.get(tool).into_iter().flat_map(|tool| tool.files.iter().flat_map(|rule| &*rule.paths))
+        let files = tools.get(tool).into_iter().flat_map(|tool| &tool.files);
+        files.flat_map(|rule| rule.paths.iter().chain(&*rule.except))
     };
     for entry in profiles.values_mut() {
         let profile = &mut entry.item;
         let held = profile.tools.iter().chain(profile.requests.keys()).flat_map(paths_of);
         let used = held.chain(always.iter().copied()).filter(|path| path.has_variables());
         let set = profile.environment.set.values().flat_map(|value| value.variables());
-        let used = used.flat_map(|path| path.variables()).chain(set);
-        profile.variables = used.map(str::to_owned).collect();
+        let needed = used.flat_map(|path| path.needed_variables()).chain(set);
+        profile.variables = needed.map(str::to_owned).collect();
     }
     let mut sensitivities: Vec<_> = data.iter().map(|data| data.sensitivity.clone()).collect();
     sensitivities.sort();

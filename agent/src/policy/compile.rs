@@ -4,11 +4,13 @@
 //! questions by walking the same tables that the kernel gets.
 
 mod automaton;
+mod blame;
 mod error;
 mod explain;
 mod mixer;
 mod names;
 mod network;
+mod state;
 mod trie;
 mod walk;
 
@@ -28,7 +30,8 @@ use agent_common::{
 
 use self::{
     automaton::Automaton,
-    mixer::{Effect, Mixer},
+    blame::blame,
+    mixer::{Effect, MixId, Mixer},
     trie::Trie,
 };
 pub use self::{
@@ -38,7 +41,7 @@ pub use self::{
 use super::{
     limit::LimitError,
     model::{NetworkRule, OnRevoke, Policy},
-    pattern::{ExpandError, Expanded, PathPattern},
+    pattern::{Component, ExpandError, Expanded, PathPattern},
     place::Place,
     tables::{Rules, Tables},
     tools::ToolBits,
@@ -60,6 +63,62 @@ pub struct Builtin {
 struct PathRules {
     paths: Arc<[PathPattern]>,
     effect: Effect,
+    /// What a path adds to a sum.
+    mix: MixId,
+    except: Option<Box<Except>>,
+}
+
+/// Where a rule has no effect.
+#[derive(Clone)]
+struct Except {
+    paths: Arc<[PathPattern]>,
+    /// What a path adds to a sum.
+    mix: MixId,
+    /// Whether a path has variables: then all of the rule is among the sessions' own.
+    is_own: bool,
+    /// Variables without which the rule is left out: those of a tool's exceptions, or it would cover more.
+    needed: BTreeSet<String>,
+}
+
+impl PathRules {
+    /// Whether all of the rule is among the sessions' own.
+    fn is_own(&self) -> bool {
+        self.except.as_ref().is_some_and(|except| except.is_own)
+    }
+
+    /// Whether a session with these variables has the rule.
+    fn is_for(&self, variables: &BTreeMap<String, String>) -> bool {
+        let needed = self.except.iter().flat_map(|except| &except.needed);
+        needed.into_iter().all(|name| variables.contains_key(name))
+    }
+
+    /// How many paths it has, those of the exceptions too.
+    fn len(&self) -> usize {
+        self.paths.len() + self.exceptions().count()
+    }
+
+    /// The exceptions.
+    fn exceptions(&self) -> impl Iterator<Item = &PathPattern> {
+        self.except.iter().flat_map(|except| &*except.paths)
+    }
+
+    /// Some of its paths and all exceptions, and what each adds to a sum.
+    fn mixes<'r>(
+        &'r self,
+        paths: &'r [PathPattern],
+    ) -> impl Iterator<Item = (&'r PathPattern, MixId)> + Clone {
+        let except =
+            self.except.iter().flat_map(|except| except.paths.iter().zip(repeat(except.mix)));
+        paths.iter().zip(repeat(self.mix)).chain(except)
+    }
+}
+
+/// What of a rule each session has for itself.
+#[derive(Clone)]
+struct Template {
+    rule: usize,
+    /// Paths with variables; all of the rule's, if an exception has some.
+    paths: Vec<PathPattern>,
 }
 
 /// A tool's endpoints.
@@ -81,8 +140,8 @@ struct Own {
 pub struct Compiled {
     /// All path rules of the policy.
     rules: Vec<PathRules>,
-    /// The patterns with variables.
-    templates: Vec<(PathPattern, Effect)>,
+    /// The rules with variables.
+    templates: Vec<Template>,
     /// The tools' names, by bit.
     tools: BTreeMap<ToolBit, String>,
     endpoints: Vec<Endpoint>,
@@ -135,26 +194,48 @@ impl Compiled {
             let bit = bits.bit(name).ok_or_else(|| LimitError::NoBit { tool: name.clone() })?;
             self.tools.insert(bit, name.clone());
             for file in &tool.files {
-                self.add_rule(&file.paths, Effect::Grant(bit, file.access));
+                self.add_rule(&file.paths, &file.except, Effect::Grant(bit, file.access));
             }
         }
         for denial in &policy.denials {
-            self.add_rule(&denial.paths, Effect::Deny(denial.access));
+            self.add_rule(&denial.paths, &denial.except, Effect::Deny(denial.access));
         }
         for data in &policy.data {
             let bit = policy.sensitivities.iter().position(|name| *name == data.sensitivity);
-            self.add_rule(&data.paths, Effect::Sensitive(bit.map_or(u32::MAX, |bit| bit as u32)));
+            let effect = Effect::Sensitive(bit.map_or(u32::MAX, |bit| bit as u32));
+            self.add_rule(&data.paths, &data.except, effect);
         }
-        match self.rules.iter().map(|rule| rule.paths.len()).sum() {
+        match self.rules.iter().map(PathRules::len).sum() {
             named if named > PATH_RULES => Err(LimitError::PathRules { named }),
             _ => Ok(()),
         }
     }
 
-    fn add_rule(&mut self, paths: &Arc<[PathPattern]>, effect: Effect) {
-        let templates = paths.iter().filter(|path| path.has_variables());
-        self.templates.extend(templates.map(|path| (path.clone(), effect)));
-        self.rules.push(PathRules { paths: paths.clone(), effect });
+    fn add_rule(
+        &mut self,
+        paths: &Arc<[PathPattern]>,
+        except: &Arc<[PathPattern]>,
+        effect: Effect,
+    ) {
+        let (mix, except) = if except.is_empty() {
+            (self.mixer.of(effect), None)
+        } else {
+            let (own, mix) = self.mixer.excepted(effect);
+            let needed = except.iter().flat_map(PathPattern::needed_variables);
+            let needed = match effect {
+                Effect::Grant(..) => needed.map(str::to_owned).collect(),
+                _ => BTreeSet::new(),
+            };
+            let is_own = except.iter().any(PathPattern::has_variables);
+            (own, Some(Box::new(Except { paths: except.clone(), mix, is_own, needed })))
+        };
+        let rule = PathRules { paths: paths.clone(), effect, mix, except };
+        let own = paths.iter().filter(|path| rule.is_own() || path.has_variables());
+        let own: Vec<_> = own.cloned().collect();
+        if !own.is_empty() {
+            self.templates.push(Template { rule: self.rules.len(), paths: own });
+        }
+        self.rules.push(rule);
     }
 
     /// Adds Remit's own path rules.
@@ -168,19 +249,20 @@ impl Compiled {
             if path.has_variables() {
                 return Err(LimitError::Builtin { problem: format!("`{text}` has variables") });
             }
-            self.rules.push(PathRules { paths: [path].into(), effect });
+            self.add_rule(&[path].into(), &[].into(), effect);
         }
         Ok(())
     }
 
     fn compile_shared(&mut self) -> Result<(), LimitError> {
+        let rules = self.rules.iter().filter(|rule| !rule.is_own());
+        let (count, none) = (rules.clone().map(PathRules::len).sum(), BTreeMap::new());
+        let paths = rules.flat_map(|rule| rule.mixes(&rule.paths));
         // A pattern without variables can always be expanded.
-        let paths =
-            || self.rules.iter().flat_map(|rule| rule.paths.iter().zip(repeat(rule.effect)));
-        let (count, none) = (paths().count(), BTreeMap::new());
-        let trie = trie(paths(), count, &none, &mut self.mixer).unwrap_or_default();
-        self.tables.rules =
-            Automaton::compile(&trie, &mut self.mixer, &mut self.next, SHARED_ROOT, (0, 0))?;
+        let trie = trie(paths.clone(), count, &none, &mut self.mixer).unwrap_or_default();
+        let (mixer, next) = (&mut self.mixer, &mut self.next);
+        self.tables.rules = Automaton::compile(&trie, mixer, next, SHARED_ROOT, (0, 0))
+            .map_err(|found| blame(found, &trie, paths, |path| components(path, &none)))?;
         Ok(())
     }
 
@@ -216,13 +298,17 @@ impl Compiled {
                 return Err(InstantiateError::Name { name: name.clone() });
             }
         }
-        let paths = self.templates.iter().map(|(path, effect)| (path, *effect));
-        let trie = trie(paths, self.templates.len(), variables, &mut self.mixer)?;
+        let templates =
+            self.templates.iter().filter_map(|own| Some((self.rules.get(own.rule)?, &own.paths)));
+        let templates = templates.filter(|(rule, _)| rule.is_for(variables));
+        let paths = templates.flat_map(|(rule, paths)| rule.mixes(paths));
+        let trie = trie(paths.clone(), self.templates.len(), variables, &mut self.mixer)?;
         let mut rules = Rules::default();
         if !trie.is_empty() {
             let root = SESSION_ROOT.saturating_add(slot.0);
             let used = used(&self.tables.rules, self.sessions.iter(), slot);
-            rules = Automaton::compile(&trie, &mut self.mixer, &mut self.next, root, used)?;
+            rules = Automaton::compile(&trie, &mut self.mixer, &mut self.next, root, used)
+                .map_err(|found| blame(found, &trie, paths, |path| components(path, variables)))?;
         }
         let named: BTreeSet<LabelId> = rules
             .edges
@@ -280,14 +366,13 @@ fn used<'s>(
 
 /// The trie of some paths, with their variables filled in. A path with a variable that has no value is left out.
 fn trie<'p>(
-    paths: impl Iterator<Item = (&'p PathPattern, Effect)>,
+    paths: impl Iterator<Item = (&'p PathPattern, MixId)>,
     count: usize,
     variables: &'p BTreeMap<String, String>,
     mixer: &mut Mixer,
 ) -> Result<Trie, ExpandError> {
     let mut builder = trie::Builder::new(count);
-    for (path, effect) in paths {
-        let mix = mixer.of(effect);
+    for (path, mix) in paths {
         if let Some((components, below)) = path.plain_components() {
             builder.add(components, below, mix, mixer);
         } else if let Some(Expanded { components, below }) = path.expand(variables)? {
@@ -295,6 +380,14 @@ fn trie<'p>(
         }
     }
     Ok(builder.finish())
+}
+
+/// The components of a path with its variables filled in.
+fn components<'p>(
+    path: &'p PathPattern,
+    variables: &'p BTreeMap<String, String>,
+) -> Option<Vec<Component<'p>>> {
+    path.expand(variables).ok().flatten().map(|expanded| expanded.components)
 }
 
 #[cfg(test)]

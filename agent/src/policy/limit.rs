@@ -1,5 +1,8 @@
 //! Why a policy does not fit into the kernel's tables.
 
+use std::fmt;
+
+use super::diagnostic::quote;
 use agent_common::limits::{AFFIXES, EDGES, LABELS, NETWORK_RULES, PATH_RULES, PORTS, TOOLS};
 
 /// The limit that a policy exceeds.
@@ -45,14 +48,17 @@ pub enum LimitError {
     Labels,
     /// Too many edges.
     #[error(
-        "the policy's paths, with those of the live sessions, need more edges than the kernel's tables hold: {EDGES}"
+        "the policy's paths, with those of the live sessions, need more edges than the kernel's tables hold: {EDGES}{0}"
     )]
-    Edges,
+    Edges(Blamed),
     /// Too many affixes.
     #[error(
-        "the policy's paths with `*`, with those of the live sessions, need more prefixes and suffixes than the kernel's tables hold: {AFFIXES}"
+        "the policy's paths with `*`, with those of the live sessions, need more prefixes and suffixes than the kernel's tables hold: {AFFIXES}{0}"
     )]
-    Affixes,
+    Affixes(Blamed),
+    /// Paths that match together in too many ways.
+    #[error("paths with `*` that match together in ever more ways can't be compiled{0}")]
+    States(Blamed),
     /// Too many port entries.
     #[error(
         "the policy's nested address ranges need more entries for ports than the kernel's tables hold: {PORTS}"
@@ -67,6 +73,24 @@ pub enum LimitError {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+/// Patterns that make the tables large.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blamed {
+    /// Some of them, with their places.
+    pub patterns: Vec<(String, String)>,
+    /// How many there are besides.
+    pub more: usize,
+}
+
+impl fmt::Display for Blamed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for ((pattern, place), before) in self.patterns.iter().zip(["; it is ", ", ", ", "]) {
+            write!(formatter, "{before}{} ({place})", quote(pattern))?;
+        }
+        if self.more > 0 { write!(formatter, " and {} more", self.more) } else { Ok(()) }
+    }
 }
 
 fn more(named: usize, most: usize) -> String {

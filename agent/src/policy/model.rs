@@ -86,6 +86,8 @@ pub enum Recall {
 pub struct FileRule {
     /// The paths.
     pub paths: Arc<[PathPattern]>,
+    /// Where the rule does not hold.
+    pub except: Arc<[PathPattern]>,
     /// The rights on each.
     pub access: Rights,
 }
@@ -155,6 +157,8 @@ pub struct Denial {
     pub place: Place,
     /// The paths.
     pub paths: Arc<[PathPattern]>,
+    /// Where the denial does not hold.
+    pub except: Arc<[PathPattern]>,
     /// The rights that are denied.
     pub access: Rights,
 }
@@ -166,6 +170,8 @@ pub struct Data {
     pub place: Place,
     /// The paths.
     pub paths: Arc<[PathPattern]>,
+    /// Where the rule does not hold.
+    pub except: Arc<[PathPattern]>,
     /// One of [`Policy::sensitivities`].
     pub sensitivity: String,
 }
@@ -209,7 +215,8 @@ pub struct Profile {
     pub when: Vec<When>,
     /// Changes to the environment of the session's command.
     pub environment: Environment,
-    /// The variables in the environment, and in the paths of all tools that the profile can ever hold, of all denials, and of all data.
+    /// The variables that need a value in the environment, and in the paths of all tools that the profile can ever hold,
+    /// of all denials, and of all data.
     pub variables: BTreeSet<String>,
 }
 

@@ -109,18 +109,34 @@ impl Expanded<'_> {
     /// Whether a path, given by its components, is covered. `own_process` says that its second component is the procfs
     /// folder of a process of the session itself.
     pub fn matches(&self, path: &[&[u8]], own_process: bool) -> bool {
-        let long_enough = if self.below {
-            path.len() >= self.components.len()
-        } else {
-            path.len() == self.components.len()
-        };
-        long_enough
-            && self
-                .components
-                .iter()
-                .zip(path)
-                .enumerate()
-                .all(|(at, (component, name))| component.matches(name, own_process && at == 1))
+        // Names and components that were compared, and where to go on if the last `**` takes one name more. Only the
+        // last can help, so this takes no more steps than names times components.
+        let (mut at, mut done) = (0, 0);
+        let mut again: Option<(usize, usize)> = None;
+        loop {
+            match self.components.get(done) {
+                None if self.below || at == path.len() => return true,
+                Some(Component::Deep) => {
+                    done += 1;
+                    again = Some((at, done));
+                    continue;
+                }
+                Some(component)
+                    if path
+                        .get(at)
+                        .is_some_and(|name| component.matches(name, own_process && at == 1)) =>
+                {
+                    (at, done) = (at + 1, done + 1);
+                    continue;
+                }
+                _ => {}
+            }
+            let Some((from, after)) = again.filter(|(from, _)| *from < path.len()) else {
+                return false;
+            };
+            (at, done) = (from + 1, after);
+            again = Some((at, done));
+        }
     }
 }
 
@@ -162,14 +178,20 @@ impl PathPattern {
 
     /// The variables that it uses.
     pub fn variables(&self) -> BTreeSet<&str> {
-        let mut names = BTreeSet::new();
-        for component in self.text().split('/') {
-            names.extend(pieces(component).into_iter().flatten().filter_map(|piece| match piece {
-                Piece::Variable(name) => Some(name),
-                Piece::Text(_) => None,
-            }));
-        }
-        names
+        self.pieces().filter_map(|piece| piece.variable()).collect()
+    }
+
+    /// The variables without a value for which it can't be left out.
+    pub fn needed_variables(&self) -> BTreeSet<&str> {
+        let needed = |piece| match piece {
+            Piece::Variable(name) => Some(name),
+            Piece::Text(_) | Piece::Optional(_) => None,
+        };
+        self.pieces().filter_map(needed).collect()
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        self.text().split('/').flat_map(|component| pieces(component).unwrap_or_default())
     }
 
     /// Whether it uses a variable.
@@ -222,6 +244,9 @@ impl PathPattern {
         part: &'a str,
         values: &BTreeMap<String, String>,
     ) -> Result<Component<'a>, ExpandError> {
+        if part == "**" {
+            return Ok(Component::Deep);
+        }
         let Some((prefix, suffix)) = part.split_once('*') else {
             let name = self.fill(part, values)?;
             if matches!(&*name, b"." | b"..") {
@@ -248,7 +273,7 @@ impl PathPattern {
         for piece in pieces(part).unwrap_or_default() {
             match piece {
                 Piece::Text(text) => filled.push_str(text),
-                Piece::Variable(name) => {
+                Piece::Variable(name) | Piece::Optional(name) => {
                     let value = values.get(name).map_or("", String::as_str);
                     one_name(value).map_err(|problem| self.error(name, value, problem))?;
                     filled.push_str(value);
@@ -268,11 +293,8 @@ impl PathPattern {
         values: &BTreeMap<String, String>,
         problem: &'static str,
     ) -> ExpandError {
-        let name = pieces(part).unwrap_or_default().iter().find_map(|piece| match piece {
-            Piece::Variable(name) => Some(*name),
-            Piece::Text(_) => None,
-        });
-        let name = name.unwrap_or("");
+        let pieces = pieces(part).unwrap_or_default();
+        let name = pieces.iter().find_map(Piece::variable).unwrap_or("");
         self.error(name, values.get(name).map_or("", String::as_str), problem)
     }
 

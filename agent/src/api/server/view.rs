@@ -243,9 +243,17 @@ impl api::PolicySize {
         Self {
             tools: policy.tools.len(),
             profiles: policy.profiles.len(),
-            path_rules: files.map(|rule| rule.paths.len()).sum::<usize>()
-                + policy.denials.iter().map(|denial| denial.paths.len()).sum::<usize>()
-                + policy.data.iter().map(|data| data.paths.len()).sum::<usize>(),
+            path_rules: files.map(|rule| rule.paths.len() + rule.except.len()).sum::<usize>()
+                + policy
+                    .denials
+                    .iter()
+                    .map(|denial| denial.paths.len() + denial.except.len())
+                    .sum::<usize>()
+                + policy
+                    .data
+                    .iter()
+                    .map(|data| data.paths.len() + data.except.len())
+                    .sum::<usize>(),
             network_rules: network
                 .map(|rule| (rule.cidrs.len() + rule.hosts.len()) * rule.ports.len().max(1))
                 .sum(),

@@ -1,6 +1,6 @@
 //! The top level of a file: its tables, and those that are neither tools nor profiles.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use crate::policy::{
     diagnostic::{Diagnostic, quote},
@@ -49,8 +49,8 @@ pub(super) struct Draft {
 }
 
 const TOP: &[&str] = &["schema", "use", "tool", "profile", "deny", "data", "conflict"];
-const DENY: &[&str] = &["paths", "access", "unless"];
-const DATA: &[&str] = &["paths", "sensitivity"];
+const DENY: &[&str] = &["paths", "except", "access", "unless"];
+const DATA: &[&str] = &["paths", "except", "sensitivity"];
 const CONFLICT: &[&str] = &["tools"];
 
 impl Draft {
@@ -129,9 +129,11 @@ impl Draft {
     fn denials<'r>(&mut self, reader: &mut Reader<'r, '_>, value: &'r Value<'_>) {
         for (table, span) in reader.tables(value, "deny") {
             let (mut paths, mut access) = (None, None);
+            let mut except = Arc::default();
             for (key, value) in table.iter() {
                 match key.text() {
-                    "paths" => paths = Some(reader.paths(value)),
+                    "paths" => paths = Some(reader.paths(value, "paths")),
+                    "except" => except = reader.paths(value, "except"),
                     "access" => access = Some(reader.access(value)),
                     "unless" => reader.not_in_force(
                         key.span(),
@@ -144,7 +146,7 @@ impl Draft {
             reader.need(&paths, &span, "paths", "a denial", "paths = [\"/etc/shadow\"]");
             reader.need(&access, &span, "access", "a denial", "access = [\"read\", \"write\"]");
             if let (Some(paths), Some(access)) = (paths, access) {
-                self.denials.push(Denial { place: reader.place(&span), paths, access });
+                self.denials.push(Denial { place: reader.place(&span), paths, except, access });
             }
         }
     }
@@ -152,10 +154,12 @@ impl Draft {
     fn data<'r>(&mut self, reader: &mut Reader<'r, '_>, value: &'r Value<'_>) {
         for (table, span) in reader.tables(value, "data") {
             let (mut paths, mut sensitivity) = (None, None);
+            let mut except = Arc::default();
             let mut named = false;
             for (key, value) in table.iter() {
                 match key.text() {
-                    "paths" => paths = Some(reader.paths(value)),
+                    "paths" => paths = Some(reader.paths(value, "paths")),
+                    "except" => except = reader.paths(value, "except"),
                     "sensitivity" => {
                         named = true;
                         sensitivity = reader.parsed(value, "sensitivity", "policy::name", |text| {
@@ -174,7 +178,7 @@ impl Draft {
             let example = "sensitivity = \"confidential\"";
             reader.need(&named.then_some(()), &span, "sensitivity", "data", example);
             let (Some(paths), Some(sensitivity)) = (paths, sensitivity) else { continue };
-            self.data.push(Data { place: reader.place(&span), paths, sensitivity });
+            self.data.push(Data { place: reader.place(&span), paths, except, sensitivity });
             self.count_sensitivities(reader, span);
         }
     }

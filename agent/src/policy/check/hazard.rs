@@ -3,7 +3,7 @@
 
 use agent_common::access::{Right, Rights};
 
-use crate::policy::{diagnostic::quote, value::Problem};
+use crate::policy::{diagnostic::quote, pattern::PathPattern, value::Problem};
 
 /// A path, the rights that make it a hazard, what they hand over, and what to write instead.
 struct Hazard {
@@ -86,7 +86,7 @@ const HAZARDS: &[Hazard] = &[
 ];
 
 /// The warning on a pattern with these rights, if it covers a hazard.
-pub(super) fn hazard(pattern: &str, rights: Rights) -> Option<Problem> {
+pub(super) fn hazard(pattern: &str, except: &[PathPattern], rights: Rights) -> Option<Problem> {
     if !rights.meets(CONNECT) && !rights.meets(CHANGE) {
         return None;
     }
@@ -95,6 +95,7 @@ pub(super) fn hazard(pattern: &str, rights: Rights) -> Option<Problem> {
         rights.meets(hazard.rights)
             && agree(head, literal_head(hazard.path))
             && overlap(pattern, hazard.path)
+            && !except.iter().any(|path| covers(path.text(), hazard.path))
     });
     let Hazard { path, gives, instead, rights: bad } = met.next()?;
     let more = match met.count() {
@@ -118,15 +119,29 @@ fn agree(one: &[u8], other: &[u8]) -> bool {
     one.iter().zip(other).all(|(one, other)| one == other)
 }
 
+/// Whether a pattern is a hazard's own, or one for a folder that it is in.
+fn covers(pattern: &str, hazard: &str) -> bool {
+    let below = pattern.strip_suffix("/**").and_then(|folder| hazard.strip_prefix(folder));
+    pattern == hazard || below.is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// Whether some path can match both patterns, for some values of their variables.
 fn overlap(one: &str, other: &str) -> bool {
-    let (mut one, mut other) = (one.split('/'), other.split('/'));
-    loop {
-        match (one.next(), other.next()) {
-            (None, None) | (Some("**"), _) | (_, Some("**")) => return true,
-            (Some(this), Some(that)) if components_overlap(this, that) => {}
-            _ => return false,
+    let [one, other] = [one, other].map(|text| text.split('/').collect::<Vec<_>>());
+    parts_overlap(&one, &other)
+}
+
+/// As [`overlap`], for patterns of which only the first has a `**` before its end.
+fn parts_overlap(one: &[&str], other: &[&str]) -> bool {
+    match (one.split_first(), other.split_first()) {
+        (None, None) => true,
+        (Some((&"**", [])), _) | (_, Some((&"**", _))) => true,
+        (Some((&"**", rest)), _) => (0..=other.len())
+            .any(|at| other.get(at..).is_some_and(|tail| parts_overlap(rest, tail))),
+        (Some((this, one)), Some((that, other))) => {
+            components_overlap(this, that) && parts_overlap(one, other)
         }
+        _ => false,
     }
 }
 
@@ -154,9 +169,10 @@ fn components_overlap(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::place::Place;
 
     fn message(pattern: &str, rights: Rights) -> Option<String> {
-        hazard(pattern, rights).map(|problem| problem.message)
+        hazard(pattern, &[], rights).map(|problem| problem.message)
     }
 
     #[test]
@@ -168,6 +184,9 @@ mod tests {
             assert!(message(pattern, CONNECT).is_some(), "{pattern}");
         }
         assert!(message("/run/**", CONNECT).unwrap().contains("more places like it"));
+        let place = Place { file: Default::default(), line: 1, column: 1 };
+        let except = [PathPattern::parse("/run/docker.sock", place).unwrap()];
+        assert_eq!(hazard("/run/*.sock", &except, CONNECT).map(|problem| problem.message), None);
         // Reading them is harmless, and other paths are no hazards.
         assert_eq!(message("/run/docker.sock", Rights::of(Right::Read)), None);
         for pattern in ["/run/remit/control.sock", "/run/docker", "/run/*.socks", "{workdir}/**"] {
@@ -185,13 +204,20 @@ mod tests {
             "/proc/sys/kernel/core_pattern",
             "/dev/sda1",
             "/dev/*",
+            "/dev/**/sda",
             "/home/dev/.ssh/authorized_keys",
         ] {
             assert!(message(pattern, Rights::of(Right::Write)).is_some(), "{pattern}");
             assert_eq!(message(pattern, Rights::of(Right::Read)), None, "{pattern}");
         }
-        for pattern in ["/etc/hosts", "/dev/null", "/dev/shm/**", "/proc/self/comm", "/etc/cron.d"]
-        {
+        for pattern in [
+            "/etc/hosts",
+            "/dev/null",
+            "/dev/shm/**",
+            "/dev/**/x.conf",
+            "/proc/self/comm",
+            "/etc/cron.d",
+        ] {
             let found = message(pattern, Rights::of(Right::Write));
             assert_eq!(found.is_some(), pattern == "/etc/cron.d", "{pattern}: {found:?}");
         }

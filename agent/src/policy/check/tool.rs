@@ -13,7 +13,7 @@ use crate::policy::{
 use agent_common::access::{Right, Rights};
 
 const TOOL: &[&str] = &["description", "files", "network", "on_revoke", "setid", "recall"];
-const FILES: &[&str] = &["paths", "access"];
+const FILES: &[&str] = &["paths", "except", "access"];
 const NETWORK: &[&str] = &["cidrs", "hosts", "ports", "protocol", "direction"];
 
 const RIGHTS: &[(&str, Right)] = &[
@@ -72,9 +72,9 @@ impl Draft {
 }
 
 impl<'r> Reader<'r, '_> {
-    /// A list of path patterns.
-    pub(super) fn paths(&mut self, value: &'r Value<'_>) -> Arc<[PathPattern]> {
-        let texts = self.strings(value, "paths", 1);
+    /// A list of path patterns, `paths` or `except`.
+    pub(super) fn paths(&mut self, value: &'r Value<'_>, key: &str) -> Arc<[PathPattern]> {
+        let texts = self.strings(value, key, 1);
         let bytes = texts.iter().map(|text| text.text.len()).sum();
         let mut paths = Patterns::new(self.file.path.clone(), bytes);
         for Text { text, span } in texts {
@@ -114,9 +114,11 @@ fn files<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<FileRule>
     let mut rules = Vec::new();
     for (table, span) in reader.tables(value, "files") {
         let (mut paths, mut access) = (None, None);
+        let mut except = Arc::default();
         for (key, value) in table.iter() {
             match key.text() {
-                "paths" => paths = Some((reader.paths(value), value)),
+                "paths" => paths = Some((reader.paths(value, "paths"), value)),
+                "except" => except = reader.paths(value, "except"),
                 "access" => access = Some(reader.access(value)),
                 _ => reader.unknown_key(key, FILES, "a tool's `files`"),
             }
@@ -126,12 +128,12 @@ fn files<'r>(reader: &mut Reader<'r, '_>, value: &'r Value<'_>) -> Vec<FileRule>
         reader.need(&access, &span, "access", of, "access = [\"read\"]");
         if let (Some((paths, value)), Some(access)) = (paths, access) {
             for entry in value.as_array().into_iter().flatten() {
-                let problem = entry.as_str().and_then(|text| hazard(text, access));
+                let problem = entry.as_str().and_then(|text| hazard(text, &except, access));
                 if let Some(problem) = problem {
                     reader.warn("policy::hazard", entry.span(), problem);
                 }
             }
-            rules.push(FileRule { paths, access });
+            rules.push(FileRule { paths, except, access });
         }
     }
     rules

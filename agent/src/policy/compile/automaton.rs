@@ -1,7 +1,8 @@
 //! Makes the deterministic automaton that the kernel walks from the trie, by the subset construction.
 //!
 //! A state is a set of trie nodes, and the effects of `/**` patterns that were passed on the way to it. Without `*`
-//! patterns the sets have one member, and the automaton is the trie.
+//! patterns the sets have one member, and the automaton is the trie. Nodes from which no name leads on are not in the
+//! set: below a `**` most names lead back to one state.
 
 use std::{
     borrow::Cow,
@@ -12,7 +13,8 @@ use agent_common::{
     limits::{AFFIXES, CHUNK_BYTES, EDGES},
     rule::{
         AFFIX_PREFIX, AFFIX_SUFFIX, EDGE_AFFIXES, EDGE_CHUNK, EDGE_FOLDED, EDGE_FOLDED_CHUNK,
-        EDGE_LAST, Edge, EdgeKey, NO_NODE, NODE_DENIED_NAMES, NODE_DENIED_PATTERNS,
+        EDGE_LAST, Edge, EdgeKey, NO_NODE, NODE_ANY, NODE_DENIED_NAMES, NODE_DENIED_PATTERNS,
+        NODE_LOOPS, NODE_PATTERNS,
     },
 };
 use hashbrown::HashMap;
@@ -20,57 +22,28 @@ use hashbrown::HashMap;
 use super::{
     mixer::{MixId, Mixer},
     names::Names,
+    state::{Pending, Set, Target},
     trie::{Node, Step, Trie},
     walk::edge_order,
 };
-use crate::policy::{limit::LimitError, tables::Rules};
+use crate::policy::{
+    limit::{Blamed, LimitError},
+    tables::Rules,
+};
 
 /// The last number of an inner node; those above are roots'.
 const LAST_NODE: u32 = agent_common::rule::SESSION_ROOT - 1;
 
-/// Trie nodes, in order, without repeats.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Set {
-    One(u32),
-    Many(Box<[u32]>),
-}
+/// The most trie nodes in all states together, without the first of each: patterns that combine in ever more ways are
+/// refused before memory and time are short.
+const MEMBERS: usize = EDGES / 2;
 
-impl Set {
-    fn new(mut members: Vec<u32>) -> Self {
-        members.sort_unstable();
-        members.dedup();
-        match *members.as_slice() {
-            [only] => Self::One(only),
-            _ => Self::Many(members.into()),
-        }
-    }
-
-    fn members(&self) -> &[u32] {
-        match self {
-            Self::One(only) => std::slice::from_ref(only),
-            Self::Many(members) => members,
-        }
-    }
-
-    fn nodes<'t>(&self, trie: &'t Trie) -> impl Iterator<Item = &'t Node> + Clone {
-        self.members().iter().filter_map(|member| trie.node(*member))
-    }
-}
-
-/// The target of an edge: a state.
-#[derive(Clone, Copy)]
-struct Target {
-    node: u32,
-    flags: u32,
-    here: MixId,
-    below: MixId,
-}
-
-/// A state without edges yet.
-struct Pending {
-    node: u32,
-    set: Set,
-    below: MixId,
+/// Why there is no automaton.
+pub(super) struct TooLarge {
+    /// What does not fit.
+    pub(super) error: LimitError,
+    /// For each trie node, how many states it is in.
+    pub(super) states: Vec<u32>,
 }
 
 /// Turns one trie into edges and affixes.
@@ -83,6 +56,8 @@ pub(super) struct Automaton<'t> {
     room: (usize, usize),
     states: HashMap<(Set, MixId), (u32, u32)>,
     pending: VecDeque<Pending>,
+    /// Trie nodes in all states, without the first of each.
+    members: usize,
     chunks: HashMap<(u32, u8, [u8; CHUNK_BYTES]), u32>,
     /// For each trie node, whether something is denied at or below it, and the flags that follow for its children.
     denials: Vec<(bool, u32)>,
@@ -102,7 +77,7 @@ impl<'t> Automaton<'t> {
         next: &'t mut u32,
         root: u32,
         used: (usize, usize),
-    ) -> Result<Rules, LimitError> {
+    ) -> Result<Rules, TooLarge> {
         let room = (EDGES.saturating_sub(used.0), AFFIXES.saturating_sub(used.1));
         let mut automaton = Self {
             trie,
@@ -111,23 +86,15 @@ impl<'t> Automaton<'t> {
             room,
             states: HashMap::new(),
             pending: VecDeque::new(),
+            members: 0,
             chunks: HashMap::new(),
             denials: Vec::new(),
             names: Names::default(),
             rules: Rules { edges: Vec::with_capacity(trie.len()), ..Rules::default() },
         };
         automaton.denials = automaton.denials();
-        let set = Set::One(Trie::ROOT);
-        let mut target = automaton.labels(&set, MixId::NONE);
-        target.node = root;
-        target.flags = automaton.flags(&set);
-        automaton.edge(EdgeKey::root(root), target)?;
-        automaton.pending.push_back(Pending { node: root, set, below: target.below });
-        while let Some(state) = automaton.pending.pop_front() {
-            let made = automaton.rules.edges.len();
-            automaton.expand(&state)?;
-            let own = automaton.rules.edges.get_mut(made..).unwrap_or_default();
-            own.sort_unstable_by(edge_order);
+        if let Err(error) = automaton.states(root) {
+            return Err(TooLarge { error, states: automaton.states_of_nodes() });
         }
         // States are made in the order of their numbers, so most edges are in order already, which this sort uses.
         let mut rules = automaton.rules;
@@ -136,20 +103,84 @@ impl<'t> Automaton<'t> {
         Ok(rules)
     }
 
-    /// The labels of a set of trie nodes.
-    fn labels(&mut self, set: &Set, above: MixId) -> Target {
+    /// Makes all states, from the root on.
+    fn states(&mut self, root: u32) -> Result<(), LimitError> {
+        let (set, mut target) = self.reach(vec![Trie::ROOT], MixId::NONE);
+        target.node = root;
+        target.flags = self.flags(&set, target.below);
+        self.states.insert((set.clone(), target.below), (root, target.flags));
+        self.edge(EdgeKey::root(root), target)?;
+        self.pending.push_back(Pending { node: root, set, below: target.below });
+        while let Some(state) = self.pending.pop_front() {
+            let made = self.rules.edges.len();
+            self.expand(&state)?;
+            let own = self.rules.edges.get_mut(made..).unwrap_or_default();
+            own.sort_unstable_by(edge_order);
+        }
+        Ok(())
+    }
+
+    /// For each trie node, how many states it is in.
+    fn states_of_nodes(&self) -> Vec<u32> {
+        let mut counts = vec![0; self.trie.len()];
+        for member in self.states.keys().flat_map(|(set, _)| set.members()) {
+            if let Some(count) = counts.get_mut(*member as usize) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
+    /// The labels of trie nodes.
+    fn labels<'n>(&mut self, nodes: impl Iterator<Item = &'n Node>, above: MixId) -> Target {
         let (mut here, mut below) = (MixId::NONE, above);
-        for node in set.nodes(self.trie) {
+        for node in nodes {
             here = self.mixer.join(here, node.here);
             below = self.mixer.join(below, node.below);
         }
         Target { node: NO_NODE, flags: 0, here: self.mixer.join(here, below), below }
     }
 
-    fn flags(&self, set: &Set) -> u32 {
+    /// The flags of the state of a set, below a state.
+    fn flags(&mut self, set: &Set, above: MixId) -> u32 {
         let denied = set.members().iter().filter_map(|member| self.denials.get(*member as usize));
         let denied = denied.fold(0, |flags, (_, own)| flags | own);
-        set.nodes(self.trie).fold(denied, |flags, node| flags | node.flags)
+        let flags = set.nodes(self.trie).fold(denied, |flags, node| flags | node.flags);
+        if flags & NODE_LOOPS == 0 {
+            return if flags & NODE_PATTERNS == 0 { flags } else { flags & !NODE_ANY };
+        }
+        let (other, target) = self.reach(self.by_any_name(set), above);
+        let is_same = other == *set && target.here == above && target.below == above;
+        match (is_same, flags & NODE_PATTERNS != 0) {
+            (true, _) => flags & !NODE_ANY,
+            (false, true) => flags & !(NODE_ANY | NODE_LOOPS),
+            (false, false) => flags & !NODE_LOOPS | NODE_ANY,
+        }
+    }
+
+    /// The nodes to which every name leads from a set.
+    fn by_any_name(&self, set: &Set) -> Vec<u32> {
+        let children = set.nodes(self.trie).flat_map(|node| self.trie.children(node));
+        let any = children.filter(|(step, _)| matches!(step, Step::Affixes([], [])));
+        any.map(|(_, child)| child).chain(self.deep(set)).collect()
+    }
+
+    /// The members of a set to which a `**` leads.
+    fn deep<'s>(&self, set: &'s Set) -> impl Iterator<Item = u32> + Clone + use<'s, 't> {
+        let trie = self.trie;
+        let is_deep = |member: &u32| trie.node(*member).is_some_and(Node::is_deep);
+        set.members().iter().copied().filter(is_deep)
+    }
+
+    /// The set of a state that is reached at some trie nodes, and its labels.
+    fn reach(&mut self, mut members: Vec<u32>, above: MixId) -> (Set, Target) {
+        let trie = self.trie;
+        let node = |member: &u32| trie.node(*member);
+        let deep: Vec<u32> = members.iter().filter_map(node).filter_map(Node::deep).collect();
+        members.extend(deep);
+        let target = self.labels(members.iter().filter_map(node), above);
+        members.retain(|member| node(member).is_some_and(Node::leads_on));
+        (Set::new(members), target)
     }
 
     /// See [`Self::denials`]. A node comes after its parent.
@@ -165,7 +196,7 @@ impl<'t> Automaton<'t> {
                     flags |= match step {
                         Step::Literal(_) => NODE_DENIED_NAMES,
                         // A pattern that matches every name does so in any case of letters.
-                        Step::Affixes([], []) | Step::OwnProcess => 0,
+                        Step::Affixes([], []) | Step::OwnProcess | Step::Deep => 0,
                         Step::Affixes(..) => NODE_DENIED_PATTERNS,
                     };
                 }
@@ -202,24 +233,41 @@ impl<'t> Automaton<'t> {
         }
         for (name, mut members) in denied {
             names.matching(&name, &mut members);
-            let target = self.target(Set::new(members), state.below)?;
+            let target = self.target(members, state.below)?;
             self.name(state, &name, target, (EDGE_FOLDED, EDGE_FOLDED_CHUNK))?;
         }
         Ok(())
     }
 
-    /// The state of a set, below a state.
-    fn target(&mut self, set: Set, above: MixId) -> Result<Target, LimitError> {
-        let mut target = self.labels(&set, above);
-        if !set.nodes(self.trie).any(Node::leads_on) {
-            return Ok(target);
+    /// The state at some trie nodes, below a state.
+    fn target(&mut self, members: Vec<u32>, above: MixId) -> Result<Target, LimitError> {
+        let (set, target) = self.reach(members, above);
+        if set.members().is_empty() { Ok(target) } else { self.state(set, target) }
+    }
+
+    /// The state at one trie node. (Most are: this takes no memory.)
+    fn target_of_one(&mut self, member: u32, above: MixId) -> Result<Target, LimitError> {
+        match self.trie.node(member) {
+            Some(node) if node.deep().is_none() => {
+                let target = self.labels(std::iter::once(node), above);
+                if node.leads_on() { self.state(Set::One(member), target) } else { Ok(target) }
+            }
+            _ => self.target(vec![member], above),
         }
+    }
+
+    /// The state of a set with these labels.
+    fn state(&mut self, set: Set, mut target: Target) -> Result<Target, LimitError> {
         let key = (set, target.below);
         if let Some((node, flags)) = self.states.get(&key) {
             (target.node, target.flags) = (*node, *flags);
             return Ok(target);
         }
-        target.flags = self.flags(&key.0);
+        self.members += key.0.members().len().saturating_sub(1);
+        if self.members > MEMBERS {
+            return Err(LimitError::States(Blamed::default()));
+        }
+        target.flags = self.flags(&key.0, target.below);
         target.node = self.number()?;
         let (node, below) = (target.node, target.below);
         self.pending.push_back(Pending { node, set: key.0.clone(), below });
@@ -240,12 +288,14 @@ impl<'t> Automaton<'t> {
     fn expand(&mut self, state: &Pending) -> Result<(), LimitError> {
         let trie = self.trie;
         let children = || state.set.nodes(trie).flat_map(|node| trie.children(node));
-        let flags = self.flags(&state.set);
+        let flags = self.flags(&state.set, state.below);
         if let (Set::One(_), 0) = (&state.set, flags & !NODE_DENIED_NAMES) {
             for (step, child) in children() {
                 if let Step::Literal(name) = step {
-                    let target = self.target(Set::One(child), state.below)?;
-                    self.literal(state, name, target, false)?;
+                    let target = self.target_of_one(child, state.below)?;
+                    if Target::nothing(state).differs(target) {
+                        self.literal(state, name, target)?;
+                    }
                 }
             }
             if flags != 0 {
@@ -258,29 +308,36 @@ impl<'t> Automaton<'t> {
         for (step, child) in children() {
             match step {
                 Step::Literal(name) => literals.entry(name.into()).or_default().push(child),
-                Step::Affixes(..) => {}
+                Step::Affixes(..) | Step::Deep => {}
                 Step::OwnProcess => own.push(child),
             }
         }
         // Moved out of `self`, so that edges can be made meanwhile.
         let mut names = std::mem::take(&mut self.names);
-        names.fill(children().filter_map(|(step, child)| match step {
+        let patterns = children().filter_map(|(step, child)| match step {
             Step::Affixes(prefix, suffix) => Some((prefix, suffix, child)),
             _ => None,
-        }));
+        });
+        // By any name, what a `**` leads to leads to itself.
+        const NO_AFFIX: &[u8] = &[];
+        names.fill(patterns.chain(self.deep(&state.set).map(|deep| (NO_AFFIX, NO_AFFIX, deep))));
         if !own.is_empty() {
             // Patterns that match every name match it too.
             names.matching(b"", &mut own);
-            let target = self.target(Set::new(own), state.below)?;
+            let target = self.target(own, state.below)?;
             self.edge(EdgeKey::own_process(state.node), target)?;
         }
-        if !names.is_empty() {
-            self.patterns(state, &names, &mut literals)?;
+        let other = self.other_names(state, flags)?;
+        if flags & NODE_PATTERNS != 0 {
+            self.patterns(state, &names, other, &mut literals)?;
         }
         for (name, mut members) in literals {
             names.matching(&name, &mut members);
-            let target = self.target(Set::new(members), state.below)?;
-            self.literal(state, &name, target, !names.is_empty())?;
+            let target = self.target(members, state.below)?;
+            // If there are patterns, a name without effect needs an edge too, or a pattern would count for it.
+            if flags & NODE_PATTERNS != 0 || other.differs(target) {
+                self.literal(state, &name, target)?;
+            }
         }
         if flags & NODE_DENIED_NAMES != 0 {
             self.folded(state, &names)?;
@@ -289,12 +346,26 @@ impl<'t> Automaton<'t> {
         Ok(())
     }
 
-    /// Makes a state's affixes and the edges of their pairs. Names that the pairs would get wrong are added to the
+    /// Where names lead from a state for which it has no edge. Makes the edge for them, if it has one.
+    fn other_names(&mut self, state: &Pending, flags: u32) -> Result<Target, LimitError> {
+        if flags & NODE_LOOPS != 0 {
+            return Ok(Target { node: state.node, flags, here: state.below, below: state.below });
+        }
+        if flags & NODE_ANY == 0 {
+            return Ok(Target::nothing(state));
+        }
+        let target = self.target(self.by_any_name(&state.set), state.below)?;
+        self.edge(EdgeKey::any(state.node), target)?;
+        Ok(target)
+    }
+
+    /// Makes a state's affixes and the edges of their pairs, but not those that lead where `other` names do. Names that the pairs would get wrong are added to the
     /// literal names.
     fn patterns(
         &mut self,
         state: &Pending,
         names: &Names<'_>,
+        other: Target,
         literals: &mut BTreeMap<Cow<'t, [u8]>, Vec<u32>>,
     ) -> Result<(), LimitError> {
         for (kind, affixes) in [(AFFIX_PREFIX, &names.prefixes), (AFFIX_SUFFIX, &names.suffixes)] {
@@ -303,7 +374,7 @@ impl<'t> Automaton<'t> {
             }
         }
         if names.more_pairs_than(self.room.0) {
-            return Err(LimitError::Edges);
+            return Err(LimitError::Edges(Blamed::default()));
         }
         for pair in names.pairs() {
             let set = Set::new(names.pair(pair));
@@ -315,10 +386,10 @@ impl<'t> Automaton<'t> {
                 }
             }
             if literals.len() > self.room.0 {
-                return Err(LimitError::Edges);
+                return Err(LimitError::Edges(Blamed::default()));
             }
-            let target = self.target(set, state.below)?;
-            if Self::adds(target, state) {
+            let target = self.target(set.members().to_vec(), state.below)?;
+            if other.differs(target) {
                 let mut bytes = [0; CHUNK_BYTES];
                 let numbers = [pair.0.to_ne_bytes(), pair.1.to_ne_bytes()].concat();
                 for (to, from) in bytes.iter_mut().zip(&numbers) {
@@ -331,23 +402,8 @@ impl<'t> Automaton<'t> {
         Ok(())
     }
 
-    /// Whether an edge differs from having no edge.
-    fn adds(target: Target, state: &Pending) -> bool {
-        target.node != NO_NODE || target.here != state.below || target.below != state.below
-    }
-
-    /// Makes the edges of a literal name. If there are patterns, a name without effect needs an edge too, or a pattern
-    /// would count for it.
-    fn literal(
-        &mut self,
-        state: &Pending,
-        name: &[u8],
-        target: Target,
-        always: bool,
-    ) -> Result<(), LimitError> {
-        if !always && !Self::adds(target, state) {
-            return Ok(());
-        }
+    /// Makes the edges of a literal name.
+    fn literal(&mut self, state: &Pending, name: &[u8], target: Target) -> Result<(), LimitError> {
         self.name(state, name, target, (EDGE_LAST, EDGE_CHUNK))
     }
 
@@ -391,7 +447,7 @@ impl<'t> Automaton<'t> {
 
     fn edge(&mut self, key: EdgeKey, target: Target) -> Result<(), LimitError> {
         if self.rules.edges.len() >= self.room.0 {
-            return Err(LimitError::Edges);
+            return Err(LimitError::Edges(Blamed::default()));
         }
         let here = self.mixer.number(target.here)?;
         let below = self.mixer.number(target.below)?;
@@ -402,7 +458,7 @@ impl<'t> Automaton<'t> {
 
     fn affix(&mut self, node: u32, kind: u32, text: &[u8], number: u32) -> Result<(), LimitError> {
         if self.rules.affixes.len() >= self.room.1 {
-            return Err(LimitError::Affixes);
+            return Err(LimitError::Affixes(Blamed::default()));
         }
         self.rules.affixes.push(node, kind, text, number);
         Ok(())

@@ -139,15 +139,22 @@ impl Compiled {
     ) -> impl Iterator<Item = (&'c PathPattern, Effect)> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         let names = walk::components(path);
-        let variables =
-            session.and_then(|slot| self.sessions.get(&slot)).map_or(&NONE, |own| &own.variables);
-        let rules = self.rules.iter().filter(move |rule| wanted(rule.effect));
-        let paths = rules.flat_map(|rule| rule.paths.iter().map(|pattern| (pattern, rule.effect)));
-        paths.filter(move |(pattern, _)| {
+        let own = session.and_then(|slot| self.sessions.get(&slot));
+        let variables = own.map_or(&NONE, |own| &own.variables);
+        let matches = move |pattern: &PathPattern| {
             could_match(pattern.text(), path)
                 && matches!(pattern.expand(variables),
                     Ok(Some(expanded)) if expanded.matches(&names, own_process))
-        })
+        };
+        let rules = self.rules.iter().filter(move |rule| {
+            wanted(rule.effect) && rule.is_for(variables) && (own.is_some() || !rule.is_own())
+        });
+        let matched = rules.map(move |rule| {
+            let found: Vec<_> = rule.paths.iter().filter(|path| matches(path)).collect();
+            let is_excepted = !found.is_empty() && rule.exceptions().any(&matches);
+            (if is_excepted { Vec::new() } else { found }, rule.effect)
+        });
+        matched.flat_map(|(found, effect)| found.into_iter().map(move |path| (path, effect)))
     }
 
     fn reference(&self, path: &PathPattern, effect: Effect) -> RuleRef {

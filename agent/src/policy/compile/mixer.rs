@@ -56,14 +56,25 @@ impl Default for MixId {
     }
 }
 
+/// The number of a rule with exceptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Excepted(u32);
+
+/// Rules with exceptions, in order, each with whether one of its exceptions matches. Then it has no effect, so whether
+/// one of its paths matches is not kept.
+type Open = Box<[(Excepted, bool)]>;
+
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Mix {
+    /// Of the rules without exceptions.
     label: Label,
     guarded: u8,
+    /// The number of the [`Open`] rules.
+    open: u32,
 }
 
 impl Mix {
-    const NONE: Self = Self { label: Label::NONE, guarded: 0 };
+    const NONE: Self = Self { label: Label::NONE, guarded: 0, open: 0 };
 
     fn add(&mut self, effect: Effect) {
         match effect {
@@ -92,6 +103,11 @@ impl Mix {
         self
     }
 
+    /// Whether it denies anything.
+    const fn denies(&self) -> bool {
+        self.label.denied | self.guarded != 0
+    }
+
     /// The label. Rights that Remit gives to every session beat Remit's own denials, but not the policy's.
     fn finish(mut self) -> Label {
         self.label.denied |= self.guarded & !self.label.always;
@@ -111,6 +127,10 @@ pub(super) struct Mixer {
     numbers: Vec<Option<LabelId>>,
     labels: Vec<Label>,
     by_label: HashMap<Label, LabelId>,
+    /// The effects of the rules with exceptions.
+    excepted: Vec<Effect>,
+    opens: Vec<Open>,
+    open_numbers: HashMap<Open, u32>,
 }
 
 impl Mixer {
@@ -125,7 +145,61 @@ impl Mixer {
             numbers: vec![Some(LabelId::NONE)],
             labels: vec![Label::NONE],
             by_label: HashMap::from([(Label::NONE, LabelId::NONE)]),
+            excepted: Vec::new(),
+            opens: vec![Open::default()],
+            open_numbers: HashMap::from([(Open::default(), 0)]),
         }
+    }
+
+    /// A rule with this effect where none of its exceptions matches: the sum of one of its paths, and that of one of
+    /// its exceptions.
+    pub(super) fn excepted(&mut self, effect: Effect) -> (MixId, MixId) {
+        let rule = Excepted(self.excepted.len() as u32);
+        self.excepted.push(effect);
+        let [path, exception] = [false, true].map(|is_exception| {
+            let open = self.open([(rule, is_exception)].into());
+            self.intern(Mix { open, ..Mix::NONE })
+        });
+        (path, exception)
+    }
+
+    fn open(&mut self, rules: Open) -> u32 {
+        let next = self.opens.len() as u32;
+        let number = *self.open_numbers.entry_ref(&rules).or_insert(next);
+        if number == next {
+            self.opens.push(rules);
+        }
+        number
+    }
+
+    /// The rules with exceptions of both.
+    fn join_open(&mut self, one: u32, other: u32) -> u32 {
+        if one == other || other == 0 {
+            return one;
+        }
+        if one == 0 {
+            return other;
+        }
+        let rules = |number: u32| self.opens.get(number as usize).into_iter().flatten().copied();
+        let mut joined: Vec<_> = rules(one).chain(rules(other)).collect();
+        // An exception comes after the path of the same rule, and replaces it.
+        joined.sort_unstable();
+        joined.reverse();
+        joined.dedup_by_key(|(rule, _)| *rule);
+        joined.reverse();
+        self.open(joined.into())
+    }
+
+    /// A sum whose rules with exceptions are settled.
+    fn settled(&self, mut mix: Mix) -> Mix {
+        for (Excepted(rule), is_exception) in
+            self.opens.get(mix.open as usize).into_iter().flatten()
+        {
+            if let (false, Some(effect)) = (is_exception, self.excepted.get(*rule as usize)) {
+                mix.add(*effect);
+            }
+        }
+        mix
     }
 
     /// The sum of one effect.
@@ -160,10 +234,9 @@ impl Mixer {
         if let Some(id) = self.joins.get(&key) {
             return *id;
         }
-        let joined = match (self.mixes.get(one.0 as usize), self.mixes.get(other.0 as usize)) {
-            (Some(one), Some(other)) => one.join(other),
-            _ => Mix::NONE,
-        };
+        let [one, other] = [one, other].map(|id| self.mix(id));
+        let open = self.join_open(one.open, other.open);
+        let joined = Mix { open, ..one.join(&other) };
         let id = self.intern(joined);
         self.joins.insert(key, id);
         id
@@ -171,7 +244,11 @@ impl Mixer {
 
     /// Whether the sum denies anything.
     pub(super) fn denies(&self, id: MixId) -> bool {
-        self.mixes.get(id.0 as usize).is_some_and(|mix| mix.label.denied | mix.guarded != 0)
+        self.settled(self.mix(id)).denies()
+    }
+
+    fn mix(&self, id: MixId) -> Mix {
+        self.mixes.get(id.0 as usize).copied().unwrap_or(Mix::NONE)
     }
 
     fn intern(&mut self, mix: Mix) -> MixId {
@@ -192,7 +269,7 @@ impl Mixer {
         if let Some(Some(number)) = self.numbers.get(id.0 as usize) {
             return Ok(*number);
         }
-        let label = self.mixes.get(id.0 as usize).map_or(Label::NONE, |mix| mix.finish());
+        let label = self.settled(self.mix(id)).finish();
         let number = match self.by_label.get(&label) {
             Some(number) => *number,
             None if self.labels.len() >= LABELS => return Err(LimitError::Labels),

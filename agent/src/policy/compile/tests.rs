@@ -1,5 +1,6 @@
 //! Compiled tables against a matcher that knows nothing of them.
 
+mod language;
 mod limits;
 mod network;
 mod paths;

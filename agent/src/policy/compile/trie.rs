@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasher as _, Hasher as _};
 
-use agent_common::rule::{NODE_OWN_PROCESS, NODE_PATTERNS};
+use agent_common::rule::{NODE_ANY, NODE_LOOPS, NODE_OWN_PROCESS, NODE_PATTERNS};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::mixer::{MixId, Mixer};
@@ -20,13 +20,16 @@ pub(super) enum Step<'t> {
     Affixes(&'t [u8], &'t [u8]),
     /// The procfs folder of a process of the own session.
     OwnProcess,
+    /// No name: whoever is at the node is at the child too, and stays there by any name.
+    Deep,
 }
 
 /// The kind of step to a node, as a number: for affixes, this and the length of the prefix.
 type Kind = u16;
 const LITERAL: Kind = 0;
 const OWN_PROCESS: Kind = 1;
-const AFFIXES: Kind = 2;
+const DEEP: Kind = 2;
+const AFFIXES: Kind = 3;
 
 /// The step to a node: its kind, and the place of its text.
 #[derive(Clone, Copy, Debug)]
@@ -54,13 +57,25 @@ pub(super) struct Node {
     pub(super) flags: u32,
     /// The first of its children, and the number after the last.
     children: (u32, u32),
+    /// The child by [`Step::Deep`]; 0 if there is none.
+    deep: u32,
     text: Text,
 }
 
 impl Node {
-    /// Whether any pattern continues from here.
+    /// Whether any pattern continues from here by a name.
     pub(super) fn leads_on(&self) -> bool {
-        self.children.0 != self.children.1
+        self.children.1 - self.children.0 > u32::from(self.deep != 0)
+    }
+
+    /// The child that a `**` leads to.
+    pub(super) fn deep(&self) -> Option<u32> {
+        (self.deep != 0).then_some(self.deep)
+    }
+
+    /// Whether a `**` leads here: then any name leads here again.
+    pub(super) fn is_deep(&self) -> bool {
+        self.text.kind == DEEP
     }
 }
 
@@ -100,6 +115,7 @@ impl Trie {
         match node.text.kind {
             LITERAL => Step::Literal(text),
             OWN_PROCESS => Step::OwnProcess,
+            DEEP => Step::Deep,
             kind => {
                 let prefix = usize::from(kind - AFFIXES);
                 let (prefix, suffix) = text.split_at_checked(prefix).unwrap_or_default();
@@ -146,6 +162,7 @@ pub(super) struct Builder {
     hasher: DefaultHashBuilder,
     /// The text of a step that is looked up.
     text: Vec<u8>,
+    has_deep: bool,
 }
 
 impl Builder {
@@ -159,6 +176,7 @@ impl Builder {
             places: HashTable::with_capacity(most),
             hasher: DefaultHashBuilder::default(),
             text: Vec::new(),
+            has_deep: false,
         };
         builder.push(Trie::ROOT, LITERAL, &[], 0);
         builder
@@ -184,6 +202,10 @@ impl Builder {
         match component {
             Component::Literal(name) => self.place(parent, LITERAL, name),
             Component::OwnProcess => self.place(parent, OWN_PROCESS, &[]),
+            Component::Deep => {
+                self.has_deep = true;
+                self.place(parent, DEEP, &[])
+            }
             Component::Affixes(prefix, suffix) => {
                 let mut text = std::mem::take(&mut self.text);
                 text.clear();
@@ -233,10 +255,12 @@ impl Builder {
 
     fn push(&mut self, parent: u32, kind: Kind, text: &[u8], head: u64) {
         let flags = match kind {
-            LITERAL => 0,
+            LITERAL | DEEP => 0,
             OWN_PROCESS => NODE_OWN_PROCESS,
+            _ if text.is_empty() => NODE_ANY,
             _ => NODE_PATTERNS,
         };
+        let own = if kind == DEEP { NODE_LOOPS } else { 0 };
         if let Some(parent) = self.nodes.get_mut(parent as usize) {
             parent.flags |= flags;
         }
@@ -244,12 +268,12 @@ impl Builder {
         self.texts.extend_from_slice(text);
         let (here, below) = (MixId::NONE, MixId::NONE);
         let text = Text { start, len, kind };
-        self.nodes.push(Draft { parent, text, head, here, below, flags: 0 });
+        self.nodes.push(Draft { parent, text, head, here, below, flags: own });
     }
 
     /// The trie, its nodes in the order of their parents.
     pub(super) fn finish(self) -> Trie {
-        let Self { nodes, texts, places, .. } = self;
+        let Self { nodes, texts, places, has_deep, .. } = self;
         drop(places);
         // The root comes first, then its children, then those of the next node.
         let mut starts = vec![0_u32; nodes.len()];
@@ -276,10 +300,20 @@ impl Builder {
             let old = old as usize;
             let Draft { text, here, below, flags, .. } = *nodes.get(old)?;
             let children = (*starts.get(old)?, *ends.get(old)?);
-            Some(Node { here, below, flags, children, text })
+            Some(Node { here, below, flags, children, deep: 0, text })
         };
         let mut sorted = Vec::with_capacity(nodes.len());
         sorted.extend(order.into_iter().filter_map(placed));
+        if has_deep {
+            for parent in 0..sorted.len() {
+                let (first, end) = sorted.get(parent).map_or((0, 0), |node| node.children);
+                let mut children = (first..end)
+                    .filter(|child| sorted.get(*child as usize).is_some_and(Node::is_deep));
+                if let (Some(child), Some(node)) = (children.next(), sorted.get_mut(parent)) {
+                    node.deep = child;
+                }
+            }
+        }
         Trie { nodes: sorted, texts }
     }
 }

@@ -6,8 +6,8 @@ use agent_common::{
     id::LabelId,
     limits::{AFFIX_BYTES, CHUNK_BYTES},
     rule::{
-        AFFIX_PREFIX, AFFIX_SUFFIX, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST, Edge, EdgeKey,
-        NODE_OWN_PROCESS, NODE_PATTERNS, PORT_HEAD_BITS, PortKey,
+        AFFIX_PREFIX, AFFIX_SUFFIX, EDGE_AFFIXES, EDGE_CHUNK, EDGE_LAST, Edge, EdgeKey, NODE_ANY,
+        NODE_LOOPS, NODE_OWN_PROCESS, NODE_PATTERNS, PORT_HEAD_BITS, PortKey,
     },
 };
 
@@ -41,16 +41,21 @@ fn edge(rules: &Rules, key: &EdgeKey) -> Option<Edge> {
 /// The label of a path by one owner's rules. `own_process` says that its second component is the procfs folder of a
 /// process of the session itself.
 pub(super) fn path(rules: &Rules, root: u32, path: &[&[u8]], own_process: bool) -> LabelId {
-    let Some(mut at) = edge(rules, &EdgeKey::root(root)) else {
-        return LabelId::NONE;
-    };
+    position(rules, root, path, own_process).map_or_else(|label| label, |at| at.here)
+}
+
+/// Where a path leads; the label, if no edge leads there.
+pub(super) fn position(
+    rules: &Rules,
+    root: u32,
+    path: &[&[u8]],
+    own_process: bool,
+) -> Result<Edge, LabelId> {
+    let mut at = edge(rules, &EdgeKey::root(root)).ok_or(LabelId::NONE)?;
     for (number, name) in path.iter().enumerate() {
-        match step(rules, at, name, own_process && number == 1) {
-            Some(next) => at = next,
-            None => return at.below,
-        }
+        at = step(rules, at, name, own_process && number == 1).ok_or(at.below)?;
     }
-    at.here
+    Ok(at)
 }
 
 /// The step by one component. The procfs folder of a process of the session is recognized first; otherwise the name
@@ -59,7 +64,10 @@ fn step(rules: &Rules, at: Edge, name: &[u8], own_process: bool) -> Option<Edge>
     if own_process && at.flags & NODE_OWN_PROCESS != 0 {
         return edge(rules, &EdgeKey::own_process(at.node));
     }
-    literal(rules, at.node, name).or_else(|| {
+    let named = literal(rules, at.node, name).or_else(|| {
+        if at.flags & NODE_ANY != 0 {
+            return edge(rules, &EdgeKey::any(at.node));
+        }
         if at.flags & NODE_PATTERNS == 0 {
             return None;
         }
@@ -68,7 +76,8 @@ fn step(rules: &Rules, at: Edge, name: &[u8], own_process: bool) -> Option<Edge>
         let suffix = longest(rules, at.node, AFFIX_SUFFIX, &reversed)?;
         let numbers = [prefix.to_ne_bytes(), suffix.to_ne_bytes()].concat();
         edge(rules, &key(at.node, EDGE_AFFIXES, &numbers))
-    })
+    });
+    named.or_else(|| (at.flags & NODE_LOOPS != 0).then_some(Edge { here: at.below, ..at }))
 }
 
 fn literal(rules: &Rules, mut node: u32, name: &[u8]) -> Option<Edge> {

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 pub enum Component<'a> {
     /// This name.
     Literal(Cow<'a, [u8]>),
+    /// Any number of names, none too: `**` before the end.
+    Deep,
     /// Any name that begins and ends so, without the two overlapping.
     Affixes(Cow<'a, [u8]>, Cow<'a, [u8]>),
     /// The procfs folder of a process of the session itself. Such a folder is recognized before its name is compared:
@@ -15,7 +17,7 @@ pub enum Component<'a> {
 }
 
 impl Component<'_> {
-    /// Whether a name matches; `own_process` says that it is the procfs folder of a process of the session itself.
+    /// Whether one name matches; `own_process` says that it is the procfs folder of a process of the session itself.
     pub fn matches(&self, name: &[u8], own_process: bool) -> bool {
         match self {
             Self::Literal(literal) => **literal == *name,
@@ -25,6 +27,7 @@ impl Component<'_> {
                     && name.ends_with(suffix)
             }
             Self::OwnProcess => own_process,
+            Self::Deep => true,
         }
     }
 }

@@ -13,11 +13,24 @@ pub(super) enum Piece<'a> {
     Text(&'a str),
     /// A variable's name.
     Variable(&'a str),
+    /// The name of a variable that need not have a value.
+    Optional(&'a str),
+}
+
+impl<'a> Piece<'a> {
+    /// The variable's name, if it is one.
+    pub(super) fn variable(&self) -> Option<&'a str> {
+        match self {
+            Self::Text(_) => None,
+            Self::Variable(name) | Self::Optional(name) => Some(name),
+        }
+    }
 }
 
 /// The variable at a path's beginning, and what follows it.
 pub(super) fn head(text: &str) -> Option<(&str, &str)> {
-    text.strip_prefix('{')?.split_once('}')
+    let (name, rest) = text.strip_prefix('{')?.split_once('}')?;
+    Some((name.strip_suffix('?').unwrap_or(name), rest))
 }
 
 /// Whether a text can be a variable's name.
@@ -40,11 +53,15 @@ pub(super) fn pieces(component: &str) -> Result<Vec<Piece<'_>>, Problem> {
             return Err(Problem::new(format!("a brace in {} has no partner", quote(component)))
                 .help("variables are written `{name}`"));
         };
+        let (name, kind): (_, fn(_) -> _) = match name.strip_suffix('?') {
+            Some(name) => (name, Piece::Optional),
+            None => (name, Piece::Variable),
+        };
         if !is_variable_name(name) {
             return Err(Problem::new(format!("`{{{name}}}` is not a variable's name"))
                 .help("lower-case letters, digits and `_`, as in `{workdir}`"));
         }
-        pieces.push(Piece::Variable(name));
+        pieces.push(kind(name));
         rest = after;
     }
     if !rest.is_empty() {
@@ -91,6 +108,7 @@ pub(super) fn plain_components(text: &str) -> Option<(impl Iterator<Item = Compo
     let (path, below) = text.strip_suffix("/**").map_or((text, false), |path| (path, true));
     let star = any(path.bytes(), |byte| byte == b'*');
     let component = move |name| match if star { split_at_star(name) } else { None } {
+        Some(([], b"*")) => Component::Deep,
         Some((prefix, suffix)) => Component::Affixes(prefix.into(), suffix.into()),
         None => Component::Literal(Cow::Borrowed(name)),
     };
@@ -152,6 +170,10 @@ fn check_closely(text: &str) -> Result<(), Problem> {
     let parts: Vec<_> = rest.split('/').skip(1).collect();
     for (at, part) in parts.iter().enumerate() {
         check_component(text, part, at + 1 == parts.len())?;
+        if *part == "**" && parts.get(at + 1) == Some(part) {
+            return Err(Problem::new(format!("`**` stands twice in a row in {quoted}"))
+                .help("one `**` is any depth already"));
+        }
     }
     Ok(())
 }
@@ -169,16 +191,12 @@ fn check_component(text: &str, part: &str, last: bool) -> Result<(), Problem> {
             return Err(Problem::new(format!("{quoted} has `{wrong}` in it"))
                 .help(format!("the kernel sees `{}`", normalised(text))));
         }
-        "**" if last => return Ok(()),
-        "**" => {
-            return Err(Problem::new(format!("`**` is not the end of {quoted}"))
-                .help("`*` stands for one name, `/**` at the end for everything below"));
-        }
+        "**" => return Ok(()),
         _ => {}
     }
     if part.contains("**") {
         return Err(Problem::new(format!("`**` in {quoted} does not stand alone")).help(
-            "`*` stands for any characters of a name, `/**` at the end for everything below",
+            "`*` stands for any characters of a name, `**` between two `/` for any depth, at the end for all below",
         ));
     }
     let pieces = pieces(part)?;

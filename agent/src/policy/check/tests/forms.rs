@@ -41,14 +41,14 @@ fn malformed_paths_are_refused() {
         ("/a/", "`/a/` ends in `/`", "`/a` is the folder itself, `/a/**` it and all below"),
         ("/a/*b*", "`*b*` has more than one `*`", "one `*` in each name"),
         (
-            "/a/**/b",
-            "`**` is not the end of `/a/**/b`",
-            "`*` stands for one name, `/**` at the end for everything below",
+            "/a/**/**/b",
+            "`**` stands twice in a row in `/a/**/**/b`",
+            "one `**` is any depth already",
         ),
         (
             "/a/x**",
             "`**` in `/a/x**` does not stand alone",
-            "`*` stands for any characters of a name, `/**` at the end for everything below",
+            "`*` stands for any characters of a name, `**` between two `/` for any depth, at the end for all below",
         ),
         (
             "{workdir}x/y",

@@ -115,7 +115,24 @@ fn patterns_that_multiply_are_refused_before_memory_is_short() {
         let _ = write!(text, "\"/p{number}-*\",\"/*-s{number}\",");
     }
     let policy = policy(&(text + "] }]\n"));
-    assert!(limit(&policy).contains("more edges"));
+    let said = limit(&policy);
+    assert!(said.contains("more edges"), "{said}");
+    assert!(
+        said.ends_with(" and 7997 more") && said.contains("it is `/p0-*` (p.toml:3:"),
+        "{said}"
+    );
+}
+
+#[test]
+fn patterns_that_combine_in_ever_more_ways_are_refused_and_named() {
+    // Which of the last names was `a`: two to the power of their number.
+    let names = "/*".repeat(24);
+    let policy = readers(&[&format!("/x/**/a{names}/b"), "/x/**/harmless", "/y/*/z", "/plain/**"]);
+    let start = Instant::now();
+    let said = limit(&policy);
+    println!("{:?}, peak {} MiB: {said}", start.elapsed(), peak_kib() / 1024);
+    let named = format!("; it is `/x/**/a{names}/b` (p.toml:3:21)");
+    assert!(said.ends_with(&named), "{said}");
 }
 
 #[test]
@@ -151,7 +168,7 @@ fn session_whose_affixes_do_not_fit_is_refused_and_the_one_before_is_not() {
     assert_eq!(
         start(1).unwrap_err().to_string(),
         "the policy's paths with `*`, with those of the live sessions, need more prefixes and suffixes than \
-         the kernel's tables hold: 400000"
+         the kernel's tables hold: 400000; it is `{workdir}/a*b` (p.toml:3:1388920)"
     );
 }
 

@@ -1,7 +1,8 @@
 //! The meaning of single rules, and sessions' own rules.
 
 use agent_common::rule::{
-    EDGE_FOLDED, EDGE_ROOT, EdgeKey, NODE_DENIED_NAMES, NODE_DENIED_PATTERNS, NODE_PATTERNS,
+    EDGE_FOLDED, EDGE_ROOT, EdgeKey, NODE_ANY, NODE_DENIED_NAMES, NODE_DENIED_PATTERNS,
+    NODE_PATTERNS,
 };
 
 use super::*;
@@ -221,7 +222,7 @@ fn denied_names_have_edges_in_small_letters_too() {
     let flags = |rules: &Rules| rules.edges.iter().fold(0, |all, (_, edge)| all | edge.flags);
     assert_eq!(flags(&named), NODE_DENIED_NAMES);
     // A `*` alone is every name, in every case.
-    assert_eq!(flags(&rules("\"/*/x\"")), NODE_PATTERNS | NODE_DENIED_NAMES);
+    assert_eq!(flags(&rules("\"/*/x\"")), NODE_ANY | NODE_DENIED_NAMES);
     assert_eq!(
         flags(&rules("\"/a/x*\"")),
         NODE_PATTERNS | NODE_DENIED_NAMES | NODE_DENIED_PATTERNS

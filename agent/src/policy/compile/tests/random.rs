@@ -54,7 +54,7 @@ fn path(random: &mut Random) -> String {
 }
 
 /// No key is there twice: a map would keep one of the two.
-fn keys_differ(rules: &Rules) {
+pub(super) fn keys_differ(rules: &Rules) {
     let edges: std::collections::HashSet<_> = rules.edges.iter().map(|(key, _)| key).collect();
     assert_eq!(edges.len(), rules.edges.len());
     let affixes: std::collections::HashSet<_> =
