@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::policy::Diagnostic;
 
 pub use policy::{
-    CheckAnswer, ExplainRequest, Explanation, PolicyChange, PolicyFile, PolicySize, PolicyView,
-    ProfileView, PushRequest, ReloadRequest, RuleView, SessionLoss, ToolView,
+    CheckAnswer, ExplainRequest, Explanation, Leads, PolicyChange, PolicyFile, PolicySize,
+    PolicyView, ProfileView, PushRequest, ReloadRequest, RuleView, SessionLoss, ToolView,
 };
 
 /// The header of answers to operators with what the daemon can't do at the moment, one for each trouble.

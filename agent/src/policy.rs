@@ -9,6 +9,7 @@ pub mod compile;
 pub mod diagnostic;
 pub mod environment;
 pub mod limit;
+pub mod links;
 pub mod model;
 pub mod pattern;
 pub mod place;

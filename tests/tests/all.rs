@@ -18,6 +18,7 @@ mod harness;
 mod held;
 mod identity;
 mod ipc;
+mod links;
 mod marks;
 mod mounts;
 mod moves;

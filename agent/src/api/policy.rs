@@ -149,6 +149,9 @@ pub struct Explanation {
     pub operation: String,
     /// The object.
     pub object: String,
+    /// Where its path leads, if there is a symbolic link on its way. What is there is explained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leads: Option<Leads>,
     /// The rights asked for.
     pub access: Vec<String>,
     /// `allowed`, `denied` or `would_deny`.
@@ -163,6 +166,15 @@ pub struct Explanation {
     pub denied_by: Option<RuleView>,
     /// The rules of the policy that concern it.
     pub rules: Vec<RuleView>,
+}
+
+/// Where a path leads by symbolic links.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leads {
+    /// The first link.
+    pub link: String,
+    /// The path without links.
+    pub to: String,
 }
 
 /// A rule of the policy.

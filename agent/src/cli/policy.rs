@@ -4,6 +4,7 @@ mod case;
 mod check;
 mod explain;
 mod files;
+mod links;
 mod ships;
 
 use std::path::{Path, PathBuf};

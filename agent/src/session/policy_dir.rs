@@ -232,7 +232,9 @@ pub fn mend(dir: &Path) -> String {
 /// # Errors
 /// Everything that is wrong with them.
 pub fn checked(files: &Files) -> Result<Policy, Error> {
-    policy::check_files(files).map_err(Error::Policy)
+    let mut policy = policy::check_files(files).map_err(Error::Policy)?;
+    policy::links::widen(&mut policy);
+    Ok(policy)
 }
 
 fn content(path: &Path) -> Result<Option<Vec<u8>>, Error> {

@@ -110,7 +110,7 @@ pub(super) async fn explain(
             let registry = server.sessions.lock();
             let session = registry.find(&request.session)?;
             let verdict = registry.explain(session, question.rights, question.object());
-            Ok(Json(view::explanation(session, request, question.rights, verdict)))
+            Ok(Json(view::explanation(session, request, question, verdict)))
         })
         .await
 }

@@ -9,13 +9,21 @@ use agent_common::{
 };
 
 use super::ApiError;
-use crate::{policy::diagnostic::nearest, session::registry};
+use crate::{
+    policy::{
+        diagnostic::nearest,
+        links::{self, Led},
+    },
+    session::registry,
+};
 
 /// A parsed question.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Question {
     /// The rights that the operation needs.
     pub(super) rights: Rights,
+    /// Where the path leads, if there is a symbolic link on its way.
+    pub(super) led: Option<Led>,
     target: Target,
 }
 
@@ -29,7 +37,10 @@ impl Question {
     /// The object, as the registry takes it.
     pub(super) fn object(&self) -> registry::Object<'_> {
         match &self.target {
-            Target::Path(path) => registry::Object::Path { path, own_process: false },
+            Target::Path(path) => {
+                let path = self.led.as_ref().map_or(path.as_str(), |led| &led.to);
+                registry::Object::Path { path, own_process: false }
+            }
             Target::Endpoint { address, port, flow } => {
                 registry::Object::Endpoint { address: *address, port: *port, flow: *flow }
             }
@@ -47,7 +58,9 @@ pub(super) fn parse(operation: &str, object: &str) -> Result<Question, ApiError>
         if !object.starts_with('/') {
             return Err(ApiError::bad(format!("`{object}` is not an absolute path")));
         }
-        return Ok(Question { rights: Rights::of(right), target: Target::Path(object.to_owned()) });
+        let led = links::of_path(object, matches!(right, Right::Create | Right::Delete));
+        let target = Target::Path(object.to_owned());
+        return Ok(Question { rights: Rights::of(right), led, target });
     }
     let (udp, rest) = match object.split_once("://").or_else(|| object.split_once('/')) {
         Some(("udp", rest)) => (true, rest),
@@ -66,7 +79,7 @@ pub(super) fn parse(operation: &str, object: &str) -> Result<Question, ApiError>
         (_, true) => FLOW_UDP_CONNECT,
     };
     let target = Target::Endpoint { address: endpoint.ip(), port: endpoint.port(), flow };
-    Ok(Question { rights: Rights::of(right), target })
+    Ok(Question { rights: Rights::of(right), led: None, target })
 }
 
 /// The right that an operation, or a right by its name, stands for.
@@ -110,7 +123,11 @@ mod tests {
             [("read", Right::Read), ("file.exec", Right::Exec), ("unix.connect", Right::Connect)]
         {
             let (rights, target) = path(right);
-            assert_eq!(parse(operation, "/x").unwrap(), Question { rights, target }, "{operation}");
+            assert_eq!(
+                parse(operation, "/x").unwrap(),
+                Question { rights, led: None, target },
+                "{operation}"
+            );
         }
         let Question { target, .. } = parse("net.connect", "udp/[fd00::1]:53").unwrap();
         let address = "fd00::1".parse().unwrap();

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use agent_common::access::Rights;
 use jiff::{Timestamp, Unit};
 
+use super::question::Question;
 use crate::{
     api,
-    policy::{self, Policy, RuleOwner, RuleRef, Severity},
+    policy::{self, Policy, RuleOwner, RuleRef, Severity, links::Led},
     session::{
         Actor, Registry, Session,
         clock::Moment,
@@ -197,7 +197,7 @@ pub(super) fn change(installed: Installed, policy: &Policy, dry_run: bool) -> ap
 pub(super) fn explanation(
     session: &Session,
     request: api::ExplainRequest,
-    rights: Rights,
+    question: Question,
     verdict: Verdict,
 ) -> api::Explanation {
     let decided = match (verdict.refusal, session.mode) {
@@ -209,7 +209,8 @@ pub(super) fn explanation(
         session: session.name.clone(),
         operation: request.operation,
         object: request.object,
-        access: rights.iter().map(|right| right.name().into()).collect(),
+        leads: question.led.map(|Led { link, to }| api::Leads { link, to }),
+        access: question.rights.iter().map(|right| right.name().into()).collect(),
         verdict: decided.into(),
         reason: verdict.refusal.map(|reason| reason.name().into()),
         allowed_by: verdict.allowed_by,

@@ -22,7 +22,8 @@ const SERVED: [(u64, &str); 2] = [(0x6573_5546, "fuse"), (0x0102_1997, "9p")];
 /// The warnings on a policy's denials on this host.
 pub(super) fn remarks(policy: &Policy, files: &Files) -> Vec<Diagnostic> {
     let paths = policy.denials.iter().flat_map(|denial| denial.paths.iter());
-    paths.filter_map(|path| Some(remark(path, files, &problem(path.text())?))).collect()
+    let help = "deny the whole folder, with `/**`, where that will do";
+    paths.filter_map(|path| Some(remark(path, files, &problem(path.text())?, help))).collect()
 }
 
 /// What is wrong with a denial's path, if anything.
@@ -57,7 +58,13 @@ fn existing(text: &str) -> Option<PathBuf> {
     last.ancestors().find(|folder| folder.is_dir()).map(Path::to_owned)
 }
 
-fn remark(path: &PathPattern, files: &Files, message: &str) -> Diagnostic {
+/// A warning on a path.
+pub(super) fn remark(
+    path: &PathPattern,
+    files: &Files,
+    message: &str,
+    help: &str,
+) -> Diagnostic {
     let place = path.place();
     let text = files.iter().find(|source| source.path == **place.file).map(|source| &source.text);
     let line = text.and_then(|text| text.lines().nth((place.line as usize).saturating_sub(1)));
@@ -71,7 +78,7 @@ fn remark(path: &PathPattern, files: &Files, message: &str) -> Diagnostic {
         source: line.unwrap_or_default().to_owned(),
         width: path.text().chars().count() + 2,
         message: message.to_owned(),
-        help: Some("deny the whole folder, with `/**`, where that will do".to_owned()),
+        help: Some(help.to_owned()),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     case,
     files::{size, sources, warn},
-    ships,
+    links, ships,
 };
 use crate::{
     api::PolicySize,
@@ -49,10 +49,15 @@ impl Args {
         let files = policy::with_shipped(own, &shipped_dir).map_err(|e| wrong(e.to_string()))?;
         match policy::check_files(&files) {
             Ok(mut policy) => {
-                fits(&policy)?;
-                let remarks = case::remarks(&policy, &files);
-                policy.warnings.extend(remarks);
-                policy.warnings.extend(ships::remarks(&policy, &files, &shipped_dir));
+                let remarks = [
+                    case::remarks(&policy, &files),
+                    links::remarks(&policy, &files),
+                    ships::remarks(&policy, &files, &shipped_dir),
+                ];
+                let mut widened = policy.clone();
+                policy::links::widen(&mut widened);
+                fits(&widened)?;
+                policy.warnings.extend(remarks.into_iter().flatten());
                 show(&policy, self.json, context)
             }
             Err(diagnostics) if self.json => {

@@ -49,6 +49,9 @@ impl Args {
         let because = said.reason.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
         let verdict = out.paint(paint, &said.verdict);
         out.line(format!("{verdict}{because}: {} {}", said.access.join("+"), said.object))?;
+        if let Some(leads) = &said.leads {
+            out.line(format!("{} is a link: it is {} that counts", leads.link, leads.to))?;
+        }
         if let Some(rule) = &said.denied_by {
             out.line(format!("denied by {}", place(rule)))?;
         }
