@@ -324,10 +324,12 @@ impl Compiled {
 
     /// Whether some rule uses a variable.
     pub fn uses(&self, variable: &str) -> bool {
-        // `{name?}` uses it too.
-        let begin = format!("{{{variable}");
-        let ends = |rest: &str| rest.starts_with(['}', '?']);
-        self.templates.iter().any(|(path, _)| path.text().split(&begin).skip(1).any(ends))
+        let in_rule = |own: &Template| {
+            let rule = self.rules.get(own.rule);
+            let exceptions = rule.into_iter().flat_map(PathRules::exceptions);
+            own.paths.iter().chain(exceptions).any(|path| path.variables().contains(variable))
+        };
+        self.templates.iter().any(in_rule)
     }
 
     /// Removes a session's own rules.

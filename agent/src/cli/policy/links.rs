@@ -2,7 +2,7 @@
 
 use super::case::remark;
 use crate::policy::{
-    Diagnostic, Policy, Source,
+    Diagnostic, Files, Policy,
     links::{Led, of_pattern},
     pattern::PathPattern,
 };
@@ -17,8 +17,8 @@ pub(super) fn remarks(policy: &Policy, files: &Files) -> Vec<Diagnostic> {
         let message = format!("`{link}` is a symbolic link: this counts for `{to}` too");
         Some(remark(path, files, &message, "the link is followed when the policy is loaded"))
     });
-    let files = policy.tools.values().flat_map(|tool| &tool.files);
-    let rules = files.flat_map(|rule| [&rule.paths, &rule.except]);
+    let of_tools = policy.tools.values().flat_map(|tool| &tool.files);
+    let rules = of_tools.flat_map(|rule| [&rule.paths, &rule.except]);
     let rules = rules.chain(policy.data.iter().flat_map(|data| [&data.paths, &data.except]));
     let reaching_nothing = rules.flat_map(|paths| {
         paths.iter().filter_map(move |path| {
