@@ -59,12 +59,7 @@ fn existing(text: &str) -> Option<PathBuf> {
 }
 
 /// A warning on a path.
-pub(super) fn remark(
-    path: &PathPattern,
-    files: &Files,
-    message: &str,
-    help: &str,
-) -> Diagnostic {
+pub(super) fn remark(path: &PathPattern, files: &Files, message: &str, help: &str) -> Diagnostic {
     let place = path.place();
     let text = files.iter().find(|source| source.path == **place.file).map(|source| &source.text);
     let line = text.and_then(|text| text.lines().nth((place.line as usize).saturating_sub(1)));

@@ -40,8 +40,10 @@ impl Remit {
     /// When it does not start; with what it said.
     pub(crate) fn start(policy: &str) -> Result<Self> {
         layout::write(&policy_file(), policy.as_bytes())?;
+        // The daemon protects the folder, by a path without `..`.
+        let shipped = Path::new(SHIPPED).canonicalize().context("nothing ships")?;
         let settings = format!(
-            "policy_dir = \"{HOME}/policy.d\"\nshipped_dir = \"{SHIPPED}\"\nstate_dir = \"{HOME}/state\"\n\
+            "policy_dir = \"{HOME}/policy.d\"\nshipped_dir = {shipped:?}\nstate_dir = \"{HOME}/state\"\n\
              log_dir = \"{HOME}/log\"\nsocket = \"{}\"\npin_dir = \"{PINS}\"\n\
              canary_interval = \"off\"\n",
             socket()
