@@ -201,7 +201,7 @@ fn session_can_not_touch_the_canarys_files() {
             denied("file.delete", words!["unlink", open]).at(&open),
             denied("file.setattr", words!["chmod", open, "0666"]).at(&open),
             denied("file.create", words!["mkdir", new]).at(&new),
-            refused("file.rename", "guard", words!["rename", FOLDER, moved]).at(FOLDER),
+            denied("file.rename", words!["rename", FOLDER, moved]).at(FOLDER),
         ],
     );
 }

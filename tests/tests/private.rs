@@ -358,8 +358,10 @@ fn session_can_t_have_another_repository_given_to_the_next() {
     // Nobody gets the repository of another user.
     let theirs = folder.join("theirs");
     fs::create_dir(&theirs).unwrap();
-    std::os::unix::fs::chown(&theirs, Some(65534), Some(65534)).unwrap();
     fs::write(theirs.join(".git"), format!("gitdir: {}\n", victim.display())).unwrap();
+    for path in [&theirs, &theirs.join(".git")] {
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+    }
     let told = as_nobody(bed().session("maybe").workdir(&theirs)).run(["true"]).expect(0);
     assert!(told.outcome.stderr.contains("not a repository of your own"), "{}", told.outcome);
 }

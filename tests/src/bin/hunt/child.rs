@@ -329,7 +329,10 @@ impl<'a> Lane<'a> {
             }
             libc::close(fds[1]);
             let mut error: i32 = 0;
-            libc::read(fds[0], (&raw mut error).cast(), 4);
+            // Nothing comes from a child that runs the program. Where this is interrupted, it is not known.
+            if libc::read(fds[0], (&raw mut error).cast(), 4) < 0 {
+                error = libc::EINTR;
+            }
             libc::close(fds[0]);
             if child < 0 {
                 return -i64::from(libc::EAGAIN);
