@@ -1,5 +1,6 @@
 //! Builds, boots, demonstrates, tests and measures Remit.
 
+mod agents;
 mod apt;
 mod attacks;
 mod bench;
@@ -29,6 +30,7 @@ Examples:
   cargo xtask test --without all           what gets through when a hook is left out
   cargo xtask bench                        what Remit costs, beside other confinements
   cargo xtask attacks                      the attacks on all kernels, and their tables in `docs`
+  cargo xtask agents                       real agents in a session, and what they are refused
   cargo xtask hunt --minutes 60            programs made at random, judged by what came of them
   cargo xtask vm -- remit doctor           one command in a guest
   cargo xtask vm --kernel 7 -- sh -c 'uname -r; exit 7'
@@ -55,6 +57,7 @@ enum Command {
     Demo(demo::Demo),
     Test(test::Test),
     Bench(bench::Bench),
+    Agents(agents::Agents),
     Attacks(attacks::Attacks),
     Hunt(hunt::Hunt),
     Tidy(tidy::Tidy),
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build(build) => build.run()?,
         Command::Install(install) => install.run()?,
         Command::Vm(vm) => return vm.run().map(ExitCode::from),
+        Command::Agents(agents) => return agents.run().map(success_if),
         Command::Attacks(attacks) => return attacks.run().map(success_if),
         Command::Hunt(hunt) => return hunt.run().map(success_if),
         Command::Demo(demo) => return demo.run().map(ExitCode::from),

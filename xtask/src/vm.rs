@@ -3,6 +3,7 @@
 
 mod cpio;
 mod initramfs;
+pub(crate) mod kept;
 pub(crate) mod kernel;
 mod modules;
 pub(crate) mod programs;

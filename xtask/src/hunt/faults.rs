@@ -1,16 +1,15 @@
 //! Whether the hunt would have found what was mended since: in the build of an earlier commit, from fixed seeds.
 
-use std::{
-    fs,
-    io::{self, Write},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{MARGIN, before, build, hunt_with, words};
-use crate::{project::root, say, vm::kernel::Series};
+use crate::{
+    project::root,
+    say,
+    vm::{kept::Kept, kernel::Series},
+};
 
 /// Where the faults are listed: `COMMIT SEED KIND: FAULT`, one a line.
 const LIST: &str = "tests/hunt/faults.txt";
@@ -33,21 +32,6 @@ impl Fault {
         let mut words = head.splitn(3, ' ');
         let mut word = || words.next().map(str::to_owned);
         Some(Self { commit: word()?, seed: word()?, kind: word()?, text: text.to_owned() })
-    }
-}
-
-/// What a guest prints, shown and kept.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Kept {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        io::stdout().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush()
     }
 }
 
@@ -90,8 +74,7 @@ pub(super) fn find_again(kernel: Series) -> Result<bool> {
         let kept = Kept::default();
         let limit = Duration::from_secs(LONGEST) + MARGIN;
         hunt_with(&before::build(&commit)?, kernel, &options, limit, Box::new(kept.clone()))?;
-        let bytes = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let printed = String::from_utf8_lossy(&bytes);
+        let printed = kept.text();
         for fault in &now {
             let found = printed.lines().find_map(|line| {
                 let (after, kind) = line.strip_prefix("FIND after ")?.split_once(" s: ")?;
