@@ -74,7 +74,7 @@ fn main() -> ExitCode {
             for (way, tagged) in [("outside", false), ("first start", true), ("second start", true)]
             {
                 home::refresh_work(user);
-                let run = run(agent, user, tagged);
+                let run = run(agent, user, way, tagged);
                 all_work &= tell(agent, user, way, tagged, &run);
             }
         }
@@ -83,11 +83,11 @@ fn main() -> ExitCode {
 }
 
 /// Runs an agent once.
-fn run(agent: &Agent, user: User, tagged: bool) -> Run {
+fn run(agent: &Agent, user: User, way: &str, tagged: bool) -> Run {
     let transcript = PathBuf::from("/run/model.jsonl");
     let _ = fs::remove_file(&transcript);
     let mut model = model(&transcript);
-    let name = format!("agent-{}-{}", agent.name, user.name());
+    let name = format!("{}-{}-{}", agent.name, user.name(), way.replace(' ', "-"));
     let mut command = Command::new("setpriv");
     command.args(user.options()).env_clear().current_dir(WORK);
     for (key, value) in home::environment(user).into_iter().chain(agent.environment()) {
