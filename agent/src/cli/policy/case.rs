@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::policy::{Diagnostic, Files, Policy, Severity, pattern::PathPattern};
+use crate::policy::{Diagnostic, Files, Place, Policy, Severity, pattern::PathPattern};
 
 /// File systems, by their magic numbers (include/uapi/linux/magic.h, fs/hfs/hfs.h, fs/hfsplus/hfsplus_raw.h,
 /// fs/smb/client/cifsfs.h): those that take names for one that differ in case alone.
@@ -60,18 +60,30 @@ fn existing(text: &str) -> Option<PathBuf> {
 
 /// A warning on a path.
 pub(super) fn remark(path: &PathPattern, files: &Files, message: &str, help: &str) -> Diagnostic {
-    let place = path.place();
+    let width = path.text().chars().count() + 2;
+    remark_at(&path.place(), width, files, "policy::path-remark", message, help)
+}
+
+/// A warning on what stands at a place of a policy's files, so many characters wide.
+pub(super) fn remark_at(
+    place: &Place,
+    width: usize,
+    files: &Files,
+    code: &str,
+    message: &str,
+    help: &str,
+) -> Diagnostic {
     let text = files.iter().find(|source| source.path == **place.file).map(|source| &source.text);
     let line = text.and_then(|text| text.lines().nth((place.line as usize).saturating_sub(1)));
     Diagnostic {
-        code: "policy::path-remark".to_owned(),
+        code: code.to_owned(),
         severity: Severity::Warning,
         file: place.file.to_path_buf(),
         line: place.line as usize,
         column: place.column as usize,
         span: Default::default(),
         source: line.unwrap_or_default().to_owned(),
-        width: path.text().chars().count() + 2,
+        width,
         message: message.to_owned(),
         help: Some(help.to_owned()),
     }

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::policy::{self, Diagnostic, Files, Place, Policy, Severity};
+use super::case::remark_at;
+use crate::policy::{self, Diagnostic, Files, Place, Policy};
 
 /// One remark for each file of the folder that defines tools or profiles which ship.
 pub(super) fn remarks(policy: &Policy, files: &Files, shipped: &Path) -> Vec<Diagnostic> {
@@ -45,20 +46,9 @@ fn remark(found: &[(&Place, String, Option<PathBuf>)], files: &Files) -> Option<
         .collect();
     from.sort();
     from.dedup();
-    let text = files.own.iter().find(|source| source.path == **place.file).map(|s| &s.text);
-    let line = text.and_then(|text| text.lines().nth((place.line as usize).saturating_sub(1)));
-    Some(Diagnostic {
-        code: "policy::ships".to_owned(),
-        severity: Severity::Warning,
-        file: place.file.to_path_buf(),
-        line: place.line as usize,
-        column: place.column as usize,
-        span: Default::default(),
-        source: line.unwrap_or_default().to_owned(),
-        width: 1,
-        message: format!("defined here, and ships too, maybe newer: {}", names.join(", ")),
-        help: Some(format!("`use = [{}]` takes them instead", from.join(", "))),
-    })
+    let message = format!("defined here, and ships too, maybe newer: {}", names.join(", "));
+    let help = format!("`use = [{}]` takes them instead", from.join(", "));
+    Some(remark_at(place, 1, files, "policy::ships", &message, &help))
 }
 
 #[cfg(test)]
