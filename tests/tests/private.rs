@@ -292,6 +292,13 @@ fn git(folder: &Path, arguments: &[&str]) {
     Outcome::of(&mut command, &[]).expect(0);
 }
 
+/// Makes a repository with one commit.
+fn repository(folder: &Path) {
+    fs::create_dir(folder).unwrap();
+    git(folder, &["init", "-q"]);
+    git(folder, &["commit", "-q", "--allow-empty", "-m", "first"]);
+}
+
 /// A session of git's in a folder.
 fn git_session(folder: &Path) -> Builder {
     let session = bed().session("git").workdir(folder).folder(folder);
@@ -310,9 +317,7 @@ fn linked_worktree_reaches_its_repository_and_no_other_part() {
     bed().policy(GIT);
     let folder = bed().folder("private-git");
     let (main, tree) = (folder.join("main"), folder.join("wt"));
-    fs::create_dir(&main).unwrap();
-    git(&main, &["init", "-q"]);
-    git(&main, &["commit", "-q", "--allow-empty", "-m", "first"]);
+    repository(&main);
     git(&main, &["worktree", "add", "-q", "../wt"]);
     git(&main, &["worktree", "add", "-q", "../two"]);
     let finished = git_session(&tree).script(COMMIT).expect(0);
@@ -340,9 +345,7 @@ fn session_can_t_have_another_repository_given_to_the_next() {
     bed().policy(GIT);
     let folder = bed().folder("private-git-other");
     for name in ["main", "victim"] {
-        fs::create_dir(folder.join(name)).unwrap();
-        git(&folder.join(name), &["init", "-q"]);
-        git(&folder.join(name), &["commit", "-q", "--allow-empty", "-m", "first"]);
+        repository(&folder.join(name));
     }
     git(&folder.join("main"), &["worktree", "add", "-q", "../wt"]);
     let tree = folder.join("wt");
@@ -371,9 +374,7 @@ fn repository_apart_and_submodule_work() {
     bed().policy(GIT);
     let folder = bed().folder("private-git-apart");
     let (main, apart) = (folder.join("main"), folder.join("apart"));
-    fs::create_dir(&main).unwrap();
-    git(&main, &["init", "-q"]);
-    git(&main, &["commit", "-q", "--allow-empty", "-m", "first"]);
+    repository(&main);
     git(&folder, &["clone", "-q", "--separate-git-dir=apart.git", "main", "apart"]);
     git(&folder, &["init", "-q", "super"]);
     git(&folder.join("super"), &["submodule", "--quiet", "add", "../main", "sub"]);
